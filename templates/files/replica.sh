@@ -72,8 +72,15 @@ follow() {
   verified=yes
 }
 
-# Errors that say "already exists" are success.
-make_slot() {
+slot_status() { primary_psql -c "select coalesce(wal_status, 'unreserved') from pg_replication_slots where slot_name = '$SLOT'" 2>&1; }
+# A slot of ours that can be used; one that has lost its WAL can't, and goes only when the caller says so. The primary
+# makes the slots too, so "already exists" is success.
+make_slot() { # [anew]
+  answer=$(slot_status) || return 1
+  if [ "$answer" = lost ] && [ "${1:-}" = anew ]; then
+    answer=$(walsender -c "DROP_REPLICATION_SLOT $SLOT" 2>&1) || return 1
+  fi
+  [ -z "$answer" ] || return 0
   answer=$(walsender -c "CREATE_REPLICATION_SLOT $SLOT PHYSICAL RESERVE_WAL" 2>&1) || [[ $answer = *"already exists"* ]]
 }
 
@@ -83,8 +90,7 @@ clone() {
   while :; do
     rm -rf "$into"
     wait_for_primary
-    if slot_is lost; then walsender -c "DROP_REPLICATION_SLOT $SLOT" >/dev/null; fi
-    if make_slot; then
+    if make_slot anew; then
       log "copying the primary to $into"
       if step pg_basebackup -D "$into" -X stream -S "$SLOT" -c fast -w -d "$(to_primary)"; then
         [ "$(cat "$into/pgop.lineage")" != "$primary_lineage" ] || break
@@ -107,10 +113,6 @@ clone() {
   persist "$DIR"
   rm -rf "$DIR/data.old"
   log "the copy is complete"
-}
-
-slot_is() { # STATUS, as of pg_replication_slots.wal_status
-  [ "$(primary_psql -c "select wal_status from pg_replication_slots where slot_name = '$SLOT'" 2>/dev/null)" = "$1" ]
 }
 
 replica_tick() {
@@ -168,7 +170,6 @@ SQL
     stuck=0
   elif [ "$slot" = lost ] || [ "$slot" = missing ]; then
     log "slot $SLOT is $slot but the WAL from ${1:-here} on is there: making it anew"
-    [ "$slot" = missing ] || walsender -c "DROP_REPLICATION_SLOT $SLOT" >/dev/null || return 0
-    make_slot || log "slot $SLOT could not be made: $answer"
+    make_slot anew || log "slot $SLOT could not be made: $answer"
   fi
 }

@@ -132,6 +132,8 @@ rm -rf "$DIR/data.init" "$DIR/data.clone" "$DIR/data.restore" "$DIR/data.old" # 
 start_server
 
 tick=0
+until accepts 0 || [ $((++tick)) -gt 50 ] || [ -n "$stopping" ] || ! alive; do nap 0.2; done
+"${PGOP_ROLE}_tick"
 while :; do
   nap 1
   if [ -n "$stopping" ] || ! alive; then leave; fi
