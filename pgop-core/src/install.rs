@@ -1,0 +1,502 @@
+//! What runs the stock operator in a cluster: its namespace, account, rights and Deployment.
+//!
+//! Pure, so that `pgo install`, `deploy/operator.yaml` and the tests hold the same objects. The rights follow from the closed list of
+//! kinds that a strategy may create ([`Kind::ALL`]), so that a new kind can't be forgotten here, and are the least that work: no
+//! `pods/exec`, no deletion of claims or Secrets, nothing cluster-wide when the namespaces are named.
+//!
+//! ```
+//! use pgop_core::install::{Options, manifests};
+//!
+//! let options = Options { watch_namespaces: vec!["shop".to_owned()], crds: false, ..Options::default() };
+//! let kinds: Vec<_> = manifests(&options).iter().map(|m| m["kind"].as_str().unwrap().to_owned()).collect();
+//! assert_eq!(kinds, ["Namespace", "ServiceAccount", "Role", "RoleBinding", "Role", "RoleBinding", "Deployment"]);
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::crd;
+use crate::manifest::Kind;
+use crate::resource::ResourceKind;
+
+/// Name of everything the operator runs with: account, roles, Deployment, lease.
+pub const NAME: &str = "pgop-operator";
+/// The namespace it is installed in, unless told otherwise.
+pub const NAMESPACE: &str = "pgop-system";
+/// Port of `/healthz`, `/readyz` and `/metrics`.
+pub const ADMIN_PORT: u16 = 8080;
+/// User and group of the process in the operator's image.
+pub const USER: i64 = 65532;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// How the operator is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Its image.
+    pub image: String,
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
+    pub image_pull_policy: String,
+    /// Number of operators. One works, the others wait for its lease.
+    pub replicas: i32,
+    /// The namespaces it looks after; empty for all of them.
+    pub watch_namespaces: Vec<String>,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// Whether it creates and updates the custom resource definitions when it starts. Whoever installs does it otherwise.
+    pub crds: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: NAMESPACE.to_owned(),
+            image: format!("ghcr.io/pgop/operator:{}", env!("CARGO_PKG_VERSION")),
+            image_pull_policy: "IfNotPresent".to_owned(),
+            replicas: 1,
+            watch_namespaces: Vec::new(),
+            log_format: "json".to_owned(),
+            crds: true,
+        }
+    }
+}
+
+/// One rule of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// API groups; the core group is empty.
+    pub api_groups: Vec<&'static str>,
+    /// Plural names, with a subresource after `/`.
+    pub resources: Vec<String>,
+    /// The only objects it holds for; empty for any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
+    /// What is allowed.
+    pub verbs: Vec<&'static str>,
+}
+
+impl Rule {
+    fn new(
+        group: &'static str,
+        resources: impl IntoIterator<Item = impl Into<String>>,
+        verbs: &[&'static str],
+    ) -> Self {
+        let resources = resources.into_iter().map(Into::into).collect();
+        Self {
+            api_groups: vec![group],
+            resources,
+            resource_names: Vec::new(),
+            verbs: verbs.to_vec(),
+        }
+    }
+
+    fn only(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.resource_names = names.into_iter().collect();
+        self
+    }
+}
+
+/// Every object of the installation in the order in which it is applied. The definitions are apart: [`crd::all`].
+pub fn manifests(options: &Options) -> Vec<Value> {
+    let mut all = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": options.namespace, "labels": labels()}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(NAME, Some(&options.namespace))}),
+    ];
+    // The names of cluster-wide objects hold the namespace, so that two installations don't take them from each other.
+    let wide = format!("{NAME}-{}", options.namespace);
+    if options.crds {
+        all.extend(role(&format!("{wide}-crds"), None, &crd_rules(), options));
+    }
+    if options.watch_namespaces.is_empty() {
+        all.extend(role(&wide, None, &resource_rules(), options));
+    }
+    for namespace in options.watch_namespaces.iter().collect::<BTreeSet<_>>() {
+        all.extend(role(&wide, Some(namespace), &resource_rules(), options));
+    }
+    all.extend(role(
+        &format!("{NAME}-lease"),
+        Some(&options.namespace),
+        &lease_rules(),
+        options,
+    ));
+    all.push(deployment(options));
+    all
+}
+
+/// What it may do where it looks after resources.
+pub fn resource_rules() -> Vec<Rule> {
+    let kinds = ResourceKind::ALL.map(ResourceKind::plural);
+    let sub = |name: &str| kinds.map(|kind| format!("{kind}/{name}"));
+    let mut rules = vec![
+        Rule::new(crd::GROUP, kinds, &READ),
+        Rule::new(crd::GROUP, sub("status"), &["get", "patch", "update"]),
+        // An owner reference with blockOwnerDeletion needs this where OwnerReferencesPermissionEnforcement is on (OpenShift).
+        Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
+        Rule::new("", ["pods"], &READ),
+        // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
+        Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),
+        Rule::new("events.k8s.io", ["events"], &["create", "patch"]),
+    ];
+    let mut by_verbs: BTreeMap<(&str, &[&str]), Vec<&str>> = BTreeMap::new();
+    for kind in Kind::ALL {
+        by_verbs
+            .entry((kind.group(), verbs(kind)))
+            .or_default()
+            .push(kind.plural());
+    }
+    rules.extend(
+        by_verbs
+            .into_iter()
+            .map(|((group, verbs), resources)| Rule::new(group, resources, verbs)),
+    );
+    rules
+}
+
+/// What server-side apply and pruning need of a kind.
+fn verbs(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        // A claim holds data: only a person, or Kubernetes after its owner, deletes it.
+        Kind::PersistentVolumeClaim => &["get", "list", "watch", "create", "patch"],
+        Kind::ConfigMap | Kind::Service | Kind::PodDisruptionBudget | Kind::Job | Kind::StatefulSet => {
+            &["get", "list", "watch", "create", "patch", "delete"]
+        }
+    }
+}
+
+/// What it may do with the definitions of its own resources, which are cluster-wide.
+pub fn crd_rules() -> Vec<Rule> {
+    let group = "apiextensions.k8s.io";
+    let names = ResourceKind::ALL.map(|kind| format!("{}.{}", kind.plural(), crd::GROUP));
+    vec![
+        // Kubernetes can't restrict `create` by name.
+        Rule::new(group, ["customresourcedefinitions"], &["create"]),
+        Rule::new(group, ["customresourcedefinitions"], &["get", "update"]).only(names),
+    ]
+}
+
+/// What it may do with the lease that only one operator holds.
+pub fn lease_rules() -> Vec<Rule> {
+    let group = "coordination.k8s.io";
+    vec![
+        Rule::new(group, ["leases"], &["create"]),
+        Rule::new(group, ["leases"], &["get", "update", "patch"]).only([NAME.to_owned()]),
+    ]
+}
+
+/// A role and its binding to the operator's account: of the cluster, or of one namespace.
+fn role(name: &str, namespace: Option<&str>, rules: &[Rule], options: &Options) -> [Value; 2] {
+    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+    let api_version = format!("{RBAC}/v1");
+    [
+        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata(name, namespace), "rules": rules}),
+        json!({
+            "apiVersion": api_version,
+            "kind": format!("{kind}Binding"),
+            "metadata": metadata(name, namespace),
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": options.namespace}],
+        }),
+    ]
+}
+
+fn deployment(options: &Options) -> Value {
+    let probe = |path: &str, period: u32| json!({"httpGet": {"path": path, "port": "admin"}, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": 3});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(NAME, Some(&options.namespace)),
+        "spec": {
+            "replicas": options.replicas,
+            "selector": {"matchLabels": selector()},
+            "template": {
+                "metadata": {
+                    "labels": labels(),
+                    "annotations": {
+                        "prometheus.io/scrape": "true",
+                        "prometheus.io/port": ADMIN_PORT.to_string(),
+                        "prometheus.io/path": "/metrics",
+                    },
+                },
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "terminationGracePeriodSeconds": 15,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": USER,
+                        "runAsGroup": USER,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    // Two operators on one node are gone together.
+                    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+                        "weight": 100,
+                        "podAffinityTerm": {"labelSelector": {"matchLabels": selector()}, "topologyKey": "kubernetes.io/hostname"},
+                    }]}},
+                    "containers": [{
+                        "name": "operator",
+                        "image": options.image,
+                        "imagePullPolicy": options.image_pull_policy,
+                        "args": ["run"],
+                        "env": environment(options),
+                        "ports": [{"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
+                        "livenessProbe": probe("/healthz", 10),
+                        "readinessProbe": probe("/readyz", 5),
+                        "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// The operator's flags: each has a variable.
+fn environment(options: &Options) -> Vec<Value> {
+    let from_pod = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let mut environment = vec![
+        from_pod("PGOP_IDENTITY", "metadata.name"),
+        from_pod("PGOP_LEASE_NAMESPACE", "metadata.namespace"),
+        json!({"name": "PGOP_LOG_FORMAT", "value": options.log_format}),
+        json!({"name": "PGOP_ADMIN_ADDRESS", "value": format!("0.0.0.0:{ADMIN_PORT}")}),
+    ];
+    if !options.watch_namespaces.is_empty() {
+        environment.push(json!({"name": "PGOP_NAMESPACES", "value": options.watch_namespaces.join(",")}));
+    }
+    if !options.crds {
+        environment.push(json!({"name": "PGOP_NO_CRDS", "value": "true"}));
+    }
+    environment
+}
+
+fn metadata(name: &str, namespace: Option<&str>) -> Value {
+    match namespace {
+        Some(namespace) => json!({"name": name, "namespace": namespace, "labels": labels()}),
+        None => json!({"name": name, "labels": labels()}),
+    }
+}
+
+/// Selects everything that belongs to the installation.
+pub fn selector() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name", "pgop"),
+        ("app.kubernetes.io/component", "operator"),
+    ])
+}
+
+/// Not `managed-by: pgop`: that marks what the operator makes, and it would watch itself.
+fn labels() -> BTreeMap<&'static str, &'static str> {
+    let mut labels = selector();
+    labels.insert("app.kubernetes.io/part-of", "pgop");
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
+        all.iter()
+            .find(|m| m["kind"] == kind && m["metadata"]["name"] == name)
+            .unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    fn kinds(all: &[Value]) -> Vec<&str> {
+        all.iter().map(|m| m["kind"].as_str().unwrap()).collect()
+    }
+
+    fn verbs_on(rules: &[Rule], resource: &str) -> Vec<&'static str> {
+        rules
+            .iter()
+            .filter(|r| r.resources.iter().any(|x| x == resource))
+            .flat_map(|r| r.verbs.clone())
+            .collect()
+    }
+
+    #[test]
+    fn all_namespaces_take_a_cluster_role() {
+        let all = manifests(&Options::default());
+        let expected = [
+            "Namespace",
+            "ServiceAccount",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "Role",
+            "RoleBinding",
+            "Deployment",
+        ];
+        assert_eq!(kinds(&all), expected);
+        let binding = named(&all, "ClusterRoleBinding", "pgop-operator-pgop-system");
+        assert_eq!(binding["roleRef"]["name"], "pgop-operator-pgop-system");
+        assert_eq!(
+            binding["subjects"][0],
+            json!({"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE})
+        );
+    }
+
+    #[test]
+    fn named_namespaces_take_roles_there_and_nothing_of_the_cluster() {
+        let watch_namespaces = ["shop", "bank", "shop"].map(str::to_owned).to_vec();
+        let all = manifests(&Options {
+            watch_namespaces,
+            crds: false,
+            ..Options::default()
+        });
+        assert!(
+            !kinds(&all).iter().any(|kind| kind.starts_with("Cluster")),
+            "{:?}",
+            kinds(&all)
+        );
+        let in_namespaces: Vec<_> = all
+            .iter()
+            .filter(|m| m["kind"] == "Role")
+            .map(|m| m["metadata"]["namespace"].as_str().unwrap())
+            .collect();
+        assert_eq!(in_namespaces, ["bank", "shop", NAMESPACE]);
+        let env = &named(&all, "Deployment", NAME)["spec"]["template"]["spec"]["containers"][0]["env"];
+        assert!(
+            env.as_array()
+                .unwrap()
+                .contains(&json!({"name": "PGOP_NO_CRDS", "value": "true"}))
+        );
+        assert!(
+            env.as_array()
+                .unwrap()
+                .contains(&json!({"name": "PGOP_NAMESPACES", "value": "shop,bank,shop"}))
+        );
+    }
+
+    #[test]
+    fn every_kind_that_a_strategy_may_create_is_covered() {
+        let rules = resource_rules();
+        for kind in Kind::ALL {
+            let rule = rules
+                .iter()
+                .find(|r| r.resources.iter().any(|x| x == kind.plural()))
+                .unwrap();
+            assert_eq!(rule.api_groups, [kind.group()], "{kind}");
+            for verb in ["get", "list", "watch", "create", "patch"] {
+                assert!(rule.verbs.contains(&verb), "{verb} {kind}");
+            }
+        }
+        for kind in ResourceKind::ALL {
+            assert_eq!(verbs_on(&rules, kind.plural()), READ);
+            assert_eq!(
+                verbs_on(&rules, &format!("{}/status", kind.plural())),
+                ["get", "patch", "update"]
+            );
+        }
+    }
+
+    #[test]
+    fn the_rights_are_the_least_that_work() {
+        let rules: Vec<_> = [resource_rules(), crd_rules(), lease_rules()].concat();
+        for rule in &rules {
+            assert!(
+                rule.verbs.iter().chain(&rule.api_groups).all(|word| *word != "*"),
+                "{rule:?}"
+            );
+            for resource in &rule.resources {
+                assert!(
+                    ![
+                        "*",
+                        "pods/exec",
+                        "pods/attach",
+                        "pods/portforward",
+                        "roles",
+                        "rolebindings",
+                        "clusterroles",
+                        "clusterrolebindings",
+                        "nodes",
+                        "serviceaccounts"
+                    ]
+                    .contains(&resource.as_str()),
+                    "{rule:?}"
+                );
+            }
+        }
+        assert_eq!(verbs_on(&rules, "pods"), READ);
+        for kept in [
+            "secrets",
+            "persistentvolumeclaims",
+            "customresourcedefinitions",
+            "leases",
+        ] {
+            assert!(
+                !verbs_on(&rules, kept).iter().any(|verb| verb.starts_with("delete")),
+                "{kept}"
+            );
+        }
+        let unnamed = crd_rules()
+            .into_iter()
+            .filter(|r| r.resource_names.is_empty())
+            .flat_map(|r| r.verbs);
+        assert_eq!(unnamed.collect::<Vec<_>>(), ["create"]);
+    }
+
+    #[test]
+    fn the_pod_meets_the_restricted_standard() {
+        let all = manifests(&Options {
+            replicas: 2,
+            image: "registry.test/pgop:1".to_owned(),
+            ..Options::default()
+        });
+        let deployment = named(&all, "Deployment", NAME);
+        assert_eq!(deployment["spec"]["replicas"], 2);
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0];
+        assert_eq!(container["image"], "registry.test/pgop:1");
+        assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+        assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(
+            container["readinessProbe"]["httpGet"],
+            json!({"path": "/readyz", "port": "admin"})
+        );
+    }
+
+    #[test]
+    fn the_operator_never_watches_itself() {
+        for manifest in manifests(&Options::default()) {
+            assert!(manifest["metadata"]["labels"].get(crate::label::MANAGED_BY).is_none());
+        }
+    }
+
+    #[test]
+    fn typed_kubernetes_objects_hold_every_field() {
+        fn through<T: serde::de::DeserializeOwned + Serialize>(value: &Value) {
+            let typed: T = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(&serde_json::to_value(typed).unwrap(), value);
+        }
+        use k8s_openapi::api::{apps::v1::Deployment, core::v1::*, rbac::v1::*};
+        let watch_namespaces = vec!["shop".to_owned()];
+        let mut all = manifests(&Options {
+            watch_namespaces,
+            ..Options::default()
+        });
+        all.extend(manifests(&Options::default()));
+        for manifest in &all {
+            match manifest["kind"].as_str().unwrap() {
+                "Namespace" => through::<Namespace>(manifest),
+                "ServiceAccount" => through::<ServiceAccount>(manifest),
+                "Role" => through::<Role>(manifest),
+                "RoleBinding" => through::<RoleBinding>(manifest),
+                "ClusterRole" => through::<ClusterRole>(manifest),
+                "ClusterRoleBinding" => through::<ClusterRoleBinding>(manifest),
+                "Deployment" => through::<Deployment>(manifest),
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
