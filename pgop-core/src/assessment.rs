@@ -1,0 +1,237 @@
+//! What the live objects amount to: members, their health, and how Jobs ended. Pure.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
+
+use crate::crd::{Member, Role};
+use crate::manifest::Kind;
+use crate::observed::Live;
+use crate::resource::{ResourceKind, Validated};
+use crate::strategy::Description;
+
+/// What a strategy makes of the live objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assessment {
+    /// The servers that exist.
+    pub members: Vec<Member>,
+    /// The Job that the resource waits for: the restore of a server, or the backup itself.
+    pub job: Option<JobState>,
+}
+
+/// How far a Job is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    /// It does not exist yet.
+    Absent,
+    /// It runs, or waits for something.
+    Running {
+        /// For what its pod waits, if for anything.
+        waits: Option<String>,
+        /// When it started.
+        started: Option<Time>,
+    },
+    /// It succeeded.
+    Succeeded {
+        /// What its container left in the termination log.
+        message: Option<String>,
+        /// When it started.
+        started: Option<Time>,
+        /// When it ended.
+        finished: Option<Time>,
+    },
+    /// It failed.
+    Failed {
+        /// Why, in the words of its container where it left any.
+        message: String,
+        /// When it started.
+        started: Option<Time>,
+        /// When it ended.
+        finished: Option<Time>,
+    },
+}
+
+/// The assessment that fits any strategy whose members are pods with honest readiness probes.
+pub fn assess<V: Validated>(kind: ResourceKind, description: &Description, validated: &V, live: &Live) -> Assessment {
+    let job = match validated.server() {
+        Some(server) => server.restore.as_ref().map(|restore| job_state(live, &restore.job)),
+        None if kind == ResourceKind::PgBackup => {
+            let job = live.objects.keys().find(|(kind, _)| *kind == Kind::Job);
+            Some(job.map_or(JobState::Absent, |(_, name)| job_state(live, name)))
+        }
+        None => None,
+    };
+    Assessment { members: members(description, live), job }
+}
+
+fn members(description: &Description, live: &Live) -> Vec<Member> {
+    let has = |pod: &Pod, labels: &std::collections::BTreeMap<String, String>| {
+        let own = pod.metadata.labels.as_ref();
+        !labels.is_empty() && labels.iter().all(|(k, v)| own.and_then(|own| own.get(k)) == Some(v))
+    };
+    let role = |pod: &Pod| {
+        let members = &description.members;
+        [(Role::Primary, &members.primary), (Role::Replica, &members.replica)]
+            .into_iter()
+            .find_map(|(role, labels)| has(pod, labels).then_some(role))
+    };
+    let mut members: Vec<Member> =
+        live.pods.iter().filter_map(|pod| role(pod).map(|role| member(pod, role))).collect();
+    members.sort_by(|a, b| (a.role, a.name.len(), &a.name).cmp(&(b.role, b.name.len(), &b.name)));
+    members
+}
+
+fn member(pod: &Pod, role: Role) -> Member {
+    let ready = is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
+    Member {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        role,
+        ready,
+        address: pod.status.as_ref().and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        message: if ready { None } else { trouble(pod) },
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Why a pod does not serve, in the best words there are: the container's own, the kubelet's, the scheduler's.
+fn trouble(pod: &Pod) -> Option<String> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("is being stopped".to_owned());
+    }
+    let status = pod.status.as_ref()?;
+    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers()
+        .find_map(last_words)
+        .or_else(|| containers().find_map(waiting))
+        .or_else(|| unscheduled(pod))
+}
+
+/// What a container that failed left in its termination log.
+fn last_words(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref().and_then(|s| s.terminated.as_ref());
+    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    // Of a container that runs again, the last failure is history.
+    let running = container.state.as_ref().is_some_and(|s| s.running.is_some());
+    let ended = state.or(last.filter(|_| !running)).filter(|ended| ended.exit_code != 0)?;
+    let words = ended.message.as_deref().map(str::trim).filter(|m| !m.is_empty());
+    Some(words.map_or_else(
+        || format!("container {} ended with exit code {}{}", container.name, ended.exit_code, reason(ended.reason.as_deref())),
+        str::to_owned,
+    ))
+}
+
+fn reason(reason: Option<&str>) -> String {
+    reason.filter(|r| *r != "Error").map(|r| format!(" ({r})")).unwrap_or_default()
+}
+
+fn waiting(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or("waiting");
+    // These pass by themselves and say nothing.
+    if matches!(reason, "ContainerCreating" | "PodInitializing") {
+        return None;
+    }
+    // The kubelet's message of a back-off holds a pod id and a delay that changes each time.
+    let message = waiting.message.as_deref().filter(|_| reason != "CrashLoopBackOff").unwrap_or_default();
+    Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") })
+}
+
+fn unscheduled(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    Some(format!("can't be scheduled: {}", condition.message.as_deref().unwrap_or("no reason given")))
+}
+
+/// How far a Job is, with the words of its pod.
+pub fn job_state(live: &Live, name: &str) -> JobState {
+    let Some(job) = live.get(Kind::Job, name) else { return JobState::Absent };
+    let time = |pointer: &str| {
+        let text = job.pointer(pointer).and_then(Value::as_str)?;
+        text.parse().ok().map(Time)
+    };
+    let started = time("/status/startTime").or_else(|| time("/metadata/creationTimestamp"));
+    let pods: Vec<&Pod> = live.pods.iter().filter(|pod| is_of_job(pod, name)).collect();
+    match live.job_result(name) {
+        Some(true) => {
+            let message = pods.iter().find_map(|pod| success_words(pod));
+            JobState::Succeeded { message, started, finished: time("/status/completionTime") }
+        }
+        Some(false) => {
+            let failed = condition(job, "Failed");
+            let field = |key: &str| failed.and_then(|c| c.get(key)).and_then(Value::as_str);
+            let message = pods.iter().find_map(|pod| trouble(pod)).unwrap_or_else(|| {
+                let why = field("message").unwrap_or("its pod is gone");
+                format!("Job {name} failed: {why}")
+            });
+            let finished = field("lastTransitionTime").and_then(|text| text.parse().ok()).map(Time);
+            JobState::Failed { message, started, finished }
+        }
+        None => JobState::Running { waits: pods.iter().find_map(|pod| trouble(pod)), started },
+    }
+}
+
+fn condition<'a>(job: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = job.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+fn is_of_job(pod: &Pod, job: &str) -> bool {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get("job-name")).is_some_and(|name| name == job)
+}
+
+fn success_words(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    statuses.iter().find_map(|c| c.state.as_ref()?.terminated.as_ref().filter(|t| t.exit_code == 0)?.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_containers_own_words_come_first() {
+        let crashed = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting"}},
+            "lastState": {"terminated": {"exitCode": 1, "message": "snapshot x is missing\n"}}}]}));
+        assert_eq!(trouble(&crashed).as_deref(), Some("snapshot x is missing"));
+        let again = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": "old"}}}]}));
+        assert_eq!(trouble(&again), None);
+    }
+
+    #[test]
+    fn image_and_scheduling_troubles_are_told() {
+        let image = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}));
+        assert_eq!(trouble(&image).as_deref(), Some("ErrImagePull: no such image"));
+        let pending = pod(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}));
+        assert_eq!(trouble(&pending).as_deref(), Some("can't be scheduled: 0/1 nodes are available"));
+    }
+
+    #[test]
+    fn a_failed_job_speaks_with_its_pods_words() {
+        let mut live = Live::default();
+        let job = json!({"status": {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}});
+        live.objects.insert((Kind::Job, "hippo-restore-1".to_owned()), job);
+        let message = |live: &Live| match job_state(live, "hippo-restore-1") {
+            JobState::Failed { message, .. } => message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(message(&live), "Job hippo-restore-1 failed: BackoffLimitExceeded");
+        live.pods.push(pod(json!({"containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1, "message": "claim c has no x"}}}]})));
+        assert_eq!(message(&live), "claim c has no x");
+        assert_eq!(job_state(&live, "other"), JobState::Absent);
+    }
+}

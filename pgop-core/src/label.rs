@@ -1,0 +1,52 @@
+//! Labels and annotations, and the one place that makes object metadata.
+
+use std::collections::BTreeMap;
+
+use crate::resource::Owner;
+
+/// Who manages an object: always [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`], and the field manager of server-side apply.
+pub const MANAGER: &str = "pgop";
+/// The application: always `postgresql`.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// The resource's name.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// `database`, `cluster` or `backup`.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Role of a server's pod: `primary` or `replica`.
+pub const ROLE: &str = "pgop.dev/role";
+/// Hash of the manifest that was applied last.
+pub const APPLIED: &str = "pgop.dev/applied";
+/// On a manifest of a strategy: hold it back until that Job has succeeded. It is not sent to the server.
+pub const AFTER_JOB: &str = "pgop.dev/after-job";
+/// Hash of the settings that only a restart applies.
+pub const RESTART_HASH: &str = "pgop.dev/restart-hash";
+
+/// Selects everything that pgop made.
+pub fn managed_selector() -> String {
+    format!("{MANAGED_BY}={MANAGER}")
+}
+
+/// Labels of every object made for `owner`.
+pub fn common(owner: &Owner) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (NAME.to_owned(), "postgresql".to_owned()),
+        (INSTANCE.to_owned(), owner.name.clone()),
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        (COMPONENT.to_owned(), owner.kind.component().to_owned()),
+        (owner.kind.label().to_owned(), owner.name.clone()),
+    ])
+}
+
+/// The one label that tells to which resource an object belongs, as a selector map.
+pub fn selector(owner: &Owner) -> BTreeMap<String, String> {
+    BTreeMap::from([(owner.kind.label().to_owned(), owner.name.clone())])
+}
+
+/// Whether a person may set this label or annotation on pods: not those that pgop and Kubernetes live by.
+pub fn is_reserved(key: &str) -> bool {
+    key.starts_with("pgop.dev/")
+        || key.starts_with("app.kubernetes.io/")
+        || matches!(key, "controller-revision-hash" | "statefulset.kubernetes.io/pod-name" | "job-name" | "controller-uid")
+}

@@ -1,0 +1,326 @@
+//! One desired Kubernetes object, checked against its type, and the closed list of kinds that a strategy may create.
+
+use std::fmt;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::label;
+
+/// The kinds that a strategy may create, in the order in which they are applied.
+///
+/// The list is closed: it gives the order, the operator's RBAC and the API paths without asking the server, and it keeps a
+/// template from creating, say, a `ClusterRoleBinding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1`
+    ConfigMap,
+    /// `v1`; never pruned, never created again where it held data.
+    PersistentVolumeClaim,
+    /// `v1`
+    Service,
+    /// `policy/v1`, from Kubernetes 1.21 on.
+    PodDisruptionBudget,
+    /// `batch/v1`; runs once.
+    Job,
+    /// `apps/v1`
+    StatefulSet,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are applied.
+    pub const ALL: [Self; 6] = [
+        Self::ConfigMap,
+        Self::PersistentVolumeClaim,
+        Self::Service,
+        Self::PodDisruptionBudget,
+        Self::Job,
+        Self::StatefulSet,
+    ];
+
+    /// The kind as it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Service => "Service",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Job => "Job",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
+    /// API group; empty for the core group.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::ConfigMap | Self::PersistentVolumeClaim | Self::Service => "",
+            Self::PodDisruptionBudget => "policy",
+            Self::Job => "batch",
+            Self::StatefulSet => "apps",
+        }
+    }
+
+    /// API version within the group.
+    pub fn version(self) -> &'static str {
+        "v1"
+    }
+
+    /// Group and version as in a manifest, such as `apps/v1`.
+    pub fn api_version(self) -> String {
+        if self.group().is_empty() { self.version().to_owned() } else { format!("{}/{}", self.group(), self.version()) }
+    }
+
+    /// Lower-case plural, as in API paths and RBAC rules.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmaps",
+            Self::PersistentVolumeClaim => "persistentvolumeclaims",
+            Self::Service => "services",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::Job => "jobs",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
+
+    /// The kind of a manifest's `apiVersion` and `kind`.
+    pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.as_str() == kind && k.api_version() == api_version)
+    }
+
+    /// Reads `value` as the typed object and writes it again: what the type does not know is gone.
+    fn round_trip(self, value: &Value) -> Result<Value, serde_json::Error> {
+        fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
+            serde_json::to_value(T::deserialize(value)?)
+        }
+        match self {
+            Self::ConfigMap => through::<ConfigMap>(value),
+            Self::PersistentVolumeClaim => through::<PersistentVolumeClaim>(value),
+            Self::Service => through::<Service>(value),
+            Self::PodDisruptionBudget => through::<PodDisruptionBudget>(value),
+            Self::Job => through::<Job>(value),
+            Self::StatefulSet => through::<StatefulSet>(value),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a value is not a manifest.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// It is no object with `apiVersion`, `kind` and `metadata.name`.
+    #[error("a manifest needs apiVersion, kind and metadata.name; {missing} is missing")]
+    Incomplete {
+        /// The field.
+        missing: &'static str,
+    },
+    /// The kind is not on the list.
+    #[error("a strategy can't create {api_version} {kind}; it can create {}", Kind::ALL.map(Kind::as_str).join(", "))]
+    UnknownKind {
+        /// As written.
+        api_version: String,
+        /// As written.
+        kind: String,
+    },
+    /// A field has a wrong type or a required one is missing.
+    #[error("{kind} {name} does not have the shape of its kind: {source}")]
+    Shape {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// A field that the type does not know: a typo would vanish silently.
+    #[error("{kind} {name} has no field `{path}`")]
+    UnknownField {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Path of the field.
+        path: String,
+    },
+}
+
+/// One desired object: its shape is right, its name is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    kind: Kind,
+    name: String,
+    after_job: Option<String>,
+    value: Value,
+}
+
+impl Manifest {
+    /// Checks `value` against the type of its kind. Unknown fields are errors; nulls are dropped.
+    ///
+    /// ```
+    /// use pgop_core::manifest::Manifest;
+    /// let text = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo"}, "spec": {"selektor": {}}}"#;
+    /// let error = Manifest::from_value(serde_json::from_str(text).unwrap()).unwrap_err();
+    /// assert_eq!(error.to_string(), "Service hippo has no field `spec.selektor`");
+    /// ```
+    pub fn from_value(mut value: Value) -> Result<Self, ManifestError> {
+        drop_nulls(&mut value);
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let api_version = text("/apiVersion").ok_or(ManifestError::Incomplete { missing: "apiVersion" })?;
+        let kind_name = text("/kind").ok_or(ManifestError::Incomplete { missing: "kind" })?;
+        let name = text("/metadata/name").ok_or(ManifestError::Incomplete { missing: "metadata.name" })?;
+        let kind = Kind::parse(&api_version, &kind_name)
+            .ok_or(ManifestError::UnknownKind { api_version, kind: kind_name })?;
+        let known =
+            kind.round_trip(&value).map_err(|source| ManifestError::Shape { kind, name: name.clone(), source })?;
+        if let Some(path) = lost(&value, &known, &mut String::new()) {
+            return Err(ManifestError::UnknownField { kind, name, path });
+        }
+        let after_job = value
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut)
+            .and_then(|annotations| annotations.remove(label::AFTER_JOB))
+            .and_then(|job| job.as_str().map(str::to_owned));
+        Ok(Self { kind, name, after_job, value })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The Job that has to succeed before this object may exist.
+    pub fn after_job(&self) -> Option<&str> {
+        self.after_job.as_deref()
+    }
+
+    /// The object.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// For the completion of metadata and pods, which keeps kind and name.
+    pub(crate) fn value_mut(&mut self) -> &mut Value {
+        &mut self.value
+    }
+}
+
+/// The pod template of a workload manifest.
+pub(crate) fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
+    matches!(kind, Kind::StatefulSet | Kind::Job).then(|| value.pointer_mut("/spec/template")).flatten()
+}
+
+/// First 8 hex digits of SHA-256: enough to tell two versions of one object apart.
+pub fn short_hash(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(4).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Path of the first field of `given` that is missing in `known`.
+fn lost(given: &Value, known: &Value, at: &mut String) -> Option<String> {
+    let step = at.len();
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
+            if !at.is_empty() {
+                at.push('.');
+            }
+            at.push_str(key);
+            let found = match known.get(key) {
+                Some(other) => lost(value, other, at),
+                None if is_empty(value) => None, // typed lists and maps that are empty are not written again
+                None => Some(at.clone()),
+            };
+            at.truncate(step);
+            found
+        }),
+        (Value::Array(given), Value::Array(known)) => given.iter().zip(known).enumerate().find_map(|(i, (a, b))| {
+            at.push_str(&format!("[{i}]"));
+            let found = lost(a, b, at);
+            at.truncate(step);
+            found
+        }),
+        _ => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_typo_deep_inside_is_named() {
+        let error = Manifest::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "hippo"},
+            "spec": {"serviceName": "hippo", "selector": {}, "template": {"spec": {"containers": [
+                {"name": "postgres", "image": "postgres:17"}, {"name": "side", "imagee": "x"}]}}}
+        }))
+        .unwrap_err();
+        assert_eq!(error.to_string(), "StatefulSet hippo has no field `spec.template.spec.containers[1].imagee`");
+    }
+
+    #[test]
+    fn kinds_off_the_list_are_refused() {
+        let error = Manifest::from_value(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "x"}
+        }))
+        .unwrap_err();
+        assert!(error.to_string().starts_with("a strategy can't create rbac.authorization.k8s.io/v1 ClusterRoleBinding"));
+        assert!(Kind::parse("v1", "StatefulSet").is_none());
+    }
+
+    #[test]
+    fn wrong_types_name_the_object() {
+        let error = Manifest::from_value(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo"}, "spec": {"ports": "5432"}
+        }))
+        .unwrap_err();
+        assert!(error.to_string().starts_with("Service hippo does not have the shape of its kind"), "{error}");
+    }
+
+    #[test]
+    fn the_gate_is_taken_off_the_object() {
+        let manifest = Manifest::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "hippo", "annotations": {"pgop.dev/after-job": "hippo-restore-1"}}
+        }))
+        .unwrap();
+        assert_eq!(manifest.after_job(), Some("hippo-restore-1"));
+        assert_eq!(manifest.value().pointer("/metadata/annotations"), Some(&json!({})));
+    }
+}

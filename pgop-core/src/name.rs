@@ -1,0 +1,203 @@
+//! Names: which are allowed, and which are derived from the name of a resource.
+//!
+//! Every derived name fits Kubernetes' limits because a resource's own name is short enough; see [`MAX_SERVER_NAME`].
+
+use thiserror::Error;
+
+/// Longest name of a `PgDatabase` or `PgCluster`. The longest thing made of it is the label `controller-revision-hash` of a replica's
+/// pod, `<name>-replica-<hash of 10>`; 40 leaves room for a custom strategy's own suffixes.
+pub const MAX_SERVER_NAME: usize = 40;
+/// Longest name of a `PgBackup`: the Job's pods carry it in a label.
+pub const MAX_BACKUP_NAME: usize = 60;
+/// Longest PostgreSQL identifier, in bytes:
+/// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS>.
+pub const MAX_IDENTIFIER: usize = 63;
+
+/// Why a name can't be used.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("is empty")]
+    Empty,
+    /// Too long; the limits leave room for the suffixes of derived names.
+    #[error("has {length} characters, and at most {limit} leave room for the names made from it (such as `-backup-pvc`)")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Not a DNS label.
+    #[error("must be lower-case letters, digits and `-`, start with a letter and end with a letter or digit")]
+    NotADnsLabel,
+    /// Not usable as the name of a role or database.
+    #[error("must have 1 to 63 bytes and no control characters")]
+    NotAnIdentifier,
+    /// It belongs to PostgreSQL.
+    #[error("is PostgreSQL's own name")]
+    Reserved,
+}
+
+/// Checks the name of a resource: a DNS label that starts with a letter (Services of old Kubernetes want that), at most `limit` long.
+pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let length = name.chars().count();
+    if length > limit {
+        return Err(NameError::TooLong { length, limit });
+    }
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let ends = name.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts && ends && name.chars().all(inner) { Ok(()) } else { Err(NameError::NotADnsLabel) }
+}
+
+/// Checks the name of a role or database that pgop makes. Any other text works: it is quoted wherever it is used.
+pub fn check_identifier(name: &str) -> Result<(), NameError> {
+    if name.is_empty() || name.len() > MAX_IDENTIFIER || name.chars().any(char::is_control) {
+        return Err(NameError::NotAnIdentifier);
+    }
+    Ok(())
+}
+
+/// Checks the name of a role: an identifier that PostgreSQL does not keep for itself.
+pub fn check_role(name: &str) -> Result<(), NameError> {
+    check_identifier(name)?;
+    if name == "postgres" || name == "public" || name == "none" || name.starts_with("pg_") {
+        return Err(NameError::Reserved);
+    }
+    Ok(())
+}
+
+/// Claim of a database, or of a cluster's primary.
+pub fn data_claim(server: &str) -> String {
+    format!("{server}-pvc")
+}
+
+/// Claim that all backups of a database or cluster share.
+pub fn backup_claim(source: &str) -> String {
+    format!("{source}-backup-pvc")
+}
+
+/// Folder of a source's snapshots in a backup claim.
+pub fn backup_folder(source: &str) -> String {
+    format!("{source}-backups")
+}
+
+/// `StatefulSet` and Service of a cluster's replicas.
+pub fn replica(cluster: &str) -> String {
+    format!("{cluster}-replica")
+}
+
+/// Pod of a replica.
+pub fn replica_pod(cluster: &str, ordinal: i32) -> String {
+    format!("{cluster}-replica-{ordinal}")
+}
+
+/// Claim of a replica: what a `StatefulSet` makes of the template name `data`.
+pub fn replica_claim(cluster: &str, ordinal: i32) -> String {
+    format!("data-{cluster}-replica-{ordinal}")
+}
+
+/// Replication slot of a replica; slots have no `-`.
+pub fn slot(pod: &str) -> String {
+    pod.replace('-', "_")
+}
+
+/// Secret of the superuser.
+pub fn superuser_secret(server: &str) -> String {
+    format!("{server}-superuser")
+}
+
+/// Secret of the replication role.
+pub fn replication_secret(server: &str) -> String {
+    format!("{server}-replication")
+}
+
+/// Secret of the ordinary role.
+pub fn user_secret(server: &str) -> String {
+    format!("{server}-user")
+}
+
+/// Job that restores `path` of `claim` into a server: another snapshot gives another Job.
+pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
+    format!("{server}-restore-{}", crate::manifest::short_hash(&format!("{claim}\0{path}")))
+}
+
+/// Time of a snapshot as it is written in its path, such as `2026-11-22-17-57-21` (UTC).
+pub fn snapshot_time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d-%H-%M-%S").to_string()
+}
+
+/// Checks the path of a snapshot: relative, and never out of its claim.
+pub fn check_snapshot_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        return Err("is empty");
+    }
+    if path.starts_with('/') {
+        return Err("is absolute; give it as `pgo show backup` prints it");
+    }
+    if path.split('/').any(|part| part == ".." || part == "." || part.is_empty()) {
+        return Err("has an empty part, `.` or `..`");
+    }
+    if path.chars().any(char::is_control) {
+        return Err("has control characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels_of_limited_length() {
+        assert_eq!(check("hippo", MAX_SERVER_NAME), Ok(()));
+        assert_eq!(check("", MAX_SERVER_NAME), Err(NameError::Empty));
+        for bad in ["Hippo", "1hippo", "-hippo", "hippo-", "hip.po", "hip po", "hip_po", "hîppo"] {
+            assert_eq!(check(bad, MAX_SERVER_NAME), Err(NameError::NotADnsLabel), "{bad}");
+        }
+        assert_eq!(check(&"a".repeat(40), 40), Ok(()));
+        assert_eq!(check(&"a".repeat(41), 40), Err(NameError::TooLong { length: 41, limit: 40 }));
+    }
+
+    #[test]
+    fn every_derived_name_fits_a_label() {
+        let longest = "a".repeat(MAX_SERVER_NAME);
+        for name in [
+            data_claim(&longest),
+            backup_claim(&longest),
+            replica_claim(&longest, 49),
+            superuser_secret(&longest),
+            replication_secret(&longest),
+            restore_job(&longest, "claim", "path"),
+            format!("{}-{}", replica(&longest), "0123456789"), // controller-revision-hash
+        ] {
+            assert!(name.len() <= 63, "{name}");
+        }
+    }
+
+    #[test]
+    fn snapshot_paths_stay_inside_their_claim() {
+        assert_eq!(check_snapshot_path("orders-backups/2026-11-22-17-57-21"), Ok(()));
+        for bad in ["", "/etc", "../x", "a/../b", "a//b", "./a", "a/", "a\nb"] {
+            assert!(check_snapshot_path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn snapshot_times_are_utc() {
+        let at: jiff::Timestamp = "2026-11-22T18:57:21+01:00".parse().unwrap();
+        assert_eq!(snapshot_time(at), "2026-11-22-17-57-21");
+    }
+
+    #[test]
+    fn roles_of_postgresql_are_reserved() {
+        assert_eq!(check_role("app"), Ok(()));
+        assert_eq!(check_role("o'brien \"x\" {{y}}"), Ok(()));
+        assert_eq!(check_role("postgres"), Err(NameError::Reserved));
+        assert_eq!(check_role("pg_monitor"), Err(NameError::Reserved));
+        assert_eq!(check_identifier(&"é".repeat(32)), Err(NameError::NotAnIdentifier));
+    }
+}

@@ -1,0 +1,89 @@
+//! What step 1 found, as plain data: the only thing the pure steps know of the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+
+use crate::crd::{LastBackup, PgCluster, PgDatabase};
+use crate::manifest::Kind;
+
+/// All that the pure steps may know of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The objects and pods made for the resource.
+    pub live: Live,
+    /// Kinds that the server serves.
+    pub served: BTreeSet<Kind>,
+    /// Claims that the spec names; `None` where there is none of that name.
+    pub claims: BTreeMap<String, Option<ClaimFacts>>,
+    /// Secrets that the spec names.
+    pub secrets: BTreeMap<String, SecretFacts>,
+    /// The source of a backup; `None` when it does not exist, or the resource is no backup.
+    pub source: Option<SourceFacts>,
+    /// The newest snapshot of the resource.
+    pub last_backup: Option<LastBackup>,
+}
+
+/// The objects that carry a resource's label.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// By kind and name.
+    pub objects: BTreeMap<(Kind, String), Value>,
+    /// Metadata of the Secrets, by name. The engine never keeps their data.
+    pub secrets: BTreeMap<String, Value>,
+    /// The pods.
+    pub pods: Vec<Pod>,
+}
+
+impl Live {
+    /// One object.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind, name.to_owned()))
+    }
+
+    /// Whether a Job ended, and how: `Some(true)` is success.
+    pub fn job_result(&self, name: &str) -> Option<bool> {
+        let conditions = self.get(Kind::Job, name)?.pointer("/status/conditions")?.as_array()?;
+        conditions.iter().find_map(|condition| {
+            let is_true = condition.get("status").and_then(Value::as_str) == Some("True");
+            match condition.get("type").and_then(Value::as_str) {
+                Some("Complete") if is_true => Some(true),
+                Some("Failed") if is_true => Some(false),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// What matters of a claim that pgop did not make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimFacts {
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
+/// What matters of a Secret that a person made. Its values are looked at and forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFacts {
+    /// There is none of that name.
+    Missing,
+    /// It has no such key, or nothing in it.
+    NoKey(&'static str),
+    /// The password has a line break or a NUL, which no client can send.
+    UnusablePassword,
+    /// It has both keys.
+    Usable {
+        /// Name of the role.
+        username: String,
+    },
+}
+
+/// The source of a backup.
+#[derive(Clone, Debug)]
+pub enum SourceFacts {
+    /// A database.
+    Database(Box<PgDatabase>),
+    /// A cluster.
+    Cluster(Box<PgCluster>),
+}

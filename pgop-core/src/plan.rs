@@ -1,0 +1,310 @@
+//! Step 3: what to do, as data. Pure: the same input gives the same plan, for the operator, `pgo create --dry-run` and the tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::complete::complete;
+use crate::difference::lacks;
+use crate::label;
+use crate::manifest::{Kind, Manifest};
+use crate::observed::{Live, Observed};
+use crate::quantity::milli;
+use crate::resource::{Managed, Owner, Validated};
+use crate::strategy::{Strategy, StrategyError};
+use crate::validated::{SecretUse, Server};
+
+/// What a reconcile does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Secrets that have to exist, generated where they are missing.
+    pub secrets: Vec<SecretRequest>,
+    /// Objects to send, in this order.
+    pub apply: Vec<Apply>,
+    /// Objects that are as they should be.
+    pub unchanged: Vec<(Kind, String)>,
+    /// Objects to delete.
+    pub prune: Vec<Prune>,
+    /// Objects that have to wait.
+    pub held: Vec<Held>,
+    /// Kinds that the strategy asked for and the server does not serve.
+    pub left_out: BTreeSet<Kind>,
+}
+
+impl Plan {
+    /// Whether it changes anything.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.iter().all(|secret| secret.change == SecretChange::None) && self.apply.is_empty() && self.prune.is_empty()
+    }
+
+    /// Names of all claims that the resource uses and that pgop made.
+    pub fn claims(&self) -> Vec<String> {
+        let sent = self.apply.iter().map(|apply| (apply.manifest.kind(), apply.manifest.name()));
+        let unchanged = self.unchanged.iter().map(|(kind, name)| (*kind, name.as_str()));
+        let mut claims: Vec<String> = sent
+            .chain(unchanged)
+            .filter(|(kind, _)| *kind == Kind::PersistentVolumeClaim)
+            .map(|(_, name)| name.to_owned())
+            .collect();
+        claims.sort();
+        claims
+    }
+}
+
+/// A Secret with a generated password. The password is made when the plan is carried out, so that a plan is a pure value and can be printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRequest {
+    /// Its name.
+    pub name: String,
+    /// What of it is no secret: `username`, and for the ordinary role `dbname`, `host` and `port`.
+    pub public: BTreeMap<String, String>,
+    /// Metadata of the Secret, complete.
+    pub metadata: Value,
+    /// What has to be done.
+    pub change: SecretChange,
+}
+
+/// What has to be done to a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretChange {
+    /// Nothing.
+    None,
+    /// Make it, with a new password.
+    Generate,
+    /// Bring its public part up to date; the password stays.
+    Update,
+}
+
+/// An object to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apply {
+    /// The object.
+    pub manifest: Manifest,
+    /// Why it is sent.
+    pub why: Why,
+}
+
+/// Why an object is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It does not exist.
+    Missing,
+    /// It was made from another manifest.
+    Changed,
+    /// Somebody else changed it: this field is not as it should be.
+    Drifted(String),
+}
+
+/// An object to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its uid: an object of the same name that somebody makes meanwhile is safe.
+    pub uid: String,
+}
+
+/// An object that has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// For what it waits.
+    pub why: String,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The strategy failed.
+    #[error("strategy {strategy}: {source}")]
+    Strategy {
+        /// Its name.
+        strategy: String,
+        /// Its error.
+        source: StrategyError,
+    },
+}
+
+/// Makes the plan.
+pub fn plan<R: Managed>(
+    strategy: &dyn Strategy<R>,
+    validated: &R::Validated,
+    observed: &Observed,
+) -> Result<Plan, PlanError> {
+    let wrap = |source| PlanError::Strategy { strategy: strategy.description().name.clone(), source };
+    let mut manifests = strategy.manifests(validated).map_err(wrap)?;
+    manifests.sort_by(|a, b| (a.kind(), a.name()).cmp(&(b.kind(), b.name())));
+    let wanted: BTreeSet<(Kind, String)> = manifests.iter().map(|m| (m.kind(), m.name().to_owned())).collect();
+    let mut plan = Plan { secrets: secrets(validated, &observed.live), ..Plan::default() };
+    for mut manifest in manifests {
+        if !observed.served.contains(&manifest.kind()) {
+            plan.left_out.insert(manifest.kind());
+            continue;
+        }
+        complete(&mut manifest, validated, validated.backup_source());
+        place(&mut plan, manifest, validated, &observed.live);
+    }
+    plan.prune = prune(&observed.live, &wanted, validated.owner());
+    Ok(plan)
+}
+
+/// Decides what becomes of one manifest.
+fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, live: &Live) {
+    let (kind, name) = (manifest.kind(), manifest.name().to_owned());
+    let existing = live.get(kind, &name);
+    if let Some(why) = hold(&manifest, existing, validated, live) {
+        plan.held.push(Held { kind, name, why });
+        return;
+    }
+    let why = match existing {
+        None => Some(Why::Missing),
+        // A Job runs once, and its template can't be changed.
+        Some(_) if kind == Kind::Job => None,
+        Some(existing) => {
+            adapt(&mut manifest, existing);
+            difference(&manifest, existing)
+        }
+    };
+    match why {
+        Some(why) => plan.apply.push(Apply { manifest, why }),
+        None => plan.unchanged.push((kind, name)),
+    }
+}
+
+/// For what an object has to wait.
+fn hold<V: Validated>(manifest: &Manifest, existing: Option<&Value>, validated: &V, live: &Live) -> Option<String> {
+    if let Some(existing) = existing {
+        if existing.pointer("/metadata/deletionTimestamp").is_some() {
+            return Some("the old one is still being deleted".to_owned());
+        }
+        let stranger = controller(existing).filter(|reference| uid(reference) != Some(validated.owner().uid.as_str()));
+        return stranger.map(|reference| {
+            let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or("?");
+            format!("the one of a former {} {} is still there", text("kind"), text("name"))
+        });
+    }
+    match manifest.after_job() {
+        Some(job) if live.job_result(job) != Some(true) => Some(format!("Job {job} has to succeed first")),
+        _ => validated.wait_for().filter(|_| manifest.kind() == Kind::Job),
+    }
+}
+
+/// Fits a manifest to an object that exists, where fields can't be changed.
+fn adapt(manifest: &mut Manifest, existing: &Value) {
+    let value = manifest.kind();
+    match value {
+        Kind::PersistentVolumeClaim => adapt_claim(manifest.value_mut(), existing),
+        // Claims are manifests of their own, made before; the templates only name them.
+        Kind::StatefulSet => keep(manifest.value_mut(), existing, "/spec", "volumeClaimTemplates"),
+        _ => {}
+    }
+}
+
+/// Of an existing claim only the size changes, and it only grows.
+fn adapt_claim(value: &mut Value, existing: &Value) {
+    for key in ["accessModes", "storageClassName", "volumeMode"] {
+        keep(value, existing, "/spec", key);
+    }
+    let size = "/spec/resources/requests/storage";
+    let of = |value: &Value| value.pointer(size).and_then(Value::as_str).and_then(milli);
+    if of(existing) >= of(value) {
+        keep(value, existing, "/spec/resources/requests", "storage");
+    }
+}
+
+/// Takes a field over from the existing object.
+fn keep(value: &mut Value, existing: &Value, parent: &str, key: &str) {
+    let old = existing.pointer(parent).and_then(|p| p.get(key));
+    if let (Some(map), Some(old)) = (value.pointer_mut(parent).and_then(Value::as_object_mut), old) {
+        map.insert(key.to_owned(), old.clone());
+    }
+}
+
+fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
+    let applied = |value: &Value| {
+        value.pointer("/metadata/annotations").and_then(|a| a.get(label::APPLIED)).and_then(Value::as_str).map(str::to_owned)
+    };
+    let mut desired = manifest.value().clone();
+    let is_claim = manifest.kind() == Kind::PersistentVolumeClaim;
+    if is_claim {
+        // Several backups ask for one claim, each with its own size: the hash would go back and forth.
+        if let Some(annotations) = desired.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.remove(label::APPLIED);
+        }
+        if controller(existing).is_some() && controller(&desired).is_none() {
+            return Some(Why::Changed); // `deletionPolicy` went back to `Retain`
+        }
+    } else if applied(&desired) != applied(existing) {
+        return Some(Why::Changed);
+    }
+    lacks(&desired, existing).map(Why::Drifted)
+}
+
+/// What carries our owner reference and is not wanted any more. Claims never are.
+fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<Prune> {
+    let is_ours = |value: &Value| controller(value).and_then(uid) == Some(owner.uid.as_str());
+    live.objects
+        .iter()
+        .filter(|(key, value)| key.0 != Kind::PersistentVolumeClaim && !wanted.contains(*key) && is_ours(value))
+        .filter(|(_, value)| value.pointer("/metadata/deletionTimestamp").is_none())
+        .filter_map(|((kind, name), value)| {
+            let uid = value.pointer("/metadata/uid")?.as_str()?.to_owned();
+            Some(Prune { kind: *kind, name: name.clone(), uid })
+        })
+        .collect()
+}
+
+/// The reference of the object's controller.
+pub(crate) fn controller(value: &Value) -> Option<&Value> {
+    let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
+    references.iter().find(|reference| reference.get("controller") == Some(&json!(true)))
+}
+
+fn uid(reference: &Value) -> Option<&str> {
+    reference.get("uid").and_then(Value::as_str)
+}
+
+fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
+    let Some(server) = validated.server() else { return Vec::new() };
+    let secrets = &server.secrets;
+    let requests = [
+        secret(&secrets.superuser, BTreeMap::new(), server, live),
+        secret(&secrets.replication, BTreeMap::new(), server, live),
+        secret(&secrets.user, connection(server), server, live),
+    ];
+    requests.into_iter().flatten().collect()
+}
+
+/// What an application needs beside its password.
+fn connection(server: &Server) -> BTreeMap<String, String> {
+    let owner = &server.owner;
+    BTreeMap::from([
+        ("dbname".to_owned(), server.database.clone()),
+        ("host".to_owned(), format!("{}.{}.svc", owner.name, owner.namespace)),
+        ("port".to_owned(), server.port.to_string()),
+    ])
+}
+
+fn secret(usage: &SecretUse, mut public: BTreeMap<String, String>, server: &Server, live: &Live) -> Option<SecretRequest> {
+    let SecretUse::Generated { name, username } = usage else { return None };
+    public.insert("username".to_owned(), username.clone());
+    let owner = &server.owner;
+    let mut metadata = json!({"name": name, "namespace": owner.namespace, "labels": label::common(owner)});
+    if !owner.uid.is_empty() {
+        metadata["ownerReferences"] = json!([owner.reference()]);
+    }
+    let hash = crate::manifest::short_hash(&format!("{metadata}{public:?}"));
+    metadata["annotations"] = json!({label::APPLIED: hash});
+    let change = match live.secrets.get(name) {
+        None => SecretChange::Generate,
+        Some(existing) if lacks(&metadata, existing.get("metadata").unwrap_or(&Value::Null)).is_some() => SecretChange::Update,
+        Some(_) => SecretChange::None,
+    };
+    Some(SecretRequest { name: name.clone(), public, metadata, change })
+}

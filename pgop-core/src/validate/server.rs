@@ -1,0 +1,254 @@
+//! The part of validation that databases and clusters share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::check_name;
+use crate::crd::{Postgres, Restore, ServerSpec, ServerStatus, Storage};
+use crate::invalid::Invalid;
+use crate::label;
+use crate::name::{self, MAX_SERVER_NAME};
+use crate::observed::{Observed, SecretFacts};
+use crate::parameter;
+use crate::quantity::milli;
+use crate::resource::{Foreign, Owner};
+use crate::strategy::Description;
+use crate::validated::{ClaimStorage, RestoreFrom, SecretUse, Secrets, Server};
+
+/// Size of a data claim where the spec has none: room for 1 GB of kept WAL and the default `max_wal_size` beside data.
+pub(super) const DEFAULT_SIZE: &str = "5Gi";
+const DEFAULT_VERSION: &str = "17";
+/// The smallest claim that initdb and its first WAL files fit in.
+const LEAST_SIZE: &str = "64Mi";
+
+/// What is known from before.
+pub(super) struct Before<'a> {
+    pub(super) meta: &'a ObjectMeta,
+    pub(super) status: Option<&'a ServerStatus>,
+}
+
+/// Claims and Secrets of the spec that pgop did not make.
+pub(crate) fn foreign(spec: &ServerSpec) -> Foreign {
+    let credentials = &spec.credentials;
+    Foreign {
+        claims: spec.storage.claim.iter().chain(spec.restore.iter().map(|r| &r.claim)).cloned().collect(),
+        secrets: [&credentials.superuser, &credentials.replication, &credentials.user].into_iter().flatten().cloned().collect(),
+        source: None,
+    }
+}
+
+pub(super) fn check(
+    owner: &Owner,
+    spec: &ServerSpec,
+    before: &Before<'_>,
+    observed: &Observed,
+    strategy: &Description,
+    invalid: &mut Vec<Invalid>,
+) -> Server {
+    check_name(owner.kind.as_str(), before.meta.name.as_deref().unwrap_or_default(), MAX_SERVER_NAME, invalid);
+    let postgres = &spec.postgres;
+    check_postgres(postgres, invalid);
+    check_pod(spec, invalid);
+    let version = postgres.version.as_deref().unwrap_or(DEFAULT_VERSION);
+    Server {
+        owner: owner.clone(),
+        image: postgres.image.clone().unwrap_or_else(|| format!("postgres:{version}")),
+        image_pull_policy: postgres.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".to_owned()),
+        image_pull_secrets: postgres.image_pull_secrets.clone(),
+        parameters: postgres.parameters.clone(),
+        port: postgres.port,
+        database: postgres.database.clone().unwrap_or_else(|| "app".to_owned()),
+        secrets: check_secrets(&owner.name, spec, observed, invalid),
+        storage: check_storage(&spec.storage, name::data_claim(&owner.name), DEFAULT_SIZE, before.status, observed, invalid),
+        deletion_policy: spec.deletion_policy,
+        resources: spec.resources.clone(),
+        pod: spec.pod.clone(),
+        restore: check_restore(&owner.name, spec.restore.as_ref(), before.status, observed, invalid),
+        strategy_parameters: check_parameters(&spec.strategy_parameters, strategy, invalid),
+    }
+}
+
+fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
+    let field = |name: &str| format!("spec.postgres.{name}");
+    if let Some(version) = &postgres.version {
+        let major = version.split('.').next().unwrap_or_default().parse::<u32>().ok();
+        let fine = version.chars().all(|c| c.is_ascii_digit() || c == '.') && major.is_some_and(|m| (14..=99).contains(&m));
+        if !fine {
+            invalid.push(Invalid::new(field("version"), format!("is `{version}`"), "give a version from 14 on, such as 17"));
+        }
+    }
+    if let Some(image) = &postgres.image {
+        if image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            invalid.push(Invalid::new(field("image"), "is no image name", "give one such as postgres:17"));
+        }
+    }
+    if let Some(policy) = postgres.image_pull_policy.as_deref() {
+        if !["Always", "IfNotPresent", "Never"].contains(&policy) {
+            invalid.push(Invalid::new(field("imagePullPolicy"), format!("is `{policy}`"), "give Always, IfNotPresent or Never"));
+        }
+    }
+    if !(1..=65535).contains(&postgres.port) {
+        invalid.push(Invalid::new(field("port"), format!("is {}", postgres.port), "give 1 to 65535"));
+    }
+    if let Some(database) = postgres.database.as_deref() {
+        let reserved = matches!(database, "template0" | "template1");
+        match name::check_identifier(database) {
+            Ok(()) if !reserved => {}
+            Ok(()) => invalid.push(Invalid::new(field("database"), "is PostgreSQL's own template", "choose another name")),
+            Err(error) => invalid.push(Invalid::new(field("database"), error.to_string(), "choose another name")),
+        }
+    }
+    for (which, role) in [("user", &postgres.user), ("replicationUser", &postgres.replication_user)] {
+        if let Some(Err(error)) = role.as_deref().map(name::check_role) {
+            invalid.push(Invalid::new(field(which), error.to_string(), "choose another name"));
+        }
+    }
+    let replication = postgres.replication_user.as_deref().unwrap_or("replicator");
+    if postgres.user.as_deref().unwrap_or("app") == replication {
+        invalid.push(Invalid::new(field("user"), "is also the replication role", "choose two names"));
+    }
+    for (name, value) in &postgres.parameters {
+        if let Some(problem) = parameter::refused(name, value) {
+            invalid.push(Invalid::new(field(&format!("parameters.{name}")), problem, "leave it out or change it"));
+        }
+    }
+}
+
+fn check_pod(spec: &ServerSpec, invalid: &mut Vec<Invalid>) {
+    for (field, map) in [("labels", &spec.pod.labels), ("annotations", &spec.pod.annotations)] {
+        for key in map.keys().filter(|key| label::is_reserved(key)) {
+            invalid.push(Invalid::new(format!("spec.pod.{field}.{key}"), "belongs to pgop or Kubernetes", "use another key"));
+        }
+    }
+}
+
+fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: &mut Vec<Invalid>) -> Secrets {
+    let postgres = &spec.postgres;
+    let mut one = |which: &str, given: &Option<String>, generated: String, username: &str| match given {
+        None => SecretUse::Generated { name: generated, username: username.to_owned() },
+        Some(name) => {
+            let field = format!("spec.credentials.{which}");
+            let problem = match observed.secrets.get(name) {
+                None | Some(SecretFacts::Missing) => Some("does not exist".to_owned()),
+                Some(SecretFacts::NoKey(key)) => Some(format!("has no `{key}`, or an empty one")),
+                Some(SecretFacts::UnusablePassword) => Some("has a line break or NUL in `password`".to_owned()),
+                Some(SecretFacts::Usable { username }) => match (which, username.as_str()) {
+                    ("superuser", "postgres") => None,
+                    ("superuser", other) => Some(format!("is for `{other}`, and the superuser is `postgres`")),
+                    (_, role) => name::check_role(role).err().map(|error| format!("has a username that {error}")),
+                },
+            };
+            if let Some(problem) = problem {
+                invalid.push(Invalid::new(field, format!("names Secret {name}, which {problem}"), "mend the Secret or leave the field out"));
+            }
+            SecretUse::Given { name: name.clone() }
+        }
+    };
+    let credentials = &spec.credentials;
+    let user = postgres.user.as_deref().unwrap_or("app");
+    let replicator = postgres.replication_user.as_deref().unwrap_or("replicator");
+    Secrets {
+        superuser: one("superuser", &credentials.superuser, name::superuser_secret(server), "postgres"),
+        replication: one("replication", &credentials.replication, name::replication_secret(server), replicator),
+        user: one("user", &credentials.user, name::user_secret(server), user),
+    }
+}
+
+/// Checks a storage block; `own` is the name of the claim that is made where none is named.
+pub(super) fn check_storage(
+    storage: &Storage,
+    own: String,
+    default_size: &str,
+    status: Option<&ServerStatus>,
+    observed: &Observed,
+    invalid: &mut Vec<Invalid>,
+) -> ClaimStorage {
+    let size = storage.size.as_ref().map_or(default_size, |q| q.0.as_str()).to_owned();
+    let field = "spec.storage.size";
+    match milli(&size) {
+        None => invalid.push(Invalid::new(field, format!("`{size}` is no size"), "write one such as 10Gi")),
+        Some(bytes) if Some(bytes) < milli(LEAST_SIZE) => {
+            invalid.push(Invalid::new(field, format!("`{size}` is too small"), format!("give at least {LEAST_SIZE}")));
+        }
+        Some(bytes) => {
+            let old = status.and_then(|s| s.storage_size.as_ref()).and_then(|q| Some((&q.0, milli(&q.0)?)));
+            if let Some((old, _)) = old.filter(|(_, old)| bytes < *old) {
+                let problem = format!("is {size}, and the claims have {old}; a claim never shrinks");
+                invalid.push(Invalid::new(field, problem, format!("set it to {old} or more")));
+            }
+        }
+    }
+    if storage.claim.is_some() && storage.class_name.is_some() {
+        invalid.push(Invalid::new("spec.storage.className", "is for a claim that pgop makes", "leave out className or claim"));
+    }
+    if let Some(claim) = &storage.claim {
+        check_claim("spec.storage.claim", claim, observed, invalid);
+    }
+    ClaimStorage {
+        make: storage.claim.is_none(),
+        claim: storage.claim.clone().unwrap_or(own),
+        size,
+        class_name: storage.class_name.clone(),
+        access_mode: storage.access_mode.unwrap_or_default(),
+    }
+}
+
+fn check_claim(field: &str, claim: &str, observed: &Observed, invalid: &mut Vec<Invalid>) {
+    match observed.claims.get(claim) {
+        Some(Some(facts)) if facts.deleting => {
+            invalid.push(Invalid::new(field, format!("names claim {claim}, which is being deleted"), "name another claim"));
+        }
+        Some(Some(_)) => {}
+        _ => invalid.push(Invalid::new(
+            field,
+            format!("names claim {claim}, which does not exist"),
+            "create it, or name one that `kubectl get pvc` lists",
+        )),
+    }
+}
+
+/// A restore that was done is not done again, and its claim may be gone.
+fn check_restore(
+    server: &str,
+    restore: Option<&Restore>,
+    status: Option<&ServerStatus>,
+    observed: &Observed,
+    invalid: &mut Vec<Invalid>,
+) -> Option<RestoreFrom> {
+    let restore = restore?;
+    if let Some(done) = status.and_then(|s| s.restored_from.as_ref()) {
+        if done != restore {
+            invalid.push(Invalid::new(
+                "spec.restore",
+                format!("names another snapshot than {} in {}, which the data was restored from", done.path, done.claim),
+                "set it back, or create a new resource to restore that snapshot",
+            ));
+        }
+        return None;
+    }
+    check_claim("spec.restore.claim", &restore.claim, observed, invalid);
+    if let Err(problem) = name::check_snapshot_path(&restore.path) {
+        invalid.push(Invalid::new("spec.restore.path", problem, "give a path as `pgo show backup` prints it"));
+    }
+    Some(RestoreFrom {
+        claim: restore.claim.clone(),
+        path: restore.path.clone(),
+        job: name::restore_job(server, &restore.claim, &restore.path),
+    })
+}
+
+pub(super) fn check_parameters(
+    given: &serde_json::Map<String, serde_json::Value>,
+    strategy: &Description,
+    invalid: &mut Vec<Invalid>,
+) -> serde_json::Map<String, serde_json::Value> {
+    strategy.check_parameters(given).unwrap_or_else(|(path, problem)| {
+        let known = strategy.parameters.get("properties").and_then(serde_json::Value::as_object);
+        let known: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        invalid.push(Invalid::new(
+            format!("spec.strategyParameters{path}"),
+            format!("is refused: {problem}"),
+            format!("strategy {} takes: {}", strategy.name, if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+        ));
+        serde_json::Map::new()
+    })
+}

@@ -1,0 +1,214 @@
+//! Checked resources with every default filled in: the only input of strategies.
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use crate::crd::{AccessMode, DeletionPolicy, PodSettings, Source};
+use crate::resource::{Owner, Validated};
+
+/// A checked `PgDatabase`.
+#[derive(Clone, Debug)]
+pub struct ValidatedDatabase {
+    /// The server.
+    pub server: Server,
+}
+
+/// A checked `PgCluster`.
+#[derive(Clone, Debug)]
+pub struct ValidatedCluster {
+    /// The servers.
+    pub server: Server,
+    /// Number of replicas.
+    pub replicas: i32,
+}
+
+/// A checked `PgBackup`.
+#[derive(Clone, Debug)]
+pub struct ValidatedBackup {
+    /// For whom objects are made.
+    pub owner: Owner,
+    /// What is backed up.
+    pub source: Source,
+    /// Whether its primary serves: a backup waits for that.
+    pub source_serves: bool,
+    /// Port of the source's Service, whose name is the source's.
+    pub port: i32,
+    /// Image of the source.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: String,
+    /// Secrets with the registry's credentials.
+    pub image_pull_secrets: Vec<String>,
+    /// Secret of the source's replication role.
+    pub replication_secret: String,
+    /// Where the snapshot goes.
+    pub storage: ClaimStorage,
+    /// Path of the snapshot in the claim.
+    pub path: String,
+    /// CPU and memory.
+    pub resources: Option<ResourceRequirements>,
+    /// Settings of the pod.
+    pub pod: PodSettings,
+    /// Parameters of the strategy, with its defaults.
+    pub strategy_parameters: Map<String, Value>,
+}
+
+/// A checked server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// For whom objects are made.
+    pub owner: Owner,
+    /// Image with bash and the server programs.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: String,
+    /// Secrets with the registry's credentials.
+    pub image_pull_secrets: Vec<String>,
+    /// The user's settings; none of them is unsafe.
+    pub parameters: BTreeMap<String, String>,
+    /// Port of the Services; the server itself listens on 5432.
+    pub port: i32,
+    /// Database to make.
+    pub database: String,
+    /// The three Secrets.
+    pub secrets: Secrets,
+    /// Where the data lies.
+    pub storage: ClaimStorage,
+    /// What becomes of the claims.
+    pub deletion_policy: DeletionPolicy,
+    /// CPU and memory.
+    pub resources: Option<ResourceRequirements>,
+    /// Settings of the pods.
+    pub pod: PodSettings,
+    /// The snapshot to start from, while that is still to be done or being done.
+    pub restore: Option<RestoreFrom>,
+    /// Parameters of the strategy, with its defaults.
+    pub strategy_parameters: Map<String, Value>,
+}
+
+/// The Secrets of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Of `postgres`.
+    pub superuser: SecretUse,
+    /// Of the replication role.
+    pub replication: SecretUse,
+    /// Of the ordinary role.
+    pub user: SecretUse,
+}
+
+/// A Secret with `username` and `password`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretUse {
+    /// Made by the operator, with a random password.
+    Generated {
+        /// Its name.
+        name: String,
+        /// Name of the role.
+        username: String,
+    },
+    /// Made by a person.
+    Given {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl SecretUse {
+    /// Name of the Secret.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Generated { name, .. } | Self::Given { name } => name,
+        }
+    }
+}
+
+/// A claim and how it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimStorage {
+    /// Its name (of the primary's, for a cluster).
+    pub claim: String,
+    /// Whether it is made; an existing one is used otherwise.
+    pub make: bool,
+    /// Size of a claim that is made.
+    pub size: String,
+    /// Its class; `None` is the cluster's default.
+    pub class_name: Option<String>,
+    /// Its access mode.
+    pub access_mode: AccessMode,
+}
+
+/// A snapshot to start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreFrom {
+    /// Claim with the snapshot.
+    pub claim: String,
+    /// Its path.
+    pub path: String,
+    /// Job that does it.
+    pub job: String,
+}
+
+impl Validated for ValidatedDatabase {
+    fn owner(&self) -> &Owner {
+        &self.server.owner
+    }
+
+    fn server(&self) -> Option<&Server> {
+        Some(&self.server)
+    }
+
+    fn pod(&self) -> &PodSettings {
+        &self.server.pod
+    }
+
+    fn image_pull_secrets(&self) -> &[String] {
+        &self.server.image_pull_secrets
+    }
+}
+
+impl Validated for ValidatedCluster {
+    fn owner(&self) -> &Owner {
+        &self.server.owner
+    }
+
+    fn server(&self) -> Option<&Server> {
+        Some(&self.server)
+    }
+
+    fn pod(&self) -> &PodSettings {
+        &self.server.pod
+    }
+
+    fn image_pull_secrets(&self) -> &[String] {
+        &self.server.image_pull_secrets
+    }
+}
+
+impl Validated for ValidatedBackup {
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn server(&self) -> Option<&Server> {
+        None
+    }
+
+    fn pod(&self) -> &PodSettings {
+        &self.pod
+    }
+
+    fn image_pull_secrets(&self) -> &[String] {
+        &self.image_pull_secrets
+    }
+
+    fn wait_for(&self) -> Option<String> {
+        let Source { kind, name } = &self.source;
+        (!self.source_serves).then(|| format!("{} {name} does not serve yet", kind.as_str()))
+    }
+
+    fn backup_source(&self) -> Option<&str> {
+        Some(&self.source.name)
+    }
+}
