@@ -1,7 +1,7 @@
 //! What runs the stock operator in a cluster: its namespace, account, rights and Deployment.
 //!
 //! Pure, so that `pgo install`, `deploy/operator.yaml` and the tests hold the same objects. The rights follow from the closed list of
-//! kinds that a strategy may create ([`Kind::ALL`]), so that a new kind can't be forgotten here, and are the least that work: no
+//! kinds that a strategy may create ([`Kind::ALL`](crate::manifest::Kind::ALL)), so that a new kind can't be forgotten here, and are the least that work: no
 //! `pods/exec`, no deletion of claims or Secrets, nothing cluster-wide when the namespaces are named.
 //!
 //! ```
@@ -14,12 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::crd;
-use crate::manifest::Kind;
-use crate::resource::ResourceKind;
+use rights::{Rule, crd_rules, lease_rules, resource_rules};
+
+pub mod rights;
 
 /// Name of everything the operator runs with: account, roles, Deployment, lease.
 pub const NAME: &str = "pgop-operator";
@@ -31,7 +30,6 @@ pub const ADMIN_PORT: u16 = 8080;
 pub const USER: i64 = 65532;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// How the operator is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,43 +64,7 @@ impl Default for Options {
     }
 }
 
-/// One rule of a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rule {
-    /// API groups; the core group is empty.
-    pub api_groups: Vec<&'static str>,
-    /// Plural names, with a subresource after `/`.
-    pub resources: Vec<String>,
-    /// The only objects it holds for; empty for any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub resource_names: Vec<String>,
-    /// What is allowed.
-    pub verbs: Vec<&'static str>,
-}
-
-impl Rule {
-    fn new(
-        group: &'static str,
-        resources: impl IntoIterator<Item = impl Into<String>>,
-        verbs: &[&'static str],
-    ) -> Self {
-        let resources = resources.into_iter().map(Into::into).collect();
-        Self {
-            api_groups: vec![group],
-            resources,
-            resource_names: Vec::new(),
-            verbs: verbs.to_vec(),
-        }
-    }
-
-    fn only(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.resource_names = names.into_iter().collect();
-        self
-    }
-}
-
-/// Every object of the installation in the order in which it is applied. The definitions are apart: [`crd::all`].
+/// Every object of the installation in the order in which it is applied. The definitions are apart: [`crd::all`](crate::crd::all).
 pub fn manifests(options: &Options) -> Vec<Value> {
     let mut all = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": options.namespace, "labels": labels()}}),
@@ -127,66 +89,6 @@ pub fn manifests(options: &Options) -> Vec<Value> {
     ));
     all.push(deployment(options));
     all
-}
-
-/// What it may do where it looks after resources.
-pub fn resource_rules() -> Vec<Rule> {
-    let kinds = ResourceKind::ALL.map(ResourceKind::plural);
-    let sub = |name: &str| kinds.map(|kind| format!("{kind}/{name}"));
-    let mut rules = vec![
-        Rule::new(crd::GROUP, kinds, &READ),
-        Rule::new(crd::GROUP, sub("status"), &["get", "patch", "update"]),
-        // An owner reference with blockOwnerDeletion needs this where OwnerReferencesPermissionEnforcement is on (OpenShift).
-        Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
-        Rule::new("", ["pods"], &READ),
-        // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
-        Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),
-        Rule::new("events.k8s.io", ["events"], &["create", "patch"]),
-    ];
-    let mut by_verbs: BTreeMap<(&str, &[&str]), Vec<&str>> = BTreeMap::new();
-    for kind in Kind::ALL {
-        by_verbs
-            .entry((kind.group(), verbs(kind)))
-            .or_default()
-            .push(kind.plural());
-    }
-    rules.extend(
-        by_verbs
-            .into_iter()
-            .map(|((group, verbs), resources)| Rule::new(group, resources, verbs)),
-    );
-    rules
-}
-
-/// What server-side apply and pruning need of a kind.
-fn verbs(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        // A claim holds data: only a person, or Kubernetes after its owner, deletes it.
-        Kind::PersistentVolumeClaim => &["get", "list", "watch", "create", "patch"],
-        Kind::ConfigMap | Kind::Service | Kind::PodDisruptionBudget | Kind::Job | Kind::StatefulSet => {
-            &["get", "list", "watch", "create", "patch", "delete"]
-        }
-    }
-}
-
-/// What it may do with the definitions of its own resources, which are cluster-wide.
-pub fn crd_rules() -> Vec<Rule> {
-    let group = "apiextensions.k8s.io";
-    let names = ResourceKind::ALL.map(|kind| format!("{}.{}", kind.plural(), crd::GROUP));
-    vec![
-        // Kubernetes can't restrict `create` by name.
-        Rule::new(group, ["customresourcedefinitions"], &["create"]),
-        Rule::new(group, ["customresourcedefinitions"], &["get", "update"]).only(names),
-    ]
-}
-
-/// What it may do with the lease that only one operator holds.
-pub fn lease_rules() -> Vec<Rule> {
-    let group = "coordination.k8s.io";
-    vec![
-        Rule::new(group, ["leases"], &["create"]),
-        Rule::new(group, ["leases"], &["get", "update", "patch"]).only([NAME.to_owned()]),
-    ]
 }
 
 /// A role and its binding to the operator's account: of the cluster, or of one namespace.
@@ -313,14 +215,6 @@ mod tests {
         all.iter().map(|m| m["kind"].as_str().unwrap()).collect()
     }
 
-    fn verbs_on(rules: &[Rule], resource: &str) -> Vec<&'static str> {
-        rules
-            .iter()
-            .filter(|r| r.resources.iter().any(|x| x == resource))
-            .flat_map(|r| r.verbs.clone())
-            .collect()
-    }
-
     #[test]
     fn all_namespaces_take_a_cluster_role() {
         let all = manifests(&Options::default());
@@ -377,74 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_that_a_strategy_may_create_is_covered() {
-        let rules = resource_rules();
-        for kind in Kind::ALL {
-            let rule = rules
-                .iter()
-                .find(|r| r.resources.iter().any(|x| x == kind.plural()))
-                .unwrap();
-            assert_eq!(rule.api_groups, [kind.group()], "{kind}");
-            for verb in ["get", "list", "watch", "create", "patch"] {
-                assert!(rule.verbs.contains(&verb), "{verb} {kind}");
-            }
-        }
-        for kind in ResourceKind::ALL {
-            assert_eq!(verbs_on(&rules, kind.plural()), READ);
-            assert_eq!(
-                verbs_on(&rules, &format!("{}/status", kind.plural())),
-                ["get", "patch", "update"]
-            );
-        }
-    }
-
-    #[test]
-    fn the_rights_are_the_least_that_work() {
-        let rules: Vec<_> = [resource_rules(), crd_rules(), lease_rules()].concat();
-        for rule in &rules {
-            assert!(
-                rule.verbs.iter().chain(&rule.api_groups).all(|word| *word != "*"),
-                "{rule:?}"
-            );
-            for resource in &rule.resources {
-                assert!(
-                    ![
-                        "*",
-                        "pods/exec",
-                        "pods/attach",
-                        "pods/portforward",
-                        "roles",
-                        "rolebindings",
-                        "clusterroles",
-                        "clusterrolebindings",
-                        "nodes",
-                        "serviceaccounts"
-                    ]
-                    .contains(&resource.as_str()),
-                    "{rule:?}"
-                );
-            }
-        }
-        assert_eq!(verbs_on(&rules, "pods"), READ);
-        for kept in [
-            "secrets",
-            "persistentvolumeclaims",
-            "customresourcedefinitions",
-            "leases",
-        ] {
-            assert!(
-                !verbs_on(&rules, kept).iter().any(|verb| verb.starts_with("delete")),
-                "{kept}"
-            );
-        }
-        let unnamed = crd_rules()
-            .into_iter()
-            .filter(|r| r.resource_names.is_empty())
-            .flat_map(|r| r.verbs);
-        assert_eq!(unnamed.collect::<Vec<_>>(), ["create"]);
-    }
-
-    #[test]
     fn the_pod_meets_the_restricted_standard() {
         let all = manifests(&Options {
             replicas: 2,
@@ -475,7 +301,7 @@ mod tests {
 
     #[test]
     fn typed_kubernetes_objects_hold_every_field() {
-        fn through<T: serde::de::DeserializeOwned + Serialize>(value: &Value) {
+        fn through<T: serde::de::DeserializeOwned + serde::Serialize>(value: &Value) {
             let typed: T = serde_json::from_value(value.clone()).unwrap();
             assert_eq!(&serde_json::to_value(typed).unwrap(), value);
         }
