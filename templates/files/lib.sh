@@ -102,10 +102,11 @@ conninfo() { # HOST PORT APPLICATION
 }
 
 # The superuser over the local socket. search_path and timeouts are ours whatever ALTER ROLE says, so that nobody's
-# function is called by accident, and a commit never waits for a synchronous replica that isn't there.
+# function is called by accident, a commit never waits for a synchronous replica that isn't there, and log_statement=all
+# shows the user's statements, not ours.
 local_psql() {
   local detach=()
   ! command -v setsid >/dev/null || detach=(setsid)
-  PGOPTIONS='-c search_path=pg_catalog -c synchronous_commit=local -c statement_timeout=20s -c client_min_messages=warning' \
-    PGCONNECT_TIMEOUT=5 ${detach[@]+"${detach[@]}"} psql -XqAtw -v ON_ERROR_STOP=1 -h "$RUN" -p 5432 -U postgres -d postgres "$@"
+  PGOPTIONS='-c search_path=pg_catalog -c synchronous_commit=local -c statement_timeout=20s -c client_min_messages=warning -c log_statement=none' \
+    PGAPPNAME=pgop PGCONNECT_TIMEOUT=5 ${detach[@]+"${detach[@]}"} psql -XqAtw -v ON_ERROR_STOP=1 -h "$RUN" -p 5432 -U postgres -d postgres "$@"
 }
