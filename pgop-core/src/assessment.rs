@@ -15,6 +15,8 @@ use crate::strategy::Description;
 pub struct Assessment {
     /// The servers that exist.
     pub members: Vec<Member>,
+    /// `StatefulSet`s that have not rolled out their newest pods, and how far they are.
+    pub rolling: Vec<String>,
     /// The Job that the resource waits for: the restore of a server, or the backup itself.
     pub job: Option<JobState>,
 }
@@ -61,7 +63,21 @@ pub fn assess<V: Validated>(kind: ResourceKind, description: &Description, valid
         }
         None => None,
     };
-    Assessment { members: members(description, live), job }
+    Assessment { members: members(description, live), rolling: rolling(live), job }
+}
+
+/// What `kubectl rollout status` waits for.
+fn rolling(live: &Live) -> Vec<String> {
+    let sets = live.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
+    sets.filter_map(|((_, name), set)| {
+        let number = |pointer: &str| set.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+        let text = |pointer: &str| set.pointer(pointer).and_then(Value::as_str);
+        let (wanted, updated) = (number("/spec/replicas"), number("/status/updatedReplicas"));
+        let seen = number("/status/observedGeneration") >= number("/metadata/generation");
+        let rolled_out = text("/status/currentRevision") == text("/status/updateRevision");
+        (!seen || (!rolled_out && updated < wanted)).then(|| format!("{name} has {updated} of {wanted} pods up to date"))
+    })
+    .collect()
 }
 
 fn members(description: &Description, live: &Live) -> Vec<Member> {

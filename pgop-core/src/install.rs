@@ -29,6 +29,8 @@ pub const ADMIN_PORT: u16 = 8080;
 /// User and group of the process in the operator's image.
 pub const USER: i64 = 65532;
 
+/// Where the bundles of [`Options::strategies`] are mounted.
+const STRATEGIES: &str = "/etc/pgop/strategies";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// How the operator is installed.
@@ -46,6 +48,8 @@ pub struct Options {
     pub watch_namespaces: Vec<String>,
     /// `text` or `json`.
     pub log_format: String,
+    /// `ConfigMap`s in its namespace with further strategies, one bundle each.
+    pub strategies: Vec<String>,
     /// Whether it creates and updates the custom resource definitions when it starts. Whoever installs does it otherwise.
     pub crds: bool,
 }
@@ -59,6 +63,7 @@ impl Default for Options {
             replicas: 1,
             watch_namespaces: Vec::new(),
             log_format: "json".to_owned(),
+            strategies: Vec::new(),
             crds: true,
         }
     }
@@ -108,8 +113,14 @@ fn role(name: &str, namespace: Option<&str>, rules: &[Rule], options: &Options) 
 }
 
 fn deployment(options: &Options) -> Value {
+    let mounts: Vec<_> = (options.strategies.iter())
+        .map(|name| json!({"name": name, "mountPath": format!("{STRATEGIES}/{name}"), "readOnly": true}))
+        .collect();
+    let volumes: Vec<_> = (options.strategies.iter())
+        .map(|name| json!({"name": name, "configMap": {"name": name}}))
+        .collect();
     let probe = |path: &str, period: u32| json!({"httpGet": {"path": path, "port": "admin"}, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": 3});
-    json!({
+    let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(NAME, Some(&options.namespace)),
@@ -158,7 +169,12 @@ fn deployment(options: &Options) -> Value {
                 },
             },
         },
-    })
+    });
+    if !mounts.is_empty() {
+        deployment["spec"]["template"]["spec"]["volumes"] = volumes.into();
+        deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mounts.into();
+    }
+    deployment
 }
 
 /// The operator's flags: each has a variable.
@@ -172,6 +188,9 @@ fn environment(options: &Options) -> Vec<Value> {
     ];
     if !options.watch_namespaces.is_empty() {
         environment.push(json!({"name": "PGOP_NAMESPACES", "value": options.watch_namespaces.join(",")}));
+    }
+    if !options.strategies.is_empty() {
+        environment.push(json!({"name": "PGOP_STRATEGIES", "value": STRATEGIES}));
     }
     if !options.crds {
         environment.push(json!({"name": "PGOP_NO_CRDS", "value": "true"}));

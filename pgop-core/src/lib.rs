@@ -26,6 +26,8 @@ pub mod plan;
 pub mod quantity;
 pub mod registry;
 pub mod resource;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod status;
 pub mod strategy;
 pub mod validate;

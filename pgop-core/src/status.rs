@@ -2,7 +2,7 @@
 
 mod backup;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 use crate::assessment::{Assessment, JobState};
 use crate::condition::{Fact, is_true, merge};
@@ -10,9 +10,10 @@ use crate::crd::{
     Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse,
 };
 use crate::invalid;
+use crate::manifest::Kind;
 use crate::name;
 use crate::observed::Observed;
-use crate::plan::Plan;
+use crate::plan::{Plan, Why};
 use crate::resource::{Managed, Outcome, Round};
 use crate::strategy::Description;
 use crate::validated::Server;
@@ -24,7 +25,8 @@ pub(crate) fn of_database(database: &PgDatabase, round: &Round<'_, PgDatabase>) 
     let generation = database.metadata.generation;
     match &round.outcome {
         Outcome::Applied { validated, strategy, plan, assessment } => {
-            let applied = Applied { server: &validated.server, replicas: None, strategy, plan, assessment };
+            let adopted = adopted(&database.metadata, round.observed);
+            let applied = Applied { server: &validated.server, replicas: None, strategy, plan, assessment, adopted };
             applied.status(old, database.spec.server.restore.as_ref(), round.observed, generation, round.now)
         }
         other => refused(old, other, generation, round.now),
@@ -37,11 +39,23 @@ pub(crate) fn of_cluster(cluster: &PgCluster, round: &Round<'_, PgCluster>) -> S
     match &round.outcome {
         Outcome::Applied { validated, strategy, plan, assessment } => {
             let replicas = Some(validated.replicas);
-            let applied = Applied { server: &validated.server, replicas, strategy, plan, assessment };
+            let adopted = adopted(&cluster.metadata, round.observed);
+            let applied = Applied { server: &validated.server, replicas, strategy, plan, assessment, adopted };
             applied.status(old, cluster.spec.server.restore.as_ref(), round.observed, generation, round.now)
         }
         other => refused(old, other, generation, round.now),
     }
+}
+
+/// Claims that are older than the resource: their data is served again.
+fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
+    let Some(created) = meta.creation_timestamp.as_ref() else { return Vec::new() };
+    let is_older = |claim: &serde_json::Value| {
+        let made = claim.pointer("/metadata/creationTimestamp").and_then(serde_json::Value::as_str);
+        made.and_then(|text| text.parse::<jiff::Timestamp>().ok()).is_some_and(|made| made < created.0)
+    };
+    let claims = observed.live.objects.iter().filter(|((kind, _), claim)| *kind == Kind::PersistentVolumeClaim && is_older(claim));
+    claims.map(|((_, name), _)| name.clone()).collect()
 }
 
 /// The resource was refused, or the plan could not be carried out: what runs, runs on, and the rest of the status stays.
@@ -87,6 +101,7 @@ struct Applied<'a> {
     strategy: &'a Description,
     plan: &'a Plan,
     assessment: &'a Assessment,
+    adopted: Vec<String>,
 }
 
 /// How the whole stands.
@@ -158,11 +173,15 @@ impl Applied<'_> {
         }
         let (ready, missing) = self.missing();
         if ready {
-            let message = self.ready_message();
-            facts.push(Fact::new("Progressing", false, "UpToDate", "everything is as the spec says"));
-            facts.push(Fact::new("Ready", true, "Serving", message));
+            let under_way = self.under_way();
+            let phase = if under_way.is_some() { "Progressing" } else { "Ready" };
+            facts.push(match under_way {
+                Some(what) => Fact::new("Progressing", true, "RollingOut", what),
+                None => Fact::new("Progressing", false, "UpToDate", "everything is as the spec says"),
+            });
+            facts.push(Fact::new("Ready", true, "Serving", self.ready_message()));
             facts.push(Fact::new("Degraded", false, "Healthy", ""));
-            return Verdict { phase: "Ready", facts };
+            return Verdict { phase, facts };
         }
         let held: Vec<String> =
             self.plan.held.iter().map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why)).collect();
@@ -180,14 +199,16 @@ impl Applied<'_> {
     }
 
     fn accepted(&self) -> Fact {
+        let mut message = format!("strategy {}", self.strategy.name);
         let left_out: Vec<&str> = self.plan.left_out.iter().map(|kind| kind.as_str()).collect();
-        let message = if left_out.is_empty() {
-            format!("strategy {}", self.strategy.name)
-        } else {
-            let list = left_out.join(", ");
-            format!("strategy {}; left out, because this Kubernetes does not serve it: {list}", self.strategy.name)
-        };
-        Fact::new("Accepted", true, "Valid", message)
+        if !left_out.is_empty() {
+            message += &format!("; left out, because this Kubernetes does not serve it: {}", left_out.join(", "));
+        }
+        if self.adopted.is_empty() {
+            return Fact::new("Accepted", true, "Valid", message);
+        }
+        message += &format!("; serves the data that claim {} had before", self.adopted.join(", "));
+        Fact::new("Accepted", true, "AdoptedClaims", message)
     }
 
     fn restored(&self, job: &JobState) -> Fact {
@@ -229,6 +250,15 @@ impl Applied<'_> {
             missing.push("a replica is being removed".to_owned());
         }
         (missing.is_empty() && self.plan.held.is_empty(), missing.join(", "))
+    }
+
+    /// What is still being changed though all members serve.
+    fn under_way(&self) -> Option<String> {
+        let sent = self.plan.apply.iter().filter(|apply| apply.why == Why::Changed);
+        let mut all: Vec<String> =
+            sent.map(|apply| format!("{} {} was changed", apply.manifest.kind(), apply.manifest.name())).collect();
+        all.extend(self.assessment.rolling.iter().cloned());
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     fn trouble(&self) -> Option<String> {

@@ -94,7 +94,13 @@ pub fn crd_rules() -> Vec<Rule> {
     vec![
         // Kubernetes can't restrict `create` by name.
         Rule::new(group, ["customresourcedefinitions"], &["create"]),
-        Rule::new(group, ["customresourcedefinitions"], &["get", "update"]).only(names),
+        // Waiting until one is served lists and watches it by name.
+        Rule::new(
+            group,
+            ["customresourcedefinitions"],
+            &["get", "list", "watch", "update"],
+        )
+        .only(names),
     ]
 }
 

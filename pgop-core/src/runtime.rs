@@ -1,0 +1,20 @@
+//! The engine: it carries out what the pure steps decide. Start reading at [`reconcile`].
+//!
+//! ```text
+//! watches ─► caches ─► queue ─► reconcile: observe ─► validate ─► plan ─► apply ─► status
+//! ```
+
+pub mod crds;
+pub mod metrics;
+pub mod operator;
+
+mod apply;
+mod backoff;
+mod cache;
+mod cluster;
+mod observe;
+mod password;
+mod reconcile;
+mod report;
+
+pub use operator::{Operator, OperatorBuilder, OperatorError};

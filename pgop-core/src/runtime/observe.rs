@@ -1,0 +1,152 @@
+//! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use kube::api::{Api, DynamicObject};
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::cache::Caches;
+use super::cluster::{CallError, call};
+use crate::complete::BACKUPS_OF;
+use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
+use crate::manifest::Kind;
+use crate::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
+use crate::resource::{Managed, Owner, ResourceKind};
+
+/// Why a resource could not be observed.
+#[derive(Debug, Error)]
+pub enum ObserveError {
+    /// A claim that the spec names could not be read.
+    #[error("could not read claim {name}: {source}")]
+    ReadClaim {
+        /// Its name.
+        name: String,
+        /// The answer.
+        source: CallError,
+    },
+    /// A Secret that the spec names could not be read.
+    #[error("could not read Secret {name}: {source}")]
+    ReadSecret {
+        /// Its name.
+        name: String,
+        /// The answer.
+        source: CallError,
+    },
+}
+
+/// Observes a resource.
+pub(crate) async fn observe<R: Managed>(
+    client: &Client,
+    caches: &Caches,
+    served: &BTreeSet<Kind>,
+    resource: &R,
+) -> Result<Observed, ObserveError> {
+    let owner = Owner::of(resource);
+    let foreign = resource.foreign();
+    let mut observed = Observed {
+        live: live(caches, &owner, foreign.source.as_ref()),
+        served: served.clone(),
+        source: foreign.source.as_ref().and_then(|source| source_facts(caches, &owner.namespace, source)),
+        last_backup: last_backup(caches, &owner),
+        ..Observed::default()
+    };
+    for name in foreign.claims {
+        let facts = claim_facts(client, &owner.namespace, &name).await?;
+        observed.claims.insert(name, facts);
+    }
+    for name in foreign.secrets {
+        let facts = secret_facts(client, &owner.namespace, &name).await?;
+        observed.secrets.insert(name, facts);
+    }
+    Ok(observed)
+}
+
+fn live(caches: &Caches, owner: &Owner, source: Option<&Source>) -> Live {
+    let is_ours = |object: &dyn Labelled| {
+        object.is_in(&owner.namespace)
+            && (object.label(owner.kind.label()) == Some(&owner.name)
+                || source.is_some_and(|source| object.label(BACKUPS_OF) == Some(&source.name)))
+    };
+    let mut live = Live::default();
+    for (kind, store) in &caches.objects {
+        for object in store.state_filter(|object| is_ours(object)) {
+            live.objects.insert((*kind, object.name_any()), value(&*object));
+        }
+    }
+    for secret in caches.secrets.state_filter(|secret| is_ours(secret)) {
+        live.secrets.insert(secret.name_any(), value(&*secret));
+    }
+    live.pods = caches.pods.state_filter(|pod| is_ours(pod)).iter().map(|pod| (**pod).clone()).collect();
+    live.pods.sort_by_key(ResourceExt::name_any);
+    live
+}
+
+/// What a cache entry is asked for, whatever its type.
+trait Labelled {
+    fn is_in(&self, namespace: &str) -> bool;
+    fn label(&self, key: &str) -> Option<&String>;
+}
+
+impl<K: ResourceExt> Labelled for K {
+    fn is_in(&self, namespace: &str) -> bool {
+        self.meta().namespace.as_deref() == Some(namespace)
+    }
+
+    fn label(&self, key: &str) -> Option<&String> {
+        self.meta().labels.as_ref()?.get(key)
+    }
+}
+
+fn value(object: &impl serde::Serialize) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<SourceFacts> {
+    match source.kind {
+        SourceKind::PgDatabase => caches.resource(namespace, &source.name).map(|d| SourceFacts::Database(Box::new(d))),
+        SourceKind::PgCluster => caches.resource(namespace, &source.name).map(|c| SourceFacts::Cluster(Box::new(c))),
+    }
+}
+
+/// The newest snapshot of a database or cluster.
+fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
+    let backups = caches.resources.get(&ResourceKind::PgBackup)?;
+    let is_of = |backup: &DynamicObject| {
+        let source = backup.data.pointer("/spec/source");
+        let field = |key: &str| source.and_then(|s| s.get(key)).and_then(Value::as_str);
+        backup.is_in(&owner.namespace)
+            && field("kind") == Some(owner.kind.as_str())
+            && field("name") == Some(owner.name.as_str())
+            && backup.data.pointer("/status/path").is_some()
+    };
+    let parsed = backups.state_filter(is_of).into_iter().filter_map(|object| {
+        let backup: PgBackup = serde_json::from_value(value(&*object)).ok()?;
+        let status = backup.status?;
+        Some(LastBackup { name: object.name_any(), claim: status.claim?, path: status.path?, finished_at: status.finished_at })
+    });
+    parsed.max_by_key(|backup| backup.finished_at.as_ref().map(|time| time.0))
+}
+
+async fn claim_facts(client: &Client, namespace: &str, name: &str) -> Result<Option<ClaimFacts>, ObserveError> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let claim = call(api.get_metadata_opt(name)).await.map_err(|source| ObserveError::ReadClaim { name: name.to_owned(), source })?;
+    Ok(claim.map(|claim| ClaimFacts { deleting: claim.metadata.deletion_timestamp.is_some() }))
+}
+
+async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<SecretFacts, ObserveError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = call(api.get_opt(name)).await.map_err(|source| ObserveError::ReadSecret { name: name.to_owned(), source })?;
+    let Some(secret) = secret else { return Ok(SecretFacts::Missing) };
+    let data = secret.data.unwrap_or_default();
+    let text = |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).filter(|text| !text.is_empty());
+    let (Some(username), Some(password)) = (text("username"), text("password")) else {
+        return Ok(SecretFacts::NoKey(if text("username").is_none() { "username" } else { "password" }));
+    };
+    if password.contains(['\n', '\r', '\0']) {
+        return Ok(SecretFacts::UnusablePassword);
+    }
+    Ok(SecretFacts::Usable { username: username.to_owned() })
+}

@@ -1,0 +1,220 @@
+//! One reconcile: five steps, of which only the first and the last two hold a client. Start reading here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::runtime::controller::Action;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::apply::{ApplyError, apply};
+use super::backoff::{Backoff, Key};
+use super::cache::Caches;
+use super::cluster::{CallError, KubeCluster, call};
+use super::metrics::Metrics;
+use super::observe::{ObserveError, observe};
+use super::report::{Report, conditions};
+use crate::condition::is_true;
+use crate::invalid::Invalid;
+use crate::manifest::Kind;
+use crate::observed::Observed;
+use crate::plan::{Plan, PlanError, plan};
+use crate::registry::Registry;
+use crate::resource::{Managed, Outcome, Owner, Round};
+
+/// A resource that is as it should be is looked at this often all the same; it costs no request.
+const RESYNC: Duration = Duration::from_secs(600);
+/// A spec may name claims and Secrets that nobody watches: how soon to look again while one of them is missing.
+const FOREIGN_RETRY: Duration = Duration::from_secs(15);
+
+/// What every reconcile has at hand.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) caches: Caches,
+    pub(crate) served: Arc<BTreeSet<Kind>>,
+    pub(crate) report: Report,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) backoff: Backoff,
+}
+
+/// Why a reconcile failed; it is tried again.
+#[derive(Debug, Error)]
+pub(crate) enum ReconcileError {
+    #[error("could not read the resource: {0}")]
+    Parse(#[source] serde_json::Error),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("could not write the status: {0}")]
+    Status(#[source] CallError),
+}
+
+impl ReconcileError {
+    /// The word for conditions, events and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Parse(_) => "Unreadable",
+            Self::Observe(_) => "ObserveFailed",
+            Self::Plan(_) => "StrategyFailed",
+            Self::Apply(error) => error.reason(),
+            Self::Status(_) => "StatusFailed",
+        }
+    }
+}
+
+/// Reconciles one resource and counts how it went.
+pub(crate) async fn reconcile<R: Managed>(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let key = key::<R>(&object);
+    context.metrics.taken(&key);
+    let started = Instant::now();
+    let result = run::<R>(&object, &context).await;
+    let word = if result.is_ok() { "ok" } else { "error" };
+    context.metrics.reconciled(R::KIND, word, started.elapsed().as_secs_f64());
+    match &result {
+        Ok(_) => context.backoff.forget(&key),
+        Err(error) => context.metrics.failed(R::KIND, error.reason()),
+    }
+    result
+}
+
+/// A failed reconcile is tried again, later each time.
+pub(crate) fn on_error<R: Managed>(object: &DynamicObject, error: &ReconcileError, context: &Context) -> Action {
+    let (kind, namespace, name) = key::<R>(object);
+    let delay = context.backoff.failed(&(kind, namespace.clone(), name.clone()));
+    warn!(kind = kind.as_str(), namespace, name, reason = error.reason(), again_in = ?delay, "{error}");
+    Action::requeue(delay)
+}
+
+pub(crate) fn key<R: Managed>(object: &DynamicObject) -> Key {
+    (R::KIND, object.namespace().unwrap_or_default(), object.name_any())
+}
+
+async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Action, ReconcileError> {
+    let raw = serde_json::to_value(object).map_err(ReconcileError::Parse)?;
+    let resource: R = serde_json::from_value(raw).map_err(ReconcileError::Parse)?;
+    // Everything is deleted with its owner, by Kubernetes; and what ran once is over.
+    if resource.meta().deletion_timestamp.is_some() || resource.is_finished() {
+        return Ok(Action::await_change());
+    }
+    // 1. observe (client)
+    let observed = observe(&context.client, &context.caches, &context.served, &resource).await?;
+    // 2. to 4.: validate and plan (pure), apply (client)
+    let attempt = attempt(&resource, &observed, context).await;
+    // 5. status (client)
+    write_status(&resource, &observed, &attempt, context).await?;
+    match attempt {
+        Attempt::Failed(error) => Err(error),
+        Attempt::Invalid(_) if !is_self_contained(&observed) => Ok(Action::requeue(FOREIGN_RETRY)),
+        Attempt::Invalid(_) => Ok(Action::await_change()),
+        // The old objects' deletion is seen by the watches; a missed one must not leave it waiting for long.
+        Attempt::Applied { plan, .. } if !plan.held.is_empty() => Ok(Action::requeue(FOREIGN_RETRY)),
+        Attempt::Applied { .. } => Ok(Action::requeue(RESYNC)),
+    }
+}
+
+/// Whether the watches tell of everything that this resource depends on.
+fn is_self_contained(observed: &Observed) -> bool {
+    observed.claims.is_empty() && observed.secrets.is_empty()
+}
+
+/// How the middle steps went.
+enum Attempt<R: Managed> {
+    Invalid(Vec<Invalid>),
+    Failed(ReconcileError),
+    Applied { validated: R::Validated, strategy: Arc<dyn crate::Strategy<R>>, plan: Plan },
+}
+
+async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Attempt<R> {
+    let strategy = match R::family(&context.registry).get(resource.strategy()) {
+        Ok(strategy) => Arc::clone(strategy),
+        Err(unknown) => {
+            return Attempt::Invalid(vec![Invalid::new("spec.strategy", unknown.to_string(), "name one of these")]);
+        }
+    };
+    let validated = match resource.validate(observed, strategy.description()) {
+        Ok(validated) => validated,
+        Err(invalid) => return Attempt::Invalid(invalid),
+    };
+    let plan = match plan(&*strategy, &validated, observed) {
+        Ok(plan) => plan,
+        Err(error) => return Attempt::Failed(error.into()),
+    };
+    log_plan(resource, &plan);
+    let cluster = KubeCluster(context.client.clone());
+    match apply(&cluster, &Owner::of(resource), &plan).await {
+        Ok(()) => Attempt::Applied { validated, strategy, plan },
+        Err(error) => Attempt::Failed(error.into()),
+    }
+}
+
+fn log_plan<R: Managed>(resource: &R, plan: &Plan) {
+    let (kind, namespace, name) = (R::KIND.as_str(), resource.namespace().unwrap_or_default(), resource.name_any());
+    for apply in &plan.apply {
+        info!(kind, namespace, name, object = %apply.manifest.kind(), object_name = apply.manifest.name(), why = ?apply.why, "apply");
+    }
+    for prune in &plan.prune {
+        info!(kind, namespace, name, object = %prune.kind, object_name = prune.name, "delete");
+    }
+    for held in &plan.held {
+        debug!(kind, namespace, name, object = %held.kind, object_name = held.name, why = held.why, "held back");
+    }
+}
+
+async fn write_status<R: Managed>(
+    resource: &R,
+    observed: &Observed,
+    attempt: &Attempt<R>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let now = Timestamp::now();
+    let assessment;
+    let outcome = match attempt {
+        Attempt::Invalid(invalid) => Outcome::Invalid(invalid),
+        Attempt::Failed(error) => Outcome::Failed { reason: error.reason(), message: error.to_string() },
+        Attempt::Applied { validated, strategy, plan } => {
+            assessment = strategy.assess(validated, &observed.live);
+            Outcome::Applied { validated, strategy: strategy.description(), plan, assessment: &assessment }
+        }
+    };
+    let updated = resource.with_status(&Round { observed, now, outcome });
+    if &updated == resource {
+        return Ok(());
+    }
+    let value = |resource: &R| serde_json::to_value(resource).map_err(ReconcileError::Parse);
+    let (before, after) = (value(resource)?, value(&updated)?);
+    let owner = Owner::of(resource);
+    let api: Api<R> = Api::namespaced(context.client.clone(), &owner.namespace);
+    // With the resource version of what was read: a status never overwrites a newer one.
+    match call(api.replace_status(&owner.name, &PostParams { field_manager: Some(crate::label::MANAGER.to_owned()), ..PostParams::default() }, &updated)).await {
+        Ok(_) => {
+            tell(context, &owner, &before, &after, resource, now).await;
+            Ok(())
+        }
+        // Changed or gone meanwhile: the watch tells, and the next round starts from what is true then.
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        Err(error) => Err(ReconcileError::Status(error)),
+    }
+}
+
+async fn tell<R: Managed>(context: &Context, owner: &Owner, before: &Value, after: &Value, resource: &R, now: Timestamp) {
+    let (old, new) = (conditions(before), conditions(after));
+    context.report.turned(owner, &old, &new).await;
+    // From `Degraded` it came back; that is no start.
+    let phase = before.pointer("/status/phase").and_then(Value::as_str);
+    let was_starting = !is_true(&old, "Ready") && matches!(phase, None | Some("Progressing" | "Restoring"));
+    if was_starting && is_true(&new, "Ready") {
+        if let Some(created) = resource.meta().creation_timestamp.as_ref() {
+            let seconds = now.duration_since(created.0).as_secs_f64();
+            context.metrics.became_ready(R::KIND, seconds);
+        }
+    }
+}

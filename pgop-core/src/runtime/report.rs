@@ -1,0 +1,122 @@
+//! Events and log lines: what changed in the conditions, told once.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use super::cache::api_resource;
+use crate::label::MANAGER;
+use crate::resource::Owner;
+
+/// Longest note of an event, in bytes: <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>.
+const NOTE_LIMIT: usize = 1000;
+
+/// Publishes events. One for the whole process, or they are not aggregated.
+#[derive(Clone)]
+pub(crate) struct Report(Recorder);
+
+impl Report {
+    pub(crate) fn new(client: Client) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Tells which conditions turned, on the resource and in the log.
+    pub(crate) async fn turned(&self, owner: &Owner, old: &[Condition], new: &[Condition]) {
+        for condition in turned(old, new) {
+            let (kind, namespace, name) = (owner.kind.as_str(), &owner.namespace, &owner.name);
+            let (reason, message) = (&condition.reason, &condition.message);
+            let is_bad = is_bad(condition);
+            if is_bad {
+                warn!(kind, namespace, name, reason, "{message}");
+            } else {
+                info!(kind, namespace, name, reason, "{message}");
+            }
+            let event = Event {
+                type_: if is_bad { EventType::Warning } else { EventType::Normal },
+                reason: reason.clone(),
+                note: Some(shorten(message, NOTE_LIMIT)),
+                action: condition.type_.clone(),
+                secondary: None,
+            };
+            let reference = reference(owner);
+            if let Err(error) = self.0.publish(&event, &reference).await {
+                warn!(kind, namespace, name, %error, "could not publish an event");
+            }
+        }
+    }
+}
+
+fn reference(owner: &Owner) -> k8s_openapi::api::core::v1::ObjectReference {
+    let resource = api_resource(owner.kind);
+    k8s_openapi::api::core::v1::ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        name: Some(owner.name.clone()),
+        namespace: Some(owner.namespace.clone()),
+        uid: Some(owner.uid.clone()),
+        ..Default::default()
+    }
+}
+
+/// Conditions that people want to hear of and that are other than before. `Progressing` comes and goes, and says nothing that the others do not.
+fn turned<'a>(old: &'a [Condition], new: &'a [Condition]) -> impl Iterator<Item = &'a Condition> {
+    new.iter().filter(move |condition| {
+        let before = old.iter().find(|c| c.type_ == condition.type_);
+        let same = before.is_some_and(|b| b.status == condition.status && b.reason == condition.reason);
+        let quiet = condition.type_ == "Progressing"
+            || matches!(condition.reason.as_str(), "Starting" | "Healthy" | "NotCreated" | "MembersNotReady" | "Pending")
+            || (condition.type_ == "Ready" && condition.status == "False");
+        !same && !quiet
+    })
+}
+
+fn is_bad(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        "Degraded" => condition.status == "True",
+        "Accepted" => condition.status != "True",
+        _ => condition.reason.ends_with("Failed"),
+    }
+}
+
+/// At most `limit` bytes, cut between characters.
+fn shorten(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = (0..=limit - '…'.len_utf8()).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+/// The conditions in the status of a resource.
+pub(crate) fn conditions(resource: &Value) -> Vec<Condition> {
+    resource
+        .pointer("/status/conditions")
+        .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::{Fact, merge};
+
+    #[test]
+    fn only_what_turned_is_told() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let old = merge(&[], vec![Fact::new("Ready", true, "Serving", "a"), Fact::new("Degraded", false, "Healthy", "")], None, at);
+        let new = merge(&old, vec![Fact::new("Ready", true, "Serving", "b"), Fact::new("Degraded", true, "MemberFails", "c")], None, at);
+        let told: Vec<&str> = turned(&old, &new).map(|c| c.reason.as_str()).collect();
+        assert_eq!(told, ["MemberFails"]);
+        assert_eq!(turned(&new, &new).count(), 0);
+    }
+
+    #[test]
+    fn notes_are_cut_between_characters() {
+        assert_eq!(shorten("short", 10), "short");
+        let cut = shorten(&"é".repeat(100), 20);
+        assert!(cut.len() <= 20 && cut.ends_with('…'));
+    }
+}
