@@ -62,7 +62,6 @@ require_user
 case /$PGOP_BACKUP_PATH/ in
 */../* | *//* | */.* | *$'\n'*) fail "backup path \"$PGOP_BACKUP_PATH\" must be a relative path without '..' and hidden names" ;;
 esac
-mkdir -p "$SHELF" || fail "can't make $SHELF on claim $PGOP_CLAIM: check the volume's permissions (fsGroup) and that it isn't full or read-only"
 # The Job's pod may have been replaced (a drained node). Its predecessor may still be ending, or may have finished.
 until ! [ -d "$PARTIAL" ] || ! command -v flock >/dev/null || flock -n "$PARTIAL/lock" true 2>/dev/null; do
   [ "$SECONDS" -lt 90 ] || fail "another pod of this backup is still writing to $PARTIAL on claim $PGOP_CLAIM: delete it"
@@ -82,6 +81,7 @@ version=$(psql -XqAtw -d "$from replication=true" -c 'SHOW server_version' 2>&1)
   fail "can't connect to $SOURCE for the backup: ${version//$'\n'/ }"
 [ "${version%%[!0-9]*}" = "$(server_major)" ] ||
   fail "$SOURCE runs PostgreSQL $version but this Job's image has $(server_major): they must be of one major version"
+mkdir -p "$SHELF" || fail "can't make $SHELF on claim $PGOP_CLAIM: check the volume's permissions (fsGroup) and that it isn't full or read-only"
 with_shelf sweep_and_begin || give_up "can't write to $SHELF on claim $PGOP_CLAIM: is the volume full or read-only?"
 
 args=(-D "$PARTIAL/data" -F plain -X stream -c "$PGOP_CHECKPOINT" --manifest-checksums=SHA256 --label="$LABEL ${version%% *}" -w)

@@ -1,6 +1,9 @@
 # shellcheck shell=bash disable=SC2015,SC2034,SC2154
 # The replica's part of start.sh. Sourced.
 SLOT=${PGOP_INSTANCE//-/_}
+# What to advise when this replica's data is in the way. A claim shared with others must not be deleted for it.
+ANEW="delete directory $VOLUME/$PGOP_INSTANCE on claim $PGOP_CLAIM and then this pod,"
+[ "$PGOP_CLAIM" != "data-$PGOP_INSTANCE" ] || ANEW="delete claim $PGOP_CLAIM and then this pod,"
 verified='' secrets_seen='' stuck_at='' stuck=0
 primary_system='' primary_timeline='' primary_lineage=''
 
@@ -42,7 +45,7 @@ check_history() {
   system=$(system_id "$DATA") lineage=$(cat "$DATA/pgop.lineage" 2>/dev/null)
   [ "$system" != "$primary_system" ] || [ "$lineage" != "$primary_lineage" ] || return 0
   [ -z "$server" ] || stop_server
-  fail "$PLACE has another history than the primary (system ${system:-?} lineage ${lineage:-none}; primary: system $primary_system lineage $primary_lineage): it is not wiped, as it may be the only copy; if it is of no use, delete claim $PGOP_CLAIM (or that directory) and this pod, and the replica clones itself anew"
+  fail "$PLACE has another history than the primary (system ${system:-?} lineage ${lineage:-none}; primary: system $primary_system lineage $primary_lineage): it is not wiped, as it may be the only copy; if it is of no use, $ANEW and the replica clones itself anew"
 }
 
 replica_prepare() {
@@ -52,8 +55,8 @@ replica_prepare() {
     verified=yes
   else
     [ -e "$DATA/standby.signal" ] ||
-      fail "$PLACE has no standby.signal: this replica was promoted or is a primary's data; it isn't started as a replica; if it is of no use, delete claim $PGOP_CLAIM (or that directory) and this pod, and the replica clones itself anew"
-    ! [ -e "$DATA/recovery.signal" ] || fail "$PLACE holds a recovery.signal, which a replica never has: remove it, or the directory to clone anew"
+      fail "$PLACE has no standby.signal: this replica was promoted or is a primary's data; it isn't started as a replica; if it is of no use, $ANEW and the replica clones itself anew"
+    ! [ -e "$DATA/recovery.signal" ] || fail "$PLACE holds a recovery.signal, which a replica never has: remove it, or $ANEW and the replica clones itself anew"
     unhook "$DATA"
     ! ask_primary || follow
   fi
