@@ -38,12 +38,12 @@ init_database() {
 
 primary_tick() {
   accepts 0 || return 0
-  local sum
-  sum=$(secret_sum)
-  if [ "$sum" != "$roles_seen" ] && [ "$SECONDS" -ge "$roles_retry" ]; then
+  local now
+  now=$(secrets_now)
+  if [ "$now" != "$roles_seen" ] && [ "$SECONDS" -ge "$roles_retry" ]; then
     if sync_roles; then
       log "roles and passwords are as the Secrets say"
-      roles_seen=$sum
+      roles_seen=$now
       : >"$RUN/synced"
     else
       log "roles could not be set (the reason is above): trying again in 10 s"
@@ -66,6 +66,8 @@ set log_statement = none;
 set log_duration = off;
 set log_min_duration_statement = -1;
 set log_min_error_statement = panic;
+set pg_stat_statements.track = none;
+set pgaudit.log = none;
 set password_encryption = 'scram-sha-256';
 select format('create role %I superuser login', :'admin') where not exists (select from pg_roles where rolname = :'admin'::name) \gexec
 select format('create role %I login replication', :'repl') where not exists (select from pg_roles where rolname = :'repl'::name) \gexec
@@ -80,18 +82,19 @@ select format('create database %I owner %I', :'db', :'user') where not exists (s
 SQL
   printf '%s\n' "$admin_pw" "$admin_pw" "$repl_pw" "$repl_pw" "$user_pw" "$user_pw" |
     local_psql -v admin="$admin" -v repl="$repl" -v user="$user" \
-      -v db="$(cat "$CONFIG/database")" -f "$RUN/roles.sql" 2>&1 >/dev/null | grep -v '^Enter ' >&2
+      -v db="$(cat "$CONFIG/database")" -f "$RUN/roles.sql" 2>&1 >/dev/null |
+    sed -E 's/Enter (new password( for user ".*")?|it again): //g; /^$/d' >&2 # the prompts have no line of their own
   [ "${PIPESTATUS[1]}" -eq 0 ]
 }
 
 # The slots named in the list exist; ours that are in it no more (a replica was scaled away) go once nobody uses them,
 # as a forgotten slot keeps WAL until the limit.
 sync_slots() {
-  local wanted sum=''
+  local wanted done=''
   wanted=$(tr -s ' "\n' ' ' <"$CONFIG/slots")
   [ "$wanted" != "$slots_seen" ] || [ "$SECONDS" -ge "$slots_retry" ] || return 0
   slots_retry=$((SECONDS + 15))
-  sum=$(local_psql -v wanted="$wanted" -v prefix="${PGOP_INSTANCE//-/_}_replica_" 2>&1 <<'SQL'
+  done=$(local_psql -v wanted="$wanted" -v prefix="${PGOP_INSTANCE//-/_}_replica_" 2>&1 <<'SQL'
 select 'made slot ' || (pg_create_physical_replication_slot(s, true)).slot_name
 from unnest(string_to_array(trim(:'wanted'), ' ')) s
 where s <> '' and not exists (select from pg_replication_slots where slot_name = s);
@@ -103,5 +106,5 @@ with gone as materialized (
 select 'dropped slot ' || slot_name || pg_drop_replication_slot(slot_name)::text from gone;
 SQL
   ) && slots_seen=$wanted
-  [ -z "$sum" ] || log "slots: ${sum//$'\n'/; }"
+  [ -z "$done" ] || log "slots: ${done//$'\n'/; }"
 }

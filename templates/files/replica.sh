@@ -60,7 +60,7 @@ replica_prepare() {
     unhook "$DATA"
     ! ask_primary || follow
   fi
-  secrets_seen=$(secret_sum)
+  secrets_seen=$(secrets_now)
 }
 
 # The primary's ALTER SYSTEM settings come with a clone; those that say whom to follow must not.
@@ -119,9 +119,9 @@ clone() {
 }
 
 replica_tick() {
-  local sum
-  sum=$(secret_sum)
-  if [ "$sum" != "$secrets_seen" ] && write_passfile; then secrets_seen=$sum; fi
+  local now
+  now=$(secrets_now)
+  if [ "$now" != "$secrets_seen" ] && write_passfile; then secrets_seen=$now; fi
   if [ -z "$verified" ]; then
     ask_primary || return 0
     follow

@@ -35,18 +35,20 @@ trap on_stop TERM INT
 step() {
   "$@" &
   child=$!
-  local code=0 from=$SECONDS
+  local code=0 from=$SECONDS next=$((SECONDS + 30))
   while kill -0 "$child" 2>/dev/null; do
     nap 1
-    [ $(((SECONDS - from + 1) % 30)) -ne 0 ] || log "$1 goes on ($((SECONDS - from)) s)"
+    [ "$SECONDS" -lt "$next" ] || { log "$1 goes on ($((SECONDS - from)) s)"; next=$((SECONDS + 30)); }
   done
   wait "$child" || code=$?
   child=''
   return "$code"
 }
 
-config_sum() { cat "$CONFIG"/{postgresql,pg_hba,pg_ident}.conf "$CONFIG"/{wal-keep,primary-host,primary-port} 2>/dev/null | cksum; }
-secret_sum() { cat "$SECRETS"/*/username "$SECRETS"/*/password 2>/dev/null | cksum; }
+# What was there when last looked at is kept as it is, in memory: not every image has a program that hashes.
+contents() { local f; for f; do printf '%s:' "$f"; cat "$f" 2>/dev/null; done; }
+config_now() { contents "$CONFIG"/{postgresql,pg_hba,pg_ident}.conf "$CONFIG"/{wal-keep,primary-host,primary-port}; }
+secrets_now() { contents "$SECRETS"/{superuser,replication,user}/{username,password}; }
 
 # What the server reads: ours first, then the user's, so that the user's word is the last one, except who to follow.
 write_conf() {
@@ -68,7 +70,7 @@ start_server() {
     # hot_standby=off lifts the rule that settings like max_connections may not be lower than at the source.
     extra=(-c restore_command=/bin/false -c recovery_target_timeline=current -c hot_standby=off)
   write_conf
-  conf_seen=$(config_sum)
+  conf_seen=$(config_now)
   # A crashed server's pid file names a number that may be anybody's in this container. The lock is held by every
   # process of a server, so whoever wrote the file is gone.
   [ -z "$LOCKED" ] || rm -f "$DATA/postmaster.pid"
@@ -138,12 +140,12 @@ while :; do
   nap 1
   if [ -n "$stopping" ] || ! alive; then leave; fi
   [ $((++tick % 3)) -eq 0 ] || continue
-  sum=$(config_sum)
-  if [ "$sum" != "$conf_seen" ]; then
+  now=$(config_now)
+  if [ "$now" != "$conf_seen" ]; then
     log "configuration has changed: reloading"
     write_conf
     kill -HUP "$server"
-    conf_seen=$sum
+    conf_seen=$now
   fi
   "${PGOP_ROLE}_tick"
 done
