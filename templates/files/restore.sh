@@ -51,9 +51,8 @@ errors=$(pg_verifybackup --skip-checksums --no-parse-wal --quiet "$snapshot" 2>&
 log "copying $FROM to $DATA on claim $PGOP_CLAIM"
 step cp -R "$snapshot" "$INTO" || give_up "copying $FROM to claim $PGOP_CLAIM failed: is the claim large enough ($(du -sk "$snapshot" | cut -f1) kB are needed)?"
 log "verifying the copy"
-step pg_verifybackup --quiet "$INTO" 2>"$DIR/verify.log" ||
-  give_up "$FROM is damaged ($(head -n 2 "$DIR/verify.log" | tr '\n' ' ')): choose another one"
-rm -f "$DIR/verify.log"
+step pg_verifybackup --quiet "$INTO" 2>"$RUN/verify.log" ||
+  give_up "$FROM is damaged ($(head -n 2 "$RUN/verify.log" | tr '\n' ' ')): choose another one"
 
 # The new server is its own: it follows nobody, fetches nothing and has a lineage of its own. recovery.signal makes it
 # go on with a new timeline; what is in it tells start.sh that it is ours.
