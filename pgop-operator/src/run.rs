@@ -1,0 +1,216 @@
+//! From start to stop, in order: strategies, admin server, cluster, lease, definitions, rights, work.
+
+use std::future::Future;
+use std::time::Duration;
+
+use pgop_core::runtime::Operator;
+use pgop_core::runtime::metrics::Metrics;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::admin::{self, Stage};
+use crate::args::RunArgs;
+use crate::cluster::{self, Connection};
+use crate::lease::{Candidate, Held, LeaseError};
+use crate::{bundles, telemetry};
+
+/// What is being worked on may be finished within this time after SIGTERM.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// Why the operator ended other than by being asked to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The process has no threads or no signals.
+    #[error("the process can't start: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// There is no log.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// The strategies can't be used.
+    #[error(transparent)]
+    Bundles(#[from] bundles::BundlesError),
+    /// The admin server can't be started.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// The cluster is not as it has to be.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
+    /// The lease can't be had, or was lost.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The engine failed.
+    #[error("the operator failed: {0}")]
+    Operator(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Work did not stop in time. The lease is kept until it runs out, because something may still be written.
+    #[error("work in progress did not stop within {} s", GRACE.as_secs())]
+    Stuck,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: RunArgs) -> Result<(), RunError> {
+    let RunArgs {
+        namespaces,
+        strategies,
+        concurrency,
+        log_format,
+        log_level,
+        admin_address,
+        leader_elect,
+        no_leader_elect,
+        lease_name,
+        lease_namespace,
+        lease_duration,
+        identity,
+        no_crds,
+        kubeconfig,
+        context,
+    } = args;
+    telemetry::start(log_format, &log_level)?;
+    let namespaces: Vec<String> = namespaces.into_iter().filter(|name| !name.is_empty()).collect();
+    let mut asked_to_stop = stop_signal()?;
+    let registry = bundles::load(&strategies)?;
+    let metrics = Arc::new(Metrics::default());
+    let (stage, watched) = watch::channel(Stage::Starting);
+    admin::start(admin_address, watched, Arc::clone(&metrics)).await?;
+
+    let connection = cluster::connect(kubeconfig, context, &metrics);
+    let Some(Connection {
+        client,
+        uncounted,
+        namespace,
+        url: _,
+    }) = unless_stopped(&mut asked_to_stop, connection).await.transpose()?
+    else {
+        return Ok(());
+    };
+    let held = if leader_elect && !no_leader_elect {
+        let namespace = lease_namespace.unwrap_or(namespace);
+        let identity = identity.unwrap_or_else(default_identity);
+        let duration = Duration::from_secs(lease_duration.into());
+        let candidate = Candidate::new(uncounted.clone(), &namespace, &lease_name, &identity, duration);
+        let acquired = candidate.acquire(|holder| {
+            let is_news = stage.send_if_modified(|stage| match stage {
+                Stage::Standby { holder: old } if old == holder => false,
+                stage => {
+                    *stage = Stage::Standby {
+                        holder: holder.to_owned(),
+                    };
+                    true
+                }
+            });
+            if is_news {
+                tracing::info!(holder, lease = lease_name, "another operator works: waiting");
+            }
+        });
+        let Some(held) = unless_stopped(&mut asked_to_stop, acquired).await.transpose()? else {
+            return Ok(());
+        };
+        tracing::info!(identity, lease = lease_name, namespace, "holding the lease");
+        stage.send_replace(Stage::Starting);
+        Some(held)
+    } else {
+        None
+    };
+
+    let work = async {
+        cluster::ensure_crds(&client, !no_crds).await?;
+        cluster::check_rights(&client, &namespaces).await?;
+        let operator = Operator::builder(client.clone())
+            .registry(registry)
+            .namespaces(namespaces.clone())
+            .concurrency(concurrency.into())
+            .metrics(Arc::clone(&metrics))
+            .build();
+        stage.send_replace(Stage::Working(operator.ready()));
+        tracing::info!(
+            namespaces = namespaces.join(","),
+            version = env!("CARGO_PKG_VERSION"),
+            "working"
+        );
+        let mut stop = asked_to_stop.clone();
+        let stopped = async move { wait_for(&mut stop).await };
+        operator
+            .run(stopped)
+            .await
+            .map_err(|error| RunError::Operator(error.into()))
+    };
+    let result = supervise(Box::pin(work), held, asked_to_stop.clone(), &stage).await;
+    if result.is_ok() {
+        tracing::info!("stopped");
+    }
+    result
+}
+
+/// Lets `work` go on until it ends, the lease is lost, or it does not stop when asked to. The lease is given back only when
+/// nothing can be written any more.
+async fn supervise(
+    work: impl Future<Output = Result<(), RunError>>,
+    held: Option<Held>,
+    mut asked_to_stop: watch::Receiver<bool>,
+    stage: &watch::Sender<Stage>,
+) -> Result<(), RunError> {
+    let mut held = held;
+    let lost = async {
+        match &mut held {
+            Some(held) => held.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    let too_late = async {
+        wait_for(&mut asked_to_stop).await;
+        stage.send_replace(Stage::Stopping);
+        sleep(GRACE).await;
+    };
+    let result = tokio::select! {
+        biased;
+        error = lost => return Err(error.into()),
+        result = work => result,
+        () = too_late => return Err(RunError::Stuck),
+    };
+    if let Some(held) = held
+        && let Err(error) = timeout(GRACE, held.release()).await.unwrap_or(Ok(()))
+    {
+        tracing::warn!(%error, "the lease stays");
+    }
+    result
+}
+
+/// True from the first SIGTERM or SIGINT on.
+fn stop_signal() -> Result<watch::Receiver<bool>, RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Runtime)?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        sender.send_replace(true);
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+async fn wait_for(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What `future` comes to, or nothing when the stop comes first.
+async fn unless_stopped<T>(stop: &mut watch::Receiver<bool>, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        result = future => Some(result),
+        () = wait_for(stop) => None,
+    }
+}
+
+/// Unique enough outside a pod, where `PGOP_IDENTITY` is not set.
+fn default_identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "pgop-operator".to_owned());
+    format!("{}-{}", host.trim(), std::process::id())
+}
