@@ -45,17 +45,7 @@ pub enum ClusterError {
     #[error(
         "the custom resource definitions can't be created or updated: {0}; install them with `pgop-operator crd | kubectl apply -f -` (or `pgo install`) and start with --no-crds"
     )]
-    Crds(#[source] Box<dyn Error + Send + Sync>),
-    /// There are no definitions, and they are not ours to make.
-    #[error(
-        "the cluster has no {kind} of {}/{}: `pgop-operator crd | kubectl apply -f -` installs it, or start without --no-crds",
-        crd::GROUP,
-        crd::VERSION
-    )]
-    NoCrds {
-        /// The first that is missing.
-        kind: String,
-    },
+    Crds(#[source] crds::CrdError),
     /// A right is missing.
     #[error("the account may not list {resource} in {place}: `pgo install` grants what is needed{hint} ({source})")]
     Forbidden {
@@ -132,34 +122,17 @@ async fn config(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<
     }
 }
 
-/// Creates or updates the definitions, or makes sure that somebody else did.
-pub async fn ensure_crds(client: &Client, make: bool) -> Result<(), ClusterError> {
-    if make {
-        let changed = crds::ensure(client.clone())
-            .await
-            .map_err(|error| ClusterError::Crds(error.into()))?;
-        for (name, change) in changed {
-            tracing::info!(name, ?change, "custom resource definition");
-        }
-        return Ok(());
+/// Creates or updates the definitions.
+pub async fn ensure_crds(client: &Client) -> Result<(), ClusterError> {
+    let changed = crds::ensure(client.clone()).await.map_err(ClusterError::Crds)?;
+    for (name, change) in changed {
+        tracing::info!(name, ?change, "custom resource definition");
     }
-    let served = client
-        .list_api_group_resources(&format!("{}/{}", crd::GROUP, crd::VERSION))
-        .await;
-    let kinds: Vec<String> = served
-        .map(|list| list.resources.into_iter().map(|r| r.kind).collect())
-        .unwrap_or_default();
-    match crd::all()
-        .into_iter()
-        .map(|crd| crd.spec.names.kind)
-        .find(|kind| !kinds.contains(kind))
-    {
-        Some(kind) => Err(ClusterError::NoCrds { kind }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// Makes sure that everything the operator watches may be listed: a watch that is refused would only ever be retried.
+/// Makes sure that what strategies create may be listed (the engine looks after our own kinds): a watch that is refused would only
+/// ever be retried.
 pub async fn check_rights(client: &Client, namespaces: &[String]) -> Result<(), ClusterError> {
     let places: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
@@ -167,7 +140,10 @@ pub async fn check_rights(client: &Client, namespaces: &[String]) -> Result<(), 
         namespaces.iter().map(|n| Some(n.as_str())).collect()
     };
     for place in places {
-        for rule in resource_rules().into_iter().filter(|rule| rule.verbs.contains(&"list")) {
+        for rule in resource_rules()
+            .into_iter()
+            .filter(|rule| rule.verbs.contains(&"list") && rule.api_groups != [crd::GROUP])
+        {
             for resource in &rule.resources {
                 list_one(client, &rule, resource, place).await?;
             }

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use pgop_core::runtime::Operator;
 use pgop_core::runtime::metrics::Metrics;
+use pgop_core::runtime::{Operator, OperatorError};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,9 +41,9 @@ pub enum RunError {
     /// The lease can't be had, or was lost.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// The engine failed.
-    #[error("the operator failed: {0}")]
-    Operator(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine could not start, or stopped by itself.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// Work did not stop in time. The lease is kept until it runs out, because something may still be written.
     #[error("work in progress did not stop within {} s", GRACE.as_secs())]
     Stuck,
@@ -116,12 +116,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     };
 
     let work = async {
-        cluster::ensure_crds(&client, !no_crds).await?;
+        if !no_crds {
+            cluster::ensure_crds(&client).await?;
+        }
         cluster::check_rights(&client, &namespaces).await?;
         let operator = Operator::builder(client.clone())
             .registry(registry)
             .namespaces(namespaces.clone())
-            .concurrency(concurrency.into())
+            .concurrency(concurrency)
             .metrics(Arc::clone(&metrics))
             .build();
         stage.send_replace(Stage::Working(operator.ready()));
