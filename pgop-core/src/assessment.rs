@@ -15,6 +15,8 @@ use crate::strategy::Description;
 pub struct Assessment {
     /// The servers that exist.
     pub members: Vec<Member>,
+    /// What fails by itself and does not just take its time: containers that crash, images that can't be had.
+    pub failing: Vec<String>,
     /// `StatefulSet`s that have not rolled out their newest pods, and how far they are.
     pub rolling: Vec<String>,
     /// The Job that the resource waits for: the restore of a server, or the backup itself.
@@ -63,7 +65,13 @@ pub fn assess<V: Validated>(kind: ResourceKind, description: &Description, valid
         }
         None => None,
     };
-    Assessment { members: members(description, live), rolling: rolling(live), job }
+    Assessment { members: members(description, live), failing: failing(live), rolling: rolling(live), job }
+}
+
+fn failing(live: &Live) -> Vec<String> {
+    let pods = live.pods.iter().filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    let told = |pod: &Pod| Some(format!("{}: {}", pod.metadata.name.as_deref()?, failure(pod)?));
+    pods.filter(|pod| pod.metadata.labels.as_ref().is_none_or(|l| !l.contains_key("job-name"))).filter_map(told).collect()
 }
 
 /// What `kubectl rollout status` waits for.
@@ -118,12 +126,14 @@ fn trouble(pod: &Pod) -> Option<String> {
     if pod.metadata.deletion_timestamp.is_some() {
         return Some("is being stopped".to_owned());
     }
+    failure(pod).or_else(|| unscheduled(pod))
+}
+
+/// What went wrong in its containers.
+fn failure(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers()
-        .find_map(last_words)
-        .or_else(|| containers().find_map(waiting))
-        .or_else(|| unscheduled(pod))
+    containers().find_map(last_words).or_else(|| containers().find_map(waiting))
 }
 
 /// What a container that failed left in its termination log.

@@ -12,7 +12,7 @@ pub struct Fact {
     pub status: Option<bool>,
     /// One `CamelCase` word.
     pub reason: String,
-    /// A sentence for people.
+    /// A sentence for people; never empty, because an empty one is written as `null`, which the API server refuses.
     pub message: String,
 }
 

@@ -180,20 +180,21 @@ impl Applied<'_> {
                 None => Fact::new("Progressing", false, "UpToDate", "everything is as the spec says"),
             });
             facts.push(Fact::new("Ready", true, "Serving", self.ready_message()));
-            facts.push(Fact::new("Degraded", false, "Healthy", ""));
+            facts.push(Fact::new("Degraded", false, "Healthy", "nothing fails"));
             return Verdict { phase, facts };
         }
         let held: Vec<String> =
             self.plan.held.iter().map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why)).collect();
-        let message = if held.is_empty() { missing } else { format!("{missing}; {}", held.join("; ")) };
-        let trouble = self.trouble();
-        let degraded = trouble.is_some() || was_up;
+        let message = std::iter::once(missing).chain(held).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let failing = &self.assessment.failing;
+        let degraded = !failing.is_empty() || was_up;
+        let message = if failing.is_empty() { self.with_trouble(message) } else { message };
         facts.push(Fact::new("Progressing", true, "Starting", message.clone()));
         facts.push(Fact::new("Ready", false, "MembersNotReady", message.clone()));
-        facts.push(match (trouble, was_up) {
-            (Some(trouble), _) => Fact::new("Degraded", true, "MemberFails", trouble),
-            (None, true) => Fact::new("Degraded", true, "MembersNotReady", message),
-            (None, false) => Fact::new("Degraded", false, "Starting", ""),
+        facts.push(match (failing.is_empty(), was_up) {
+            (false, _) => Fact::new("Degraded", true, "MemberFails", failing.join("; ")),
+            (true, true) => Fact::new("Degraded", true, "MembersNotReady", message),
+            (true, false) => Fact::new("Degraded", false, "Starting", "nothing fails"),
         });
         Verdict { phase: if degraded { "Degraded" } else { "Progressing" }, facts }
     }
@@ -261,10 +262,11 @@ impl Applied<'_> {
         (!all.is_empty()).then(|| all.join(", "))
     }
 
-    fn trouble(&self) -> Option<String> {
+    /// Adds what the members wait for.
+    fn with_trouble(&self, message: String) -> String {
         let told = |m: &Member| m.message.as_ref().map(|message| format!("{}: {message}", m.name));
-        let all: Vec<String> = self.assessment.members.iter().filter_map(told).collect();
-        (!all.is_empty()).then(|| all.join("; "))
+        let all = std::iter::once(message).chain(self.assessment.members.iter().filter_map(told));
+        all.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
     fn ready_message(&self) -> String {
@@ -289,7 +291,7 @@ impl Verdict {
         let path = server.restore.as_ref().map(|r| r.path.as_str()).unwrap_or_default();
         facts.push(Fact::new("Progressing", true, "Restoring", format!("restores {path}")));
         facts.push(Fact::new("Ready", false, "Restoring", format!("restores {path}")));
-        facts.push(Fact::new("Degraded", false, "Restoring", ""));
+        facts.push(Fact::new("Degraded", false, "Restoring", "nothing fails"));
         Self { phase: "Restoring", facts }
     }
 }

@@ -73,7 +73,11 @@ fn live(caches: &Caches, owner: &Owner, source: Option<&Source>) -> Live {
     let mut live = Live::default();
     for (kind, store) in &caches.objects {
         for object in store.state_filter(|object| is_ours(object)) {
-            live.objects.insert((*kind, object.name_any()), value(&*object));
+            let mut value = value(&*object);
+            // The items of a list do not name their type.
+            value["apiVersion"] = kind.api_version().into();
+            value["kind"] = kind.as_str().into();
+            live.objects.insert((*kind, object.name_any()), value);
         }
     }
     for secret in caches.secrets.state_filter(|secret| is_ours(secret)) {

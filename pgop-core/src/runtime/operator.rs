@@ -129,11 +129,11 @@ impl Operator {
         let shutdown = shutdown.shared();
         let mut watches = JoinSet::new();
         let mut running = JoinSet::new();
-        let mut filled = Vec::new();
+        let mut all_caches = Vec::new();
         for namespace in &scopes {
             let metrics = Arc::clone(&self.settings.metrics);
             let (caches, queues) = Caches::start(&self.settings.client, namespace.as_deref(), &served, metrics, &mut watches);
-            filled.push(caches.clone());
+            all_caches.push(caches.clone());
             let context = Arc::new(Context {
                 client: self.settings.client.clone(),
                 registry: Arc::clone(&self.settings.registry),
@@ -145,14 +145,13 @@ impl Operator {
             });
             self.spawn(&context, queues, &shutdown, &mut running);
         }
-        let ready = self.ready;
-        let mark = async move {
-            for caches in filled {
+        // The one place that waits for the stores: kube wakes only the last of several waiters.
+        let mark = async {
+            for caches in all_caches {
                 caches.wait_until_ready().await;
             }
             info!("the caches are filled");
-            ready.send_replace(true);
-            // Whoever asks keeps its receiver; the answer stays until the end.
+            self.ready.send_replace(true);
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -172,13 +171,13 @@ impl Operator {
         let mut take = |kind: ResourceKind| queues.remove(&kind).into_iter().map(StreamExt::boxed).next();
         let config = controller::Config::default().concurrency(self.settings.concurrency);
         if let Some(queue) = take(ResourceKind::PgDatabase) {
-            running.spawn(drive::<PgDatabase>(Arc::clone(context), queue, config.clone(), shutdown.clone()));
+            running.spawn(drive::<PgDatabase>(Arc::clone(context), self.ready(), queue, config.clone(), shutdown.clone()));
         }
         if let Some(queue) = take(ResourceKind::PgCluster) {
-            running.spawn(drive::<PgCluster>(Arc::clone(context), queue, config.clone(), shutdown.clone()));
+            running.spawn(drive::<PgCluster>(Arc::clone(context), self.ready(), queue, config.clone(), shutdown.clone()));
         }
         if let Some(queue) = take(ResourceKind::PgBackup) {
-            running.spawn(drive::<PgBackup>(Arc::clone(context), queue, config, shutdown.clone()));
+            running.spawn(drive::<PgBackup>(Arc::clone(context), self.ready(), queue, config, shutdown.clone()));
         }
     }
 }
@@ -221,13 +220,16 @@ impl OperatorBuilder {
 /// Reconciles what a queue names, until `shutdown`.
 async fn drive<R: Managed>(
     context: Arc<Context>,
+    mut ready: watch::Receiver<bool>,
     queue: futures::stream::BoxStream<'static, ObjectRef<DynamicObject>>,
     config: controller::Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let Some(store) = context.caches.resources.get(&R::KIND).cloned() else { return };
     // A reconcile that saw half of the objects would make the other half again.
-    context.caches.wait_until_ready().await;
+    if ready.wait_for(|ready| *ready).await.is_err() {
+        return;
+    }
     let queue = queue.map(Ok::<_, std::convert::Infallible>).take_until(shutdown);
     let metrics = Arc::clone(&context.metrics);
     let backoffs = Arc::clone(&context);
