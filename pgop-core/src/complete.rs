@@ -32,6 +32,10 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         merge_strings(template, "/metadata/annotations", &validated.pod().annotations);
         complete_pod(template, validated.pod(), validated.image_pull_secrets());
     }
+    for claim in value.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
+        // A claim that the StatefulSet makes again, because somebody deleted it, has to be known as ours.
+        merge_strings(claim, "/metadata/labels", &labels);
+    }
     merge_strings(value, "/metadata/labels", &labels);
     let metadata = object_at(value, "/metadata");
     metadata.insert("namespace".to_owned(), json!(owner.namespace));

@@ -186,11 +186,7 @@ impl Manifest {
         if let Some(path) = lost(&value, &known, &mut String::new()) {
             return Err(ManifestError::UnknownField { kind, name, path });
         }
-        let after_job = value
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-            .and_then(|annotations| annotations.remove(label::AFTER_JOB))
-            .and_then(|job| job.as_str().map(str::to_owned));
+        let after_job = take_annotation(&mut value, label::AFTER_JOB);
         Ok(Self { kind, name, after_job, value })
     }
 
@@ -231,6 +227,17 @@ pub fn short_hash(text: &str) -> String {
     digest.iter().take(4).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
+/// Takes an annotation off an object, and the map with it when it was the only one: an object that was held back hashes like one that was not.
+fn take_annotation(value: &mut Value, key: &str) -> Option<String> {
+    let metadata = value.pointer_mut("/metadata")?.as_object_mut()?;
+    let annotations = metadata.get_mut("annotations")?.as_object_mut()?;
+    let taken = annotations.remove(key)?;
+    if annotations.is_empty() {
+        metadata.remove("annotations");
+    }
+    taken.as_str().map(str::to_owned)
+}
+
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -253,7 +260,6 @@ fn lost(given: &Value, known: &Value, at: &mut String) -> Option<String> {
             at.push_str(key);
             let found = match known.get(key) {
                 Some(other) => lost(value, other, at),
-                None if is_empty(value) => None, // typed lists and maps that are empty are not written again
                 None => Some(at.clone()),
             };
             at.truncate(step);
@@ -266,14 +272,6 @@ fn lost(given: &Value, known: &Value, at: &mut String) -> Option<String> {
             found
         }),
         _ => None,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
     }
 }
 
@@ -321,6 +319,6 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(manifest.after_job(), Some("hippo-restore-1"));
-        assert_eq!(manifest.value().pointer("/metadata/annotations"), Some(&json!({})));
+        assert_eq!(manifest.value().pointer("/metadata/annotations"), None);
     }
 }

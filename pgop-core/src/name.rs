@@ -30,6 +30,9 @@ pub enum NameError {
     /// Not a DNS label.
     #[error("must be lower-case letters, digits and `-`, start with a letter and end with a letter or digit")]
     NotADnsLabel,
+    /// Not the name of any object.
+    #[error("is no name of an object: those have lower-case letters, digits, `-` and `.`")]
+    NotAnObjectName,
     /// Not usable as the name of a role or database.
     #[error("must have 1 to 63 bytes and no control characters")]
     NotAnIdentifier,
@@ -51,6 +54,22 @@ pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
     let ends = name.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     if starts && ends && name.chars().all(inner) { Ok(()) } else { Err(NameError::NotADnsLabel) }
+}
+
+/// Checks the name of an object that a spec mentions, such as a claim or a Secret: a DNS subdomain.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+pub fn check_object(name: &str) -> Result<(), NameError> {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    match name.len() {
+        0 => Err(NameError::Empty),
+        254.. => Err(NameError::NotAnObjectName),
+        _ if name.split('.').all(|part| part.starts_with(edge) && part.ends_with(edge))
+            && name.chars().all(|c| edge(c) || c == '-' || c == '.') =>
+        {
+            Ok(())
+        }
+        _ => Err(NameError::NotAnObjectName),
+    }
 }
 
 /// Checks the name of a role or database that pgop makes. Any other text works: it is quoted wherever it is used.
@@ -190,6 +209,16 @@ mod tests {
     fn snapshot_times_are_utc() {
         let at: jiff::Timestamp = "2026-11-22T18:57:21+01:00".parse().unwrap();
         assert_eq!(snapshot_time(at), "2026-11-22-17-57-21");
+    }
+
+    #[test]
+    fn objects_have_dns_subdomains_for_names() {
+        for good in ["a", "9.a-b.c", "crunchy-pvc"] {
+            assert_eq!(check_object(good), Ok(()), "{good}");
+        }
+        for bad in ["", "A", "a_b", "-a", "a.", "a..b", "a b", &"a".repeat(254)] {
+            assert!(check_object(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

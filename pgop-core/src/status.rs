@@ -138,6 +138,7 @@ impl Applied<'_> {
                 .storage
                 .make
                 .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.server.storage.size.clone())),
+            initialized: old.initialized || members.iter().any(|m| m.role == Role::Primary && m.ready),
             restored_from: if restored { asked.cloned() } else { old.restored_from },
             last_backup: observed.last_backup.clone().or(old.last_backup),
             replicas: self.replicas.map(|_| number(count(false))),

@@ -77,6 +77,8 @@ pub struct Server {
     pub storage: ClaimStorage,
     /// What becomes of the claims.
     pub deletion_policy: DeletionPolicy,
+    /// Whether an empty volume may become an empty database: not after a restore was asked for, and not once there was data.
+    pub initialize: bool,
     /// CPU and memory.
     pub resources: Option<ResourceRequirements>,
     /// Settings of the pods.

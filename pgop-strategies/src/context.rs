@@ -58,6 +58,8 @@ pub struct ServerContext<'a> {
     pub postgresql_conf: String,
     /// Hash of the settings that only a restart applies.
     pub restart_hash: String,
+    /// Whether an empty volume may become an empty database.
+    pub initialize: bool,
     /// The snapshot to start from, or `null`.
     pub restore: Option<RestoreContext<'a>>,
     /// Seconds that a server has to stop.
@@ -294,6 +296,7 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         resources: server.resources.clone().unwrap_or_default(),
         postgresql_conf: parameter::postgresql_conf(server, replicas),
         restart_hash: parameter::restart_hash(server, replicas),
+        initialize: server.initialize,
         restore: server.restore.as_ref().map(|restore| RestoreContext {
             job: &restore.job,
             claim: &restore.claim,

@@ -5,7 +5,7 @@ roles_seen='' roles_retry=0 slots_seen='' slots_retry=0
 primary_prepare() {
   if [ ! -e "$DATA" ]; then
     [ "$(cat "$CONFIG/init")" = initdb ] ||
-      fail "no database in $PLACE though it was to be restored there: see the restore Job; an empty database isn't made in its place"
+      fail "no database in $PLACE though there was one, or one was to be restored: bring the volume back, or restore a backup under a new name; an empty database isn't made in its place"
     init_database
   fi
   [ ! -e "$DATA/standby.signal" ] ||

@@ -38,6 +38,9 @@ pub struct ServerStatus {
     /// Size that was last accepted for them: a smaller one is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_size: Option<Quantity>,
+    /// The primary has served: there is data, and an empty volume in its place is a loss, not a start. It is never initialized again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initialized: bool,
     /// The restore that was done. It is not done again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<Restore>,

@@ -61,15 +61,23 @@ fn reference(owner: &Owner) -> k8s_openapi::api::core::v1::ObjectReference {
     }
 }
 
-/// Conditions that people want to hear of and that are other than before. `Progressing` comes and goes, and says nothing that the others do not.
+/// Conditions that people want to hear of and that are other than before.
 fn turned<'a>(old: &'a [Condition], new: &'a [Condition]) -> impl Iterator<Item = &'a Condition> {
     new.iter().filter(move |condition| {
         let before = old.iter().find(|c| c.type_ == condition.type_);
         let same = before.is_some_and(|b| b.status == condition.status && b.reason == condition.reason);
-        let quiet = condition.type_ == "Progressing"
-            || matches!(condition.reason.as_str(), "Starting" | "Healthy" | "NotCreated" | "MembersNotReady" | "Pending")
-            || (condition.type_ == "Ready" && condition.status == "False");
-        !same && !quiet
+        let was = |status: &str| before.is_some_and(|b| b.status == status);
+        !same
+            && match (condition.type_.as_str(), condition.status.as_str()) {
+                // It comes and goes, and says nothing that the others do not.
+                ("Progressing", _) | ("Ready", "False") => false,
+                ("Accepted", "True") => was("False") || condition.reason != "Valid",
+                ("Degraded", "False") => was("True"),
+                // `Restored` tells of the failure, with the mend.
+                ("Degraded", _) => condition.reason != "RestoreFailed",
+                ("Complete", _) => condition.reason != "Pending",
+                _ => true,
+            }
     })
 }
 

@@ -59,6 +59,7 @@ pub(super) fn check(
         database: postgres.database.clone().unwrap_or_else(|| "app".to_owned()),
         secrets: check_secrets(&owner.name, spec, observed, invalid),
         storage: check_storage(&spec.storage, name::data_claim(&owner.name), DEFAULT_SIZE, before.status, observed, invalid),
+        initialize: spec.restore.is_none() && !before.status.is_some_and(|status| status.initialized),
         deletion_policy: spec.deletion_policy,
         resources: spec.resources.clone(),
         pod: spec.pod.clone(),
@@ -97,6 +98,11 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
             Err(error) => invalid.push(Invalid::new(field("database"), error.to_string(), "choose another name")),
         }
     }
+    for (i, secret) in postgres.image_pull_secrets.iter().enumerate() {
+        if let Err(error) = name::check_object(secret) {
+            invalid.push(Invalid::new(field(&format!("imagePullSecrets[{i}]")), error.to_string(), "name a Secret of this namespace"));
+        }
+    }
     for (which, role) in [("user", &postgres.user), ("replicationUser", &postgres.replication_user)] {
         if let Some(Err(error)) = role.as_deref().map(name::check_role) {
             invalid.push(Invalid::new(field(which), error.to_string(), "choose another name"));
@@ -128,6 +134,7 @@ fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: 
         Some(name) => {
             let field = format!("spec.credentials.{which}");
             let problem = match observed.secrets.get(name) {
+                _ if name::check_object(name).is_err() => Some("is no name of a Secret".to_owned()),
                 None | Some(SecretFacts::Missing) => Some("does not exist".to_owned()),
                 Some(SecretFacts::NoKey(key)) => Some(format!("has no `{key}`, or an empty one")),
                 Some(SecretFacts::UnusablePassword) => Some("has a line break or NUL in `password`".to_owned()),
@@ -180,6 +187,9 @@ pub(super) fn check_storage(
     if storage.claim.is_some() && storage.class_name.is_some() {
         invalid.push(Invalid::new("spec.storage.className", "is for a claim that pgop makes", "leave out className or claim"));
     }
+    if let Some(Err(error)) = storage.class_name.as_deref().map(name::check_object) {
+        invalid.push(Invalid::new("spec.storage.className", error.to_string(), "name a class that `kubectl get storageclass` lists"));
+    }
     if let Some(claim) = &storage.claim {
         check_claim("spec.storage.claim", claim, observed, invalid);
     }
@@ -193,6 +203,10 @@ pub(super) fn check_storage(
 }
 
 fn check_claim(field: &str, claim: &str, observed: &Observed, invalid: &mut Vec<Invalid>) {
+    if let Err(error) = name::check_object(claim) {
+        invalid.push(Invalid::new(field, error.to_string(), "name a claim that `kubectl get pvc` lists"));
+        return;
+    }
     match observed.claims.get(claim) {
         Some(Some(facts)) if facts.deleting => {
             invalid.push(Invalid::new(field, format!("names claim {claim}, which is being deleted"), "name another claim"));
