@@ -1,0 +1,113 @@
+//! The other verbs.
+
+use clap::Args;
+
+use super::Wait;
+
+/// Change the number of replicas of clusters
+///
+/// RBAC it needs: get and patch on pgclusters (pgop.dev); watch for --wait.
+#[derive(Args, Debug)]
+pub struct Scale {
+    /// What to scale: `cluster`
+    #[arg(value_parser = ["cluster", "clusters", "pgc"], hide_possible_values = true)]
+    pub object: String,
+    /// Names
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Number of replicas beside the primary
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=50))]
+    pub replicas: i32,
+    /// Waiting
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// Run psql as the superuser in the pod of the primary
+///
+/// `pgo psql hippo`, `pgo psql hippo -- -c 'select 1'`, `pgo psql hippo < file.sql`. It ends with psql's exit code.
+///
+/// RBAC it needs: get on pgdatabases and pgclusters (pgop.dev), list on pods, create on pods/exec.
+#[derive(Args, Debug)]
+pub struct Psql {
+    /// Database or cluster
+    pub name: String,
+    /// Connect to a replica that is ready
+    #[arg(long)]
+    pub replica: bool,
+    /// Database to connect to; default: the resource's own
+    #[arg(short = 'd', long, value_name = "NAME")]
+    pub dbname: Option<String>,
+    /// Arguments of psql
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// Show the logs of the servers of a database or cluster
+///
+/// RBAC it needs: get on pgdatabases and pgclusters (pgop.dev), list on pods, get on pods/log.
+#[derive(Args, Debug)]
+pub struct Logs {
+    /// Database or cluster
+    pub name: String,
+    /// Go on as the log grows
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// Only the last lines of each server
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<i64>,
+    /// Only this server: its pod, `primary` or `replica`
+    #[arg(long, value_name = "MEMBER")]
+    pub member: Option<String>,
+    /// The log of the container before it restarted
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
+}
+
+/// Install or update the operator and its resource definitions
+///
+/// Running it again updates both. Databases go on while it does.
+///
+/// RBAC it needs: cluster-admin, as it creates resource definitions and roles.
+#[derive(Args, Debug)]
+pub struct Install {
+    /// Image of the operator
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Namespaces the operator looks after; default: all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Install nothing: print the manifests
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Waiting
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// Remove the operator; the resource definitions only with --crds
+///
+/// Servers go on running without the operator. With --crds every PgDatabase, PgCluster and PgBackup in every namespace is deleted, and
+/// their servers with them; claims stay, except where deletionPolicy is Delete.
+///
+/// RBAC it needs: cluster-admin.
+#[derive(Args, Debug)]
+pub struct Uninstall {
+    /// Don't ask
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// Delete the resource definitions and all resources too
+    #[arg(long)]
+    pub crds: bool,
+    /// Waiting
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// Show the version of pgo and, when it can be reached, of the operator
+#[derive(Args, Debug)]
+pub struct Version {
+    /// Don't ask the cluster
+    #[arg(long)]
+    pub client: bool,
+}

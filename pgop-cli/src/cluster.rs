@@ -1,0 +1,319 @@
+//! The cluster: how it is found, and every question asked of it, each with a timeout and an error that says what to do.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{ListParams, ObjectList};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::exit_code::ExitCode;
+
+/// Why the cluster did not do what was asked for.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// No kubeconfig, or one that can't be used.
+    #[error("no cluster to talk to: {problem}; give --kubeconfig and --context, or set KUBECONFIG")]
+    NoConfig {
+        /// What is wrong.
+        problem: String,
+    },
+    /// Nobody answers.
+    #[error("cluster {server} can't be reached ({problem}); check that it runs and that --kubeconfig and --context name the right one")]
+    Unreachable {
+        /// URL of the API server.
+        server: String,
+        /// What the network said.
+        problem: String,
+    },
+    /// It takes too long.
+    #[error("cluster {server} did not answer within {} s when asked to {action}; try again, or give a longer --request-timeout", timeout.as_secs())]
+    Silent {
+        /// URL of the API server.
+        server: String,
+        /// What was asked for.
+        action: String,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// It does not know who we are.
+    #[error("cluster {server} does not accept the credentials of the kubeconfig ({problem}); log in again")]
+    Credentials {
+        /// URL of the API server.
+        server: String,
+        /// What it said.
+        problem: String,
+    },
+    /// It knows who we are and says no.
+    #[error("not allowed to {action} ({problem}); ask for the rights that the verb's --help lists")]
+    Forbidden {
+        /// What was asked for.
+        action: String,
+        /// What it said.
+        problem: String,
+    },
+    /// It has no such resources.
+    #[error("can't {action}: the cluster does not know {group} resources; install the operator with `pgo install`")]
+    NotInstalled {
+        /// What was asked for.
+        action: String,
+        /// The API group.
+        group: &'static str,
+    },
+    /// It exists already.
+    #[error("can't {action}: it exists already")]
+    Exists {
+        /// What was asked for.
+        action: String,
+    },
+    /// It does not exist.
+    #[error("can't {action}: {problem}")]
+    NotFound {
+        /// What was asked for.
+        action: String,
+        /// What it said.
+        problem: String,
+    },
+    /// Anything else that the API server refused.
+    #[error("can't {action}: {problem}")]
+    Refused {
+        /// What was asked for.
+        action: String,
+        /// What it said.
+        problem: String,
+    },
+}
+
+impl ClusterError {
+    /// What it means for scripts.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoConfig { .. }
+            | Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Credentials { .. }
+            | Self::Forbidden { .. }
+            | Self::NotInstalled { .. } => ExitCode::NoAccess,
+            Self::Exists { .. } | Self::NotFound { .. } | Self::Refused { .. } => ExitCode::Failed,
+        }
+    }
+
+    /// Nothing else will work either: there is no use in going on with the next name.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NoConfig { .. } | Self::Unreachable { .. } | Self::Credentials { .. } | Self::NotInstalled { .. }
+        )
+    }
+}
+
+/// A cluster and the namespace to work in.
+#[derive(Clone)]
+pub struct Cluster {
+    /// For what has no method here.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+    server: String,
+    timeout: Duration,
+    debug: bool,
+}
+
+impl Cluster {
+    /// Finds the cluster by the usual rules. Nothing is asked of it yet.
+    pub async fn connect(config: &Config) -> Result<Self, ClusterError> {
+        let no_config = |problem: String| ClusterError::NoConfig { problem };
+        let mut found = if config.kubeconfig.is_empty() {
+            kube::Config::incluster().map_err(|_| {
+                no_config("there is no KUBECONFIG, no ~/.kube/config, and this is not a pod".to_owned())
+            })?
+        } else {
+            let kubeconfig = read(&config.kubeconfig).map_err(|e| no_config(e.to_string()))?;
+            let options = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| no_config(e.to_string()))?
+        };
+        found.connect_timeout = Some(config.request_timeout.min(Duration::from_secs(10)));
+        let server = found.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let namespace = config.namespace.clone().unwrap_or_else(|| found.default_namespace.clone());
+        let client = Client::try_from(found).map_err(|e| no_config(chain(&e)))?;
+        Ok(Self { client, namespace, server, timeout: config.request_timeout, debug: config.debug })
+    }
+
+    /// Resources of the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The same cluster in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// One resource, if it exists.
+    pub async fn get<K>(&self, name: &str) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api = self.api::<K>();
+        // Not `get_opt`: it takes a kind that the server does not know for an object that does not exist.
+        match self.ask(format!("get {}", self.object::<K>(name)), api.get(name)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The resources of the namespace that the parameters choose.
+    pub async fn list<K>(&self, params: &ListParams) -> Result<ObjectList<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api = self.api::<K>();
+        let action = format!("list {} in namespace {}", K::plural(&()), self.namespace);
+        self.ask(action, api.list(params)).await
+    }
+
+    /// The resources of all namespaces that the parameters choose.
+    pub async fn list_all<K>(&self, params: &ListParams) -> Result<ObjectList<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        self.ask(format!("list {} in all namespaces", K::plural(&())), api.list(params)).await
+    }
+
+    /// How a resource is called in messages.
+    pub fn object<K: Resource<DynamicType = ()>>(&self, name: &str) -> String {
+        format!("{} {name} in namespace {}", K::kind(&()), self.namespace)
+    }
+
+    /// Waits for one answer, no longer than `--request-timeout`. `action` goes on after "can't".
+    pub async fn ask<T>(
+        &self,
+        action: impl Into<String>,
+        answer: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ClusterError> {
+        let action = action.into();
+        let start = std::time::Instant::now();
+        let result = tokio::time::timeout(self.timeout, answer).await;
+        if self.debug {
+            let outcome = match &result {
+                Err(_) => "no answer".to_owned(),
+                Ok(Ok(_)) => "ok".to_owned(),
+                Ok(Err(error)) => chain(error),
+            };
+            eprintln!("pgo: debug: {action}: {outcome} ({} ms)", start.elapsed().as_millis());
+        }
+        match result {
+            Err(_) => Err(ClusterError::Silent { server: self.server.clone(), action, timeout: self.timeout }),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.explain(action, &error)),
+        }
+    }
+
+    /// What an error of the client means.
+    pub fn explain(&self, action: String, error: &kube::Error) -> ClusterError {
+        explain(&self.server, action, error)
+    }
+}
+
+fn explain(server: &str, action: String, error: &kube::Error) -> ClusterError {
+    let server = server.to_owned();
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 => ClusterError::Credentials { server, problem: status.message.clone() },
+            403 if is_no_right(&status.message) => ClusterError::Refused { action, problem: status.message.clone() },
+            403 => ClusterError::Forbidden { action, problem: status.message.clone() },
+            404 if status.details.as_ref().is_none_or(|d| d.name.is_empty()) => {
+                ClusterError::NotInstalled { action, group: pgop_core::crd::GROUP }
+            }
+            404 => ClusterError::NotFound { action, problem: status.message.clone() },
+            409 if status.reason == "AlreadyExists" => ClusterError::Exists { action },
+            _ => ClusterError::Refused { action, problem: status.message.clone() },
+        },
+        kube::Error::Auth(_) => ClusterError::Credentials { server, problem: chain(error) },
+        kube::Error::UpgradeConnection(e) => match e.to_string() {
+            text if text.contains("403") => ClusterError::Forbidden { action, problem: text },
+            text => ClusterError::Refused { action, problem: text },
+        },
+        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
+            ClusterError::Refused { action, problem: chain(error) }
+        }
+        _ => ClusterError::Unreachable { server, problem: chain(error) },
+    }
+}
+
+/// Quotas and admission rules answer 403 too, and it is not the rights that are missing.
+fn is_no_right(message: &str) -> bool {
+    message.contains("exceeded quota") || message.contains("violates PodSecurity") || message.contains("is being terminated")
+}
+
+/// Reads and merges kubeconfig files; of a list, missing ones are left out as kubectl does.
+fn read(paths: &[std::path::PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
+    let mut merged: Option<Kubeconfig> = None;
+    let mut missing = None;
+    for path in paths {
+        if paths.len() > 1 && !path.exists() {
+            missing = Some(path);
+            continue;
+        }
+        let one = Kubeconfig::read_from(path)?;
+        merged = Some(match merged {
+            None => one,
+            Some(before) => before.merge(one)?,
+        });
+    }
+    match (merged, missing) {
+        (Some(kubeconfig), _) => Ok(kubeconfig),
+        (None, Some(path)) => Kubeconfig::read_from(path),
+        (None, None) => Err(KubeconfigError::FindPath),
+    }
+}
+
+/// An error and what is behind it, without saying the same twice.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn explained(status: Status) -> ClusterError {
+        explain("https://there", "create PgDatabase a".into(), &kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn each_refusal_has_its_meaning() {
+        let of = |code, message: &str, reason: &str| explained(Status::failure(message, reason).with_code(code));
+        let unknown = of(404, "the server could not find the requested resource", "NotFound");
+        assert!(unknown.to_string().contains("pgo install"), "{unknown}");
+        assert_eq!(unknown.exit_code(), ExitCode::NoAccess);
+        assert_eq!(of(401, "Unauthorized", "Unauthorized").exit_code(), ExitCode::NoAccess);
+        assert_eq!(of(403, "User ann cannot create", "Forbidden").exit_code(), ExitCode::NoAccess);
+        assert_eq!(of(403, "exceeded quota: small", "Forbidden").exit_code(), ExitCode::Failed);
+        assert!(matches!(of(409, "", "AlreadyExists"), ClusterError::Exists { .. }));
+        assert!(matches!(of(409, "", "Conflict"), ClusterError::Refused { .. }));
+        assert!(matches!(of(422, "bad", "Invalid"), ClusterError::Refused { .. }));
+    }
+}

@@ -1,0 +1,172 @@
+//! `pgo uninstall`
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, ListParams};
+use pgop_core::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase};
+use pgop_core::install::{self, Options};
+use pgop_core::resource::Managed;
+use serde_json::Value;
+
+use super::ask::confirm;
+use super::install::{api_of, namespace};
+use super::{Context, for_each};
+use crate::args::operate::Uninstall;
+use crate::cluster::{Cluster, ClusterError};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::output;
+use crate::wait::{self, Verdict};
+
+/// Removes the operator, and with `--crds` the definitions and all resources.
+pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode, Error> {
+    context.one_namespace("uninstall")?;
+    let asks = context.env.stdin_terminal && context.env.stderr_terminal;
+    if !args.yes && !asks {
+        return Err(Error::Usage("uninstalling without a terminal to ask on needs --yes".to_owned()));
+    }
+    let cluster = context.cluster().await?;
+    let place = namespace(context);
+    let lost = if args.crds { lost(&cluster, context).await? } else { 0 };
+    if !args.yes {
+        let question = if args.crds {
+            format!("Remove the operator from namespace {place}, its definitions, and {lost} resources in all namespaces with their servers?")
+        } else {
+            format!("Remove the operator from namespace {place}? Servers run on, and nothing looks after them; resources stay.")
+        };
+        confirm(context, &question)?;
+    }
+    let code = objects(&place, &cluster, context).await?;
+    if args.crds {
+        definitions(&cluster, context).await?;
+    } else {
+        context.screen.note_line("the resource definitions stay, and all resources with them; --crds removes both");
+    }
+    if args.wait.wait {
+        let there = cluster.in_namespace(&place);
+        let gone = |found: Option<&Deployment>| match found {
+            None => Verdict::Done,
+            Some(_) => Verdict::NotYet("is being deleted".to_owned()),
+        };
+        wait::until::<Deployment>(&there, &mut context.screen, install::NAME, "gone", args.wait.timeout, gone).await?;
+    }
+    Ok(code)
+}
+
+/// Deletes what `pgo install` makes, in the opposite order. The namespace stays when somebody else's things are in it.
+async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> Result<ExitCode, Error> {
+    let watched = watched(place, cluster).await?;
+    let options = |watch_namespaces| Options { namespace: place.to_owned(), watch_namespaces, ..Options::default() };
+    // Whether it watched some namespaces or all of them: both sets of roles are looked for.
+    let mut manifests = install::manifests(&options(Vec::new()));
+    for manifest in install::manifests(&options(watched)) {
+        if !manifests.iter().any(|m| same(m, &manifest)) {
+            manifests.push(manifest);
+        }
+    }
+    manifests.sort_by_key(|m| std::cmp::Reverse(rank(m)));
+    let keep_namespace = is_used(place, cluster).await?;
+    Ok(for_each(context, manifests, async |context, manifest| {
+        let what = output::name(&manifest);
+        if manifest["kind"] == "Namespace" && keep_namespace {
+            context.screen.note_line(format!("namespace {place} stays: it holds databases, clusters or backups"));
+            return Ok(ExitCode::Ok);
+        }
+        let (api, name) = api_of(cluster, &manifest);
+        match cluster.ask(format!("delete {what}"), api.delete(&name, &DeleteParams::background())).await {
+            Ok(_) => context.screen.line(format!("{what} deleted")),
+            Err(ClusterError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(ExitCode::Ok)
+    })
+    .await)
+}
+
+fn same(a: &Value, b: &Value) -> bool {
+    ["/kind", "/metadata/name", "/metadata/namespace"].iter().all(|p| a.pointer(p) == b.pointer(p))
+}
+
+/// The Deployment goes first: an operator without rights would only complain. The namespace goes last.
+fn rank(manifest: &Value) -> u8 {
+    match manifest["kind"].as_str() {
+        Some("Deployment") => 3,
+        Some("RoleBinding" | "ClusterRoleBinding") => 2,
+        Some("Namespace") => 0,
+        _ => 1,
+    }
+}
+
+/// The namespaces that the installed operator watches.
+async fn watched(place: &str, cluster: &Cluster) -> Result<Vec<String>, Error> {
+    let found = cluster.in_namespace(place).get::<Deployment>(install::NAME).await?;
+    let value = found.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
+    let env = value.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = env.iter().find(|v| v["name"] == "PGOP_NAMESPACES").and_then(|v| v["value"].as_str()).unwrap_or_default();
+    Ok(list.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect())
+}
+
+async fn is_used(place: &str, cluster: &Cluster) -> Result<bool, Error> {
+    let there = cluster.in_namespace(place);
+    let one = ListParams::default().limit(1);
+    let used = match there.list::<PgDatabase>(&one).await {
+        Ok(databases) => {
+            !databases.items.is_empty()
+                || !there.list::<PgCluster>(&one).await?.items.is_empty()
+                || !there.list::<PgBackup>(&one).await?.items.is_empty()
+        }
+        Err(ClusterError::NotInstalled { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(used)
+}
+
+/// Shows what goes with the definitions, and counts it.
+async fn lost(cluster: &Cluster, context: &mut Context<'_>) -> Result<usize, Error> {
+    let databases = all::<PgDatabase>(cluster).await?;
+    let clusters = all::<PgCluster>(cluster).await?;
+    let backups = all::<PgBackup>(cluster).await?;
+    let count = databases.len() + clusters.len() + backups.len();
+    for (resource, policy) in databases
+        .iter()
+        .map(|d| (describe(d), d.spec.server.deletion_policy))
+        .chain(clusters.iter().map(|c| (describe(c), c.spec.server.deletion_policy)))
+    {
+        let data = match policy {
+            DeletionPolicy::Retain => "its server stops, its claims stay",
+            DeletionPolicy::Delete => "its server stops, AND ITS DATA IS DELETED (deletionPolicy: Delete)",
+        };
+        context.screen.warn(format!("{resource}: {data}"));
+    }
+    if !backups.is_empty() {
+        context.screen.warn(format!("{} PgBackups go; their snapshots stay on their claims", backups.len()));
+    }
+    Ok(count)
+}
+
+async fn all<R: Managed>(cluster: &Cluster) -> Result<Vec<R>, Error> {
+    match cluster.list_all::<R>(&ListParams::default()).await {
+        Ok(list) => Ok(list.items),
+        Err(ClusterError::NotInstalled { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn describe<R: Managed>(resource: &R) -> String {
+    let meta = resource.meta();
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    format!("{} {} in namespace {}", R::KIND.as_str(), text(&meta.name), text(&meta.namespace))
+}
+
+async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(), Error> {
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    for definition in pgop_core::crd::all() {
+        let name = definition.metadata.name.unwrap_or_default();
+        match cluster.ask(format!("delete the definition {name}"), api.delete(&name, &DeleteParams::default())).await {
+            Ok(_) => context.screen.line(format!("customresourcedefinition.apiextensions.k8s.io/{name} deleted")),
+            Err(ClusterError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
