@@ -138,7 +138,9 @@ pub fn check_on<R: Conformant>(
         Err(message) => broken(Rule::Renders, vec![message]),
         Ok((validated, case)) => {
             broken(Rule::RendersTheSame, again(strategy, &validated, &case));
-            rules::ALL.iter().for_each(|(rule, look)| broken(*rule, look(&case)));
+            for (rule, look) in rules::ALL {
+                broken(*rule, look(&case));
+            }
             broken(Rule::KeepsStructure, hostile::check(strategy, &validated));
             resource.meta_mut().name = Some("n".repeat(R::MAX_NAME));
             match self::case(strategy, &resource, fixture) {
@@ -179,9 +181,9 @@ fn case<R: Conformant>(
     Ok((validated, case))
 }
 
-fn bytes(manifests: &[Manifest]) -> String {
+fn bytes(manifests: &[Manifest]) -> Vec<(String, Option<&str>)> {
     manifests
         .iter()
-        .map(|manifest| format!("{}\n{:?}\n", manifest.value(), manifest.after_job()))
+        .map(|manifest| (manifest.value().to_string(), manifest.after_job()))
         .collect()
 }

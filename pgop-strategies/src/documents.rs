@@ -64,13 +64,14 @@ pub fn manifests(text: &str) -> Result<Vec<Manifest>, DocumentsError> {
         .collect()
 }
 
-/// How bundles and what they render are read.
+/// How bundles and what they render are read. A key may be as long as a person typed it.
 pub(crate) fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         reject_unsupported_tags: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! { simple_key_max_lookahead: 1 << 20 },
     }
 }
 

@@ -94,18 +94,26 @@ impl Folder {
             .filter_map(move |path| path.strip_prefix(&prefix).filter(|name| !name.contains('/')))
     }
 
-    /// Every path.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+    /// Paths of all texts, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.texts.keys().map(String::as_str)
     }
 
     /// A path as an error names it.
     pub(crate) fn display(&self, path: &str) -> String {
-        self.root.join(path).display().to_string()
+        self.at(path).display().to_string()
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
     }
 
     fn collect(&mut self, below: &str, depth: usize) -> Result<(), FolderError> {
-        let here = self.root.join(below);
+        let here = self.at(below);
         let list = |source| FolderError::ListFolder {
             path: here.clone(),
             source,

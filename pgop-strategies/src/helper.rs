@@ -6,6 +6,8 @@
 //! {{#if x}} {{#unless x}} Handlebars' own, but a name that does not exist is an error instead of false
 //! ```
 
+use std::fmt::Write;
+
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson, RenderContext, RenderError,
     RenderErrorReason, Renderable, ScopedJson,
@@ -105,7 +107,7 @@ fn json_text(value: &Value) -> Result<String, RenderError> {
     }
     Ok(json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
         if is_special(c) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(text, "\\u{:04x}", u32::from(c)); // writing to a String can't fail
         } else {
             text.push(c);
         }

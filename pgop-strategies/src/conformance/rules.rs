@@ -11,8 +11,11 @@ use serde_json::{Map, Value};
 use super::{Case, Rule};
 use crate::conformance::reference;
 
+/// Looks at what a strategy made; gives a message for each breach.
+type Look = fn(&Case) -> Vec<String>;
+
 /// Every rule that looks at what a strategy made.
-pub(super) const ALL: &[(Rule, fn(&Case) -> Vec<String>)] = &[
+pub(super) const ALL: &[(Rule, Look)] = &[
     (Rule::MakesEachOnce, makes_each_once),
     (Rule::DerivesNames, derives_names),
     (Rule::FitsNames, fits_names),
