@@ -114,3 +114,28 @@ fn json_text(value: &Value) -> Result<String, RenderError> {
         text
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_yaml_versions_take_for_line_breaks_is_escaped() {
+        let text = "a\u{0}\n\u{7f}\u{85}\u{9f}\u{2028}\u{2029}\u{feff}\u{ffff}é🐘\"\\";
+        let json = json_text(&json!({ text: [text, null, 1.5] })).unwrap();
+        assert!(
+            json.contains("\\u007f\\u0085\\u009f\\u2028\\u2029\\ufeff\\uffffé🐘"),
+            "{json}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Value>(&json).unwrap(),
+            json!({ text: [text, null, 1.5] })
+        );
+        assert_eq!(
+            serde_saphyr::from_str::<Value>(&json).unwrap(),
+            json!({ text: [text, null, 1.5] })
+        );
+    }
+}

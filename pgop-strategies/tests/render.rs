@@ -196,6 +196,19 @@ fn what_yaml_versions_read_differently_is_refused() {
     );
 }
 
+/// YAML ends a key after 1024 characters, and people type what they like.
+#[test]
+fn keys_may_be_long() {
+    let key = "k".repeat(64 * 1024);
+    for line in [
+        format!("  {key}: x\n"),
+        format!("  \"{key}\": x\n"),
+        format!("  {{\"a\": \"b\", \"{key}\": \"x\"}}\n"),
+    ] {
+        assert_eq!(data(&line).unwrap()[&key], "x");
+    }
+}
+
 #[test]
 fn one_object_from_two_templates_is_an_error() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{json name}} }\n";
