@@ -13,6 +13,7 @@ use super::cluster::{CallError, call};
 use crate::complete::BACKUPS_OF;
 use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
 use crate::manifest::Kind;
+use crate::name;
 use crate::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
 use crate::resource::{Managed, Owner, ResourceKind};
 
@@ -53,11 +54,13 @@ pub(crate) async fn observe<R: Managed>(
         last_backup: last_backup(caches, &owner),
         ..Observed::default()
     };
-    for name in foreign.claims {
+    // What is no name is refused by `validate`; there is nothing to ask the server for.
+    let is_name = |name: &String| name::check_object(name).is_ok();
+    for name in foreign.claims.into_iter().filter(is_name) {
         let facts = claim_facts(client, &owner.namespace, &name).await?;
         observed.claims.insert(name, facts);
     }
-    for name in foreign.secrets {
+    for name in foreign.secrets.into_iter().filter(is_name) {
         let facts = secret_facts(client, &owner.namespace, &name).await?;
         observed.secrets.insert(name, facts);
     }

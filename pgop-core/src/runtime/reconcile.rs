@@ -106,9 +106,14 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
         return Ok(Action::await_change());
     }
     // 1. observe (client)
-    let observed = observe(&context.client, &context.caches, &context.served, &resource).await?;
-    // 2. to 4.: validate and plan (pure), apply (client)
-    let attempt = attempt(&resource, &observed, context).await;
+    let (observed, attempt) = match observe(&context.client, &context.caches, &context.served, &resource).await {
+        // 2. to 4.: validate and plan (pure), apply (client)
+        Ok(observed) => {
+            let attempt = attempt(&resource, &observed, context).await;
+            (observed, attempt)
+        }
+        Err(error) => (Observed::default(), Attempt::Failed(error.into())),
+    };
     // 5. status (client)
     write_status(&resource, &observed, &attempt, context).await?;
     match attempt {
