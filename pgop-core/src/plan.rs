@@ -141,6 +141,10 @@ pub fn plan<R: Managed>(
     let mut manifests = strategy.manifests(validated).map_err(wrap)?;
     manifests.sort_by(|a, b| (a.kind(), a.name()).cmp(&(b.kind(), b.name())));
     let wanted: BTreeSet<(Kind, String)> = manifests.iter().map(|m| (m.kind(), m.name().to_owned())).collect();
+    if let Some(why) = former(&observed.live, validated.owner()) {
+        let held = wanted.into_iter().map(|(kind, name)| Held { kind, name, why: why.clone() });
+        return Ok(Plan { held: held.collect(), ..Plan::default() });
+    }
     let mut plan = Plan { secrets: secrets(validated, &observed.live), ..Plan::default() };
     for mut manifest in manifests {
         if !observed.served.contains(&manifest.kind()) {
@@ -177,17 +181,23 @@ fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, l
     }
 }
 
+/// Objects of a deleted resource of the same name are still there: nothing is mixed with them.
+fn former(live: &Live, owner: &Owner) -> Option<String> {
+    let text = |reference: &Value, key: &str| reference.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_former = |reference: &Value| {
+        let same_name = text(reference, "name").as_ref() == Some(&owner.name);
+        same_name && text(reference, "kind").as_deref() == Some(owner.kind.as_str()) && uid(reference) != Some(&owner.uid)
+    };
+    let mut controllers = live.objects.values().chain(live.secrets.values()).filter_map(controller);
+    let why = format!("what belonged to a former {} {} is still being deleted", owner.kind.as_str(), owner.name);
+    controllers.any(is_former).then_some(why)
+}
+
 /// For what an object has to wait.
 fn hold<V: Validated>(manifest: &Manifest, existing: Option<&Value>, validated: &V, live: &Live) -> Option<String> {
     if let Some(existing) = existing {
-        if existing.pointer("/metadata/deletionTimestamp").is_some() {
-            return Some("the old one is still being deleted".to_owned());
-        }
-        let stranger = controller(existing).filter(|reference| uid(reference) != Some(validated.owner().uid.as_str()));
-        return stranger.map(|reference| {
-            let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or("?");
-            format!("the one of a former {} {} is still there", text("kind"), text("name"))
-        });
+        let is_going = existing.pointer("/metadata/deletionTimestamp").is_some();
+        return is_going.then(|| "the old one is still being deleted".to_owned());
     }
     match manifest.after_job() {
         Some(job) if live.job_result(job) != Some(true) => Some(format!("Job {job} has to succeed first")),

@@ -242,14 +242,14 @@ async fn a_strangers_object_is_never_taken_over() {
 #[tokio::test]
 async fn what_is_not_wanted_any_more_is_deleted_but_for_claims() {
     let cluster = Memory::default();
-    let owned = |kind: Kind, name: &str, uid: &str| {
-        let owner = Owner { uid: uid.to_owned(), ..Owner::of(&hippo()) };
+    let owned = |kind: Kind, name: &str, whose: &str| {
+        let owner = Owner { name: whose.to_owned(), uid: format!("uid-of-{whose}"), ..Owner::of(&hippo()) };
         let object = json!({"metadata": {"name": name, "ownerReferences": [owner.reference()]}});
         Memory::put(&mut cluster.state.lock().unwrap(), Some(kind), name, &object);
     };
-    owned(Kind::ConfigMap, "old", "uid-of-hippo");
-    owned(Kind::ConfigMap, "anothers", "uid-of-rhino");
-    owned(Kind::PersistentVolumeClaim, "old-claim", "uid-of-hippo");
+    owned(Kind::ConfigMap, "old", "hippo");
+    owned(Kind::ConfigMap, "anothers", "rhino");
+    owned(Kind::PersistentVolumeClaim, "old-claim", "hippo");
     round(&cluster, &hippo()).await.unwrap();
     let left: Vec<String> = cluster.live().objects.keys().map(|(_, name)| name.clone()).collect();
     assert_eq!(left, ["anothers", "hippo-config", "hippo-pvc", "old-claim", "hippo", "hippo"]);

@@ -1,0 +1,242 @@
+//! The plan as a pure function: what is sent, what waits, what goes, and that it is the same each time.
+
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use pgop_core::manifest::{Kind, Manifest};
+use pgop_core::observed::{Live, Observed, SourceFacts};
+use pgop_core::plan::{Plan, SecretChange, Why, plan};
+use pgop_core::strategy::{Description, Members, Strategy, StrategyError};
+use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
+use pgop_core::{Managed, Owner};
+use serde_json::{Value, json};
+
+/// Makes the manifests that a test gives it.
+#[derive(Debug)]
+struct Given(Description, Vec<Value>);
+
+impl Given {
+    fn new(manifests: Vec<Value>) -> Self {
+        let description = Description {
+            name: "given".to_owned(),
+            aliases: Vec::new(),
+            version: 7,
+            summary: String::new(),
+            parameters: json!({"type": "object"}),
+            members: Members::default(),
+        };
+        Self(description, manifests)
+    }
+
+    fn all(&self) -> Result<Vec<Manifest>, StrategyError> {
+        self.1.iter().map(|value| Ok(Manifest::from_value(value.clone())?)).collect()
+    }
+}
+
+macro_rules! given_for {
+    ($($resource:ty => $validated:ty),*) => {$(
+        impl Strategy<$resource> for Given {
+            fn description(&self) -> &Description {
+                &self.0
+            }
+
+            fn manifests(&self, _: &$validated) -> Result<Vec<Manifest>, StrategyError> {
+                self.all()
+            }
+        }
+    )*};
+}
+
+given_for!(PgDatabase => ValidatedDatabase, PgCluster => ValidatedCluster, PgBackup => ValidatedBackup);
+
+fn hippo() -> PgCluster {
+    serde_saphyr::from_str(
+        "apiVersion: pgop.dev/v1alpha1\nkind: PgCluster\nmetadata: {name: hippo, namespace: zoo, uid: uid-of-hippo}\n\
+         spec: {pod: {labels: {team: mammals}, nodeSelector: {disk: ssd}, fsGroup: 26}, postgres: {imagePullSecrets: [registry]}}",
+    )
+    .unwrap()
+}
+
+fn observed(objects: Vec<Value>) -> Observed {
+    let mut live = Live::default();
+    for object in objects {
+        let kind = Kind::ALL.into_iter().find(|k| k.as_str() == object["kind"]).unwrap();
+        live.objects.insert((kind, object["metadata"]["name"].as_str().unwrap().to_owned()), object);
+    }
+    Observed { live, served: Kind::ALL.into_iter().collect(), ..Observed::default() }
+}
+
+fn plan_of(manifests: Vec<Value>, observed: &Observed) -> Plan {
+    let strategy = Given::new(manifests);
+    let cluster = hippo();
+    let validated = cluster.validate(observed, &strategy.0).unwrap();
+    plan::<PgCluster>(&strategy, &validated, observed).unwrap()
+}
+
+fn stateful_set(annotations: &Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "hippo", "annotations": annotations},
+        "spec": {"serviceName": "hippo", "selector": {"matchLabels": {"pgop.dev/cluster": "hippo"}},
+            "template": {"metadata": {"labels": {"pgop.dev/cluster": "hippo"}}, "spec": {"containers": [{"name": "postgres", "image": "x"}]}}}})
+}
+
+fn job(name: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "restore", "image": "x"}]}}}})
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    plan.apply.iter().map(|a| format!("{} {}", a.manifest.kind(), a.manifest.name())).collect()
+}
+
+/// What the server has after `apply`.
+fn as_live(plan: &Plan) -> Vec<Value> {
+    plan.apply.iter().map(|a| a.manifest.value().clone()).collect()
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_and_a_carried_out_plan_is_empty() {
+    let manifests = vec![stateful_set(&json!({})), job("other")];
+    let first = plan_of(manifests.clone(), &observed(Vec::new()));
+    assert_eq!(first, plan_of(manifests.clone(), &observed(Vec::new())));
+    let again = plan_of(manifests, &observed(as_live(&first)));
+    assert!(again.apply.is_empty() && again.prune.is_empty() && again.held.is_empty());
+    assert_eq!(again.unchanged.len(), 2);
+}
+
+#[test]
+fn every_object_and_pod_is_completed() {
+    let plan = plan_of(vec![stateful_set(&json!({}))], &observed(Vec::new()));
+    let set = plan.apply[0].manifest.value();
+    let metadata = &set["metadata"];
+    assert_eq!(metadata["namespace"], "zoo");
+    assert_eq!(metadata["ownerReferences"][0]["uid"], "uid-of-hippo");
+    assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "pgop");
+    let pod = &set["spec"]["template"];
+    assert_eq!((&pod["metadata"]["labels"]["team"], &pod["metadata"]["labels"]["pgop.dev/cluster"]), (&json!("mammals"), &json!("hippo")));
+    assert_eq!(pod["spec"]["nodeSelector"]["disk"], "ssd");
+    assert_eq!(pod["spec"]["imagePullSecrets"][0]["name"], "registry");
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(
+        pod["spec"]["securityContext"],
+        json!({"runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 26, "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+    assert_eq!(
+        pod["spec"]["containers"][0]["securityContext"],
+        json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true})
+    );
+}
+
+#[test]
+fn what_waits_for_a_job_is_held_until_it_succeeded_and_a_job_runs_once() {
+    let gated = || vec![stateful_set(&json!({"pgop.dev/after-job": "restore"})), job("restore")];
+    let at_first = plan_of(gated(), &observed(Vec::new()));
+    assert_eq!(names(&at_first), ["Job restore"]);
+    assert_eq!(at_first.held[0].why, "Job restore has to succeed first");
+    let ended = |how: &str| {
+        let mut live = job("restore");
+        live["status"] = json!({"conditions": [{"type": how, "status": "True"}]});
+        plan_of(gated(), &observed(vec![live]))
+    };
+    assert_eq!(names(&ended("Complete")), ["StatefulSet hippo"]);
+    assert_eq!((names(&ended("Failed")).len(), ended("Failed").held.len()), (0, 1));
+    // Once it exists it is looked after, whatever became of the Job.
+    let mut live = stateful_set(&json!({}));
+    live["metadata"]["labels"] = json!({});
+    assert_eq!(names(&plan_of(gated(), &observed(vec![live]))), ["Job restore", "StatefulSet hippo"]);
+}
+
+#[test]
+fn nothing_is_mixed_with_what_a_former_resource_left() {
+    let old = Owner { uid: "uid-of-an-old-hippo".to_owned(), ..Owner::of(&hippo()) };
+    let mut live = stateful_set(&json!({}));
+    live["metadata"]["ownerReferences"] = json!([old.reference()]);
+    let plan = plan_of(vec![stateful_set(&json!({})), job("x")], &observed(vec![live]));
+    assert!(plan.is_empty() && plan.held.len() == 2);
+    assert_eq!(plan.held[0].why, "what belonged to a former PgCluster hippo is still being deleted");
+    let mut going = stateful_set(&json!({}));
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z");
+    assert_eq!(plan_of(vec![stateful_set(&json!({}))], &observed(vec![going])).held[0].why, "the old one is still being deleted");
+}
+
+#[test]
+fn kinds_that_are_not_served_are_left_out_and_told() {
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "hippo"}, "spec": {"maxUnavailable": 1}});
+    let mut observed = observed(Vec::new());
+    observed.served.remove(&Kind::PodDisruptionBudget);
+    let plan = plan_of(vec![budget], &observed);
+    assert!(plan.apply.is_empty());
+    assert_eq!(plan.left_out.into_iter().collect::<Vec<_>>(), [Kind::PodDisruptionBudget]);
+}
+
+#[test]
+fn a_removed_field_is_sent_though_live_has_all_that_is_asked_for() {
+    let service = |labels: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo", "labels": labels}, "spec": {"ports": [{"port": 1}]}});
+    let before = plan_of(vec![service(json!({"team": "mammals"}))], &observed(Vec::new()));
+    let after = plan_of(vec![service(json!({}))], &observed(as_live(&before)));
+    assert_eq!(after.apply[0].why, Why::Changed);
+}
+
+#[test]
+fn a_stateful_set_keeps_its_claim_templates_and_they_are_known_as_ours() {
+    let with = |size: &str| {
+        let mut set = stateful_set(&json!({}));
+        set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}]);
+        set
+    };
+    let before = plan_of(vec![with("1Gi")], &observed(Vec::new()));
+    let template = &before.apply[0].manifest.value()["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/managed-by"], "pgop");
+    let after = plan_of(vec![with("2Gi")], &observed(as_live(&before)));
+    let sent = &after.apply[0].manifest.value()["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
+    assert_eq!(sent, "1Gi", "the field can't be changed: the claims themselves grow");
+}
+
+#[test]
+fn claims_are_owned_only_when_they_go_with_the_resource() {
+    let claim = || vec![json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}})];
+    let strategy = Given::new(claim());
+    let mut cluster = hippo();
+    let make = |cluster: &PgCluster, observed: &Observed| {
+        let validated = cluster.validate(observed, &strategy.0).unwrap();
+        plan::<PgCluster>(&strategy, &validated, observed).unwrap()
+    };
+    let retained = make(&cluster, &observed(Vec::new()));
+    assert!(retained.apply[0].manifest.value()["metadata"].get("ownerReferences").is_none());
+    cluster.spec.server.deletion_policy = pgop_core::crd::DeletionPolicy::Delete;
+    let deleted = make(&cluster, &observed(as_live(&retained)));
+    assert_eq!(deleted.apply[0].manifest.value()["metadata"]["ownerReferences"][0]["kind"], "PgCluster");
+    cluster.spec.server.deletion_policy = pgop_core::crd::DeletionPolicy::Retain;
+    assert_eq!(make(&cluster, &observed(as_live(&deleted))).apply[0].why, Why::Changed, "and back again");
+}
+
+#[test]
+fn a_plan_names_no_password_and_asks_for_the_secrets_that_are_missing() {
+    let plan = plan_of(Vec::new(), &observed(Vec::new()));
+    let secrets: Vec<(&str, SecretChange)> = plan.secrets.iter().map(|s| (s.name.as_str(), s.change)).collect();
+    let generate = SecretChange::Generate;
+    assert_eq!(secrets, [("hippo-superuser", generate), ("hippo-replication", generate), ("hippo-user", generate)]);
+    let user = &plan.secrets[2].public;
+    assert_eq!((user["username"].as_str(), user["host"].as_str(), user["port"].as_str()), ("app", "hippo.zoo.svc", "5432"));
+    assert!(plan.secrets.iter().all(|secret| !secret.public.contains_key("password")));
+}
+
+#[test]
+fn a_backup_waits_for_its_source_and_its_claim_is_nobodys() {
+    let backup: PgBackup = serde_saphyr::from_str(
+        "apiVersion: pgop.dev/v1alpha1\nkind: PgBackup\nmetadata: {name: hippo-1, namespace: zoo, uid: u9}\nspec: {source: {kind: PgCluster, name: hippo}}",
+    )
+    .unwrap();
+    let strategy = Given::new(vec![
+        job("hippo-1"),
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-backup-pvc"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}}),
+    ]);
+    let observed = Observed { source: Some(SourceFacts::Cluster(Box::new(hippo()))), ..observed(Vec::new()) };
+    let validated = backup.validate(&observed, &strategy.0).unwrap();
+    let plan = plan::<PgBackup>(&strategy, &validated, &observed).unwrap();
+    assert_eq!(plan.held[0].why, "PgCluster hippo does not serve yet");
+    let claim = plan.apply[0].manifest.value();
+    assert!(claim["metadata"].get("ownerReferences").is_none());
+    assert_eq!(claim["metadata"]["labels"]["pgop.dev/backups-of"], "hippo");
+    assert!(claim["metadata"]["labels"].get("pgop.dev/backup").is_none(), "each backup would relabel it");
+}
