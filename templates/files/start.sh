@@ -46,7 +46,7 @@ step() {
 }
 
 # What was there when last looked at is kept as it is, in memory: not every image has a program that hashes.
-contents() { local f; for f; do printf '%s:' "$f"; cat "$f" 2>/dev/null; done; }
+contents() { local f; for f; do printf '%s:%s\n' "$f" "$([ ! -r "$f" ] || printf '%s' "$(<"$f")")"; done; }
 config_now() { contents "$CONFIG"/{postgresql,pg_hba,pg_ident}.conf "$CONFIG"/{wal-keep,primary-host,primary-port}; }
 secrets_now() { contents "$SECRETS"/{superuser,replication,user}/{username,password}; }
 
@@ -139,7 +139,7 @@ until accepts 0 || [ $((++tick)) -gt 50 ] || [ -n "$stopping" ] || ! alive; do n
 while :; do
   nap 1
   if [ -n "$stopping" ] || ! alive; then leave; fi
-  [ $((++tick % 3)) -eq 0 ] || continue
+  [ $((++tick % 5)) -eq 0 ] || continue # what is looked at costs a few forks, and a node may hold many servers
   now=$(config_now)
   if [ "$now" != "$conf_seen" ]; then
     log "configuration has changed: reloading"
