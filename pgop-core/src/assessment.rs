@@ -65,13 +65,23 @@ pub fn assess<V: Validated>(kind: ResourceKind, description: &Description, valid
         }
         None => None,
     };
-    Assessment { members: members(description, live), failing: failing(live), rolling: rolling(live), job }
+    Assessment {
+        members: members(description, live),
+        failing: failing(live),
+        rolling: rolling(live),
+        job,
+    }
 }
 
 fn failing(live: &Live) -> Vec<String> {
-    let pods = live.pods.iter().filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    let pods = live
+        .pods
+        .iter()
+        .filter(|pod| !is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
     let told = |pod: &Pod| Some(format!("{}: {}", pod.metadata.name.as_deref()?, failure(pod)?));
-    pods.filter(|pod| pod.metadata.labels.as_ref().is_none_or(|l| !l.contains_key("job-name"))).filter_map(told).collect()
+    pods.filter(|pod| pod.metadata.labels.as_ref().is_none_or(|l| !l.contains_key("job-name")))
+        .filter_map(told)
+        .collect()
 }
 
 /// What `kubectl rollout status` waits for.
@@ -83,7 +93,8 @@ fn rolling(live: &Live) -> Vec<String> {
         let (wanted, updated) = (number("/spec/replicas"), number("/status/updatedReplicas"));
         let seen = number("/status/observedGeneration") >= number("/metadata/generation");
         let rolled_out = text("/status/currentRevision") == text("/status/updateRevision");
-        (!seen || (!rolled_out && updated < wanted)).then(|| format!("{name} has {updated} of {wanted} pods up to date"))
+        (!seen || (!rolled_out && updated < wanted))
+            .then(|| format!("{name} has {updated} of {wanted} pods up to date"))
     })
     .collect()
 }
@@ -99,8 +110,11 @@ fn members(description: &Description, live: &Live) -> Vec<Member> {
             .into_iter()
             .find_map(|(role, labels)| has(pod, labels).then_some(role))
     };
-    let mut members: Vec<Member> =
-        live.pods.iter().filter_map(|pod| role(pod).map(|role| member(pod, role))).collect();
+    let mut members: Vec<Member> = live
+        .pods
+        .iter()
+        .filter_map(|pod| role(pod).map(|role| member(pod, role)))
+        .collect();
     members.sort_by(|a, b| (a.role, a.name.len(), &a.name).cmp(&(b.role, b.name.len(), &b.name)));
     members
 }
@@ -111,7 +125,11 @@ fn member(pod: &Pod, role: Role) -> Member {
         name: pod.metadata.name.clone().unwrap_or_default(),
         role,
         ready,
-        address: pod.status.as_ref().and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        address: pod
+            .status
+            .as_ref()
+            .and_then(|s| s.pod_ip.clone())
+            .filter(|ip| !ip.is_empty()),
         message: if ready { None } else { trouble(pod) },
     }
 }
@@ -132,8 +150,16 @@ fn trouble(pod: &Pod) -> Option<String> {
 /// What went wrong in its containers.
 fn failure(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers().find_map(last_words).or_else(|| containers().find_map(waiting))
+    let containers = || {
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+            .flatten()
+    };
+    containers()
+        .find_map(last_words)
+        .or_else(|| containers().find_map(waiting))
 }
 
 /// What a container that failed left in its termination log.
@@ -142,16 +168,28 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     // Of a container that runs again, the last failure is history.
     let running = container.state.as_ref().is_some_and(|s| s.running.is_some());
-    let ended = state.or(last.filter(|_| !running)).filter(|ended| ended.exit_code != 0)?;
+    let ended = state
+        .or(last.filter(|_| !running))
+        .filter(|ended| ended.exit_code != 0)?;
     let words = ended.message.as_deref().map(str::trim).filter(|m| !m.is_empty());
     Some(words.map_or_else(
-        || format!("container {} ended with exit code {}{}", container.name, ended.exit_code, reason(ended.reason.as_deref())),
+        || {
+            format!(
+                "container {} ended with exit code {}{}",
+                container.name,
+                ended.exit_code,
+                reason(ended.reason.as_deref())
+            )
+        },
         str::to_owned,
     ))
 }
 
 fn reason(reason: Option<&str>) -> String {
-    reason.filter(|r| *r != "Error").map(|r| format!(" ({r})")).unwrap_or_default()
+    reason
+        .filter(|r| *r != "Error")
+        .map(|r| format!(" ({r})"))
+        .unwrap_or_default()
 }
 
 fn waiting(container: &ContainerStatus) -> Option<String> {
@@ -162,19 +200,34 @@ fn waiting(container: &ContainerStatus) -> Option<String> {
         return None;
     }
     // The kubelet's message of a back-off holds a pod id and a delay that changes each time.
-    let message = waiting.message.as_deref().filter(|_| reason != "CrashLoopBackOff").unwrap_or_default();
-    Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") })
+    let message = waiting
+        .message
+        .as_deref()
+        .filter(|_| reason != "CrashLoopBackOff")
+        .unwrap_or_default();
+    Some(if message.is_empty() {
+        reason.to_owned()
+    } else {
+        format!("{reason}: {message}")
+    })
 }
 
 fn unscheduled(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(format!("can't be scheduled: {}", condition.message.as_deref().unwrap_or("no reason given")))
+    let condition = conditions
+        .iter()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    Some(format!(
+        "can't be scheduled: {}",
+        condition.message.as_deref().unwrap_or("no reason given")
+    ))
 }
 
 /// How far a Job is, with the words of its pod.
 pub fn job_state(live: &Live, name: &str) -> JobState {
-    let Some(job) = live.get(Kind::Job, name) else { return JobState::Absent };
+    let Some(job) = live.get(Kind::Job, name) else {
+        return JobState::Absent;
+    };
     let time = |pointer: &str| {
         let text = job.pointer(pointer).and_then(Value::as_str)?;
         text.parse().ok().map(Time)
@@ -184,7 +237,11 @@ pub fn job_state(live: &Live, name: &str) -> JobState {
     match live.job_result(name) {
         Some(true) => {
             let message = pods.iter().find_map(|pod| success_words(pod));
-            JobState::Succeeded { message, started, finished: time("/status/completionTime") }
+            JobState::Succeeded {
+                message,
+                started,
+                finished: time("/status/completionTime"),
+            }
         }
         Some(false) => {
             let failed = condition(job, "Failed");
@@ -194,24 +251,45 @@ pub fn job_state(live: &Live, name: &str) -> JobState {
                 format!("Job {name} failed: {why}")
             });
             let finished = field("lastTransitionTime").and_then(|text| text.parse().ok()).map(Time);
-            JobState::Failed { message, started, finished }
+            JobState::Failed {
+                message,
+                started,
+                finished,
+            }
         }
-        None => JobState::Running { waits: pods.iter().find_map(|pod| trouble(pod)), started },
+        None => JobState::Running {
+            waits: pods.iter().find_map(|pod| trouble(pod)),
+            started,
+        },
     }
 }
 
 fn condition<'a>(job: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = job.pointer("/status/conditions")?.as_array()?;
-    conditions.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
+    conditions
+        .iter()
+        .find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
 }
 
 fn is_of_job(pod: &Pod, job: &str) -> bool {
-    pod.metadata.labels.as_ref().and_then(|labels| labels.get("job-name")).is_some_and(|name| name == job)
+    pod.metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("job-name"))
+        .is_some_and(|name| name == job)
 }
 
 fn success_words(pod: &Pod) -> Option<String> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    statuses.iter().find_map(|c| c.state.as_ref()?.terminated.as_ref().filter(|t| t.exit_code == 0)?.message.clone())
+    statuses.iter().find_map(|c| {
+        c.state
+            .as_ref()?
+            .terminated
+            .as_ref()
+            .filter(|t| t.exit_code == 0)?
+            .message
+            .clone()
+    })
 }
 
 #[cfg(test)]
@@ -221,28 +299,41 @@ mod tests {
     use super::*;
 
     fn pod(status: Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}),
+        )
+        .unwrap()
     }
 
     #[test]
     fn the_containers_own_words_come_first() {
-        let crashed = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+        let crashed = pod(
+            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting"}},
-            "lastState": {"terminated": {"exitCode": 1, "message": "snapshot x is missing\n"}}}]}));
+            "lastState": {"terminated": {"exitCode": 1, "message": "snapshot x is missing\n"}}}]}),
+        );
         assert_eq!(trouble(&crashed).as_deref(), Some("snapshot x is missing"));
-        let again = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-            "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": "old"}}}]}));
+        let again = pod(
+            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": "old"}}}]}),
+        );
         assert_eq!(trouble(&again), None);
     }
 
     #[test]
     fn image_and_scheduling_troubles_are_told() {
-        let image = pod(json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}));
+        let image = pod(
+            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}),
+        );
         assert_eq!(trouble(&image).as_deref(), Some("ErrImagePull: no such image"));
-        let pending = pod(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}));
-        assert_eq!(trouble(&pending).as_deref(), Some("can't be scheduled: 0/1 nodes are available"));
+        let pending = pod(
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}),
+        );
+        assert_eq!(
+            trouble(&pending).as_deref(),
+            Some("can't be scheduled: 0/1 nodes are available")
+        );
     }
 
     #[test]

@@ -32,7 +32,12 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         merge_strings(template, "/metadata/annotations", &validated.pod().annotations);
         complete_pod(template, validated.pod(), validated.image_pull_secrets());
     }
-    for claim in value.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
+    for claim in value
+        .pointer_mut("/spec/volumeClaimTemplates")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         // A claim that the StatefulSet makes again, because somebody deleted it, has to be known as ours.
         merge_strings(claim, "/metadata/labels", &labels);
     }
@@ -43,18 +48,29 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         metadata.insert("ownerReferences".to_owned(), json!([owner.reference()]));
     }
     let hash = short_hash(&value.to_string());
-    merge_strings(value, "/metadata/annotations", &BTreeMap::from([(label::APPLIED.to_owned(), hash)]));
+    merge_strings(
+        value,
+        "/metadata/annotations",
+        &BTreeMap::from([(label::APPLIED.to_owned(), hash)]),
+    );
 }
 
 /// Everything goes with its resource, but for claims: those stay unless the policy says otherwise, and snapshots always stay.
 fn is_owned<V: Validated>(kind: Kind, validated: &V) -> bool {
     kind != Kind::PersistentVolumeClaim
-        || validated.server().is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
+        || validated
+            .server()
+            .is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
 }
 
 /// The claim belongs to no single backup, so each backup has to ask for the same labels.
 fn backup_claim_labels(source: &str) -> BTreeMap<String, String> {
-    let owner = Owner { kind: ResourceKind::PgBackup, name: source.to_owned(), namespace: String::new(), uid: String::new() };
+    let owner = Owner {
+        kind: ResourceKind::PgBackup,
+        name: source.to_owned(),
+        namespace: String::new(),
+        uid: String::new(),
+    };
     let mut labels = label::common(&owner);
     labels.remove(ResourceKind::PgBackup.label());
     labels.insert(BACKUPS_OF.to_owned(), source.to_owned());
@@ -86,8 +102,16 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
     };
     let secrets: Vec<Value> = pull_secrets.iter().map(|name| json!({"name": name})).collect();
     add("imagePullSecrets", json!(secrets), !secrets.is_empty());
-    add("nodeSelector", json!(settings.node_selector), !settings.node_selector.is_empty());
-    add("tolerations", json!(settings.tolerations), !settings.tolerations.is_empty());
+    add(
+        "nodeSelector",
+        json!(settings.node_selector),
+        !settings.node_selector.is_empty(),
+    );
+    add(
+        "tolerations",
+        json!(settings.tolerations),
+        !settings.tolerations.is_empty(),
+    );
     add("affinity", json!(settings.affinity), settings.affinity.is_some());
     let spread = &settings.topology_spread_constraints;
     add("topologySpreadConstraints", json!(spread), !spread.is_empty());
@@ -98,7 +122,12 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
     });
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            set_defaults(&mut object_at(container, "").entry("securityContext").or_insert_with(|| json!({})), &restricted);
+            set_defaults(
+                &mut object_at(container, "")
+                    .entry("securityContext")
+                    .or_insert_with(|| json!({})),
+                &restricted,
+            );
         }
     }
 }
@@ -127,10 +156,14 @@ fn object_at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Map<String, Val
         if !at.is_object() {
             *at = json!({});
         }
-        at = at.as_object_mut().map_or_else(|| unreachable!("made an object above"), |map| map.entry(key).or_insert_with(|| json!({})));
+        at = at.as_object_mut().map_or_else(
+            || unreachable!("made an object above"),
+            |map| map.entry(key).or_insert_with(|| json!({})),
+        );
     }
     if !at.is_object() {
         *at = json!({});
     }
-    at.as_object_mut().unwrap_or_else(|| unreachable!("made an object above"))
+    at.as_object_mut()
+        .unwrap_or_else(|| unreachable!("made an object above"))
 }

@@ -19,14 +19,22 @@ pub struct Fact {
 impl Fact {
     /// A condition that is known.
     pub fn new(kind: &'static str, status: bool, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(status), reason: reason.into(), message: message.into() }
+        Self {
+            kind,
+            status: Some(status),
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 }
 
 /// The conditions that follow from `facts`; the time of a transition changes only with the status. Conditions of `old` that no fact
 /// speaks of are kept as they are.
 pub fn merge(old: &[Condition], facts: Vec<Fact>, generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
-    let kept = old.iter().filter(|c| !facts.iter().any(|fact| fact.kind == c.type_)).cloned();
+    let kept = old
+        .iter()
+        .filter(|c| !facts.iter().any(|fact| fact.kind == c.type_))
+        .cloned();
     let mut all: Vec<Condition> = kept.collect();
     for fact in facts {
         let status = match fact.status {
@@ -75,12 +83,20 @@ mod tests {
     fn the_transition_time_changes_only_with_the_status() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let first = merge(&[], vec![Fact::new("Ready", false, "Starting", "a")], Some(1), at(10));
-        let same = merge(&first, vec![Fact::new("Ready", false, "Starting", "b")], Some(2), at(20));
+        let same = merge(
+            &first,
+            vec![Fact::new("Ready", false, "Starting", "b")],
+            Some(2),
+            at(20),
+        );
         assert_eq!(same[0].last_transition_time.0, at(10));
         assert_eq!((same[0].message.as_str(), same[0].observed_generation), ("b", Some(2)));
         let turned = merge(&same, vec![Fact::new("Ready", true, "Serving", "c")], Some(2), at(30));
         assert_eq!(turned[0].last_transition_time.0, at(30));
         let with_more = merge(&turned, vec![Fact::new("Accepted", true, "Valid", "")], Some(2), at(40));
-        assert_eq!(with_more.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["Accepted", "Ready"]);
+        assert_eq!(
+            with_more.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
+            ["Accepted", "Ready"]
+        );
     }
 }

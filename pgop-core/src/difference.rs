@@ -5,8 +5,17 @@ use serde_json::Value;
 use crate::quantity::milli;
 
 /// Keys that tell the items of a list apart, in the order in which they are tried.
-const LIST_KEYS: [&str; 9] =
-    ["name", "uid", "containerPort", "mountPath", "port", "key", "ip", "topologyKey", "type"];
+const LIST_KEYS: [&str; 9] = [
+    "name",
+    "uid",
+    "containerPort",
+    "mountPath",
+    "port",
+    "key",
+    "ip",
+    "topologyKey",
+    "type",
+];
 
 /// Path of the first thing that `desired` asks for and `live` lacks.
 ///
@@ -24,7 +33,11 @@ pub fn lacks(desired: &Value, live: &Value) -> Option<String> {
 fn find(desired: &Value, live: &Value, path: String) -> Option<String> {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => desired.iter().find_map(|(key, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             match live.get(key) {
                 Some(other) => find(value, other, path),
                 None if is_nothing(value) => None,
@@ -105,28 +118,45 @@ mod tests {
             {"name": "postgres", "image": "postgres:17", "imagePullPolicy": "Always"}]}}}});
         let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "postgres", "image": image}]}}}});
         assert_eq!(lacks(&image("postgres:17"), &live), None);
-        assert_eq!(lacks(&image("postgres:18"), &live), Some("spec.template.spec.containers[0].image".into()));
-        assert_eq!(lacks(&json!({"spec": {"paused": true}}), &live), Some("spec.paused".into()));
+        assert_eq!(
+            lacks(&image("postgres:18"), &live),
+            Some("spec.template.spec.containers[0].image".into())
+        );
+        assert_eq!(
+            lacks(&json!({"spec": {"paused": true}}), &live),
+            Some("spec.paused".into())
+        );
     }
 
     #[test]
     fn lists_of_another_length_differ() {
         assert_eq!(lacks(&json!({"a": [1]}), &json!({"a": [1, 2]})), Some("a".into()));
-        assert_eq!(lacks(&json!({"a": ["x", "y"]}), &json!({"a": ["y", "x"]})), Some("a[0]".into()));
+        assert_eq!(
+            lacks(&json!({"a": ["x", "y"]}), &json!({"a": ["y", "x"]})),
+            Some("a[0]".into())
+        );
     }
 
     #[test]
     fn nothing_is_no_difference() {
-        assert_eq!(lacks(&json!({"a": {}, "b": [], "c": null, "d": {"e": {}}}), &json!({})), None);
+        assert_eq!(
+            lacks(&json!({"a": {}, "b": [], "c": null, "d": {"e": {}}}), &json!({})),
+            None
+        );
         assert_eq!(lacks(&json!({"a": 0}), &json!({})), Some("a".into()));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), ".{0,8}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 32, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-z]{1,5}", inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
+                prop::collection::btree_map("[a-z]{1,5}", inner, 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
             ]
         })
     }

@@ -16,14 +16,22 @@ pub struct Invalid {
 impl Invalid {
     /// A problem of `field`, and what mends it.
     pub fn new(field: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into(), mend: mend.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+            mend: mend.into(),
+        }
     }
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.field, self.problem)?;
-        if self.mend.is_empty() { Ok(()) } else { write!(f, ": {}", self.mend) }
+        if self.mend.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.mend)
+        }
     }
 }
 

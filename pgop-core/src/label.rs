@@ -48,5 +48,8 @@ pub fn selector(owner: &Owner) -> BTreeMap<String, String> {
 pub fn is_reserved(key: &str) -> bool {
     key.starts_with("pgop.dev/")
         || key.starts_with("app.kubernetes.io/")
-        || matches!(key, "controller-revision-hash" | "statefulset.kubernetes.io/pod-name" | "job-name" | "controller-uid")
+        || matches!(
+            key,
+            "controller-revision-hash" | "statefulset.kubernetes.io/pod-name" | "job-name" | "controller-uid"
+        )
 }

@@ -74,7 +74,11 @@ impl Kind {
 
     /// Group and version as in a manifest, such as `apps/v1`.
     pub fn api_version(self) -> String {
-        if self.group().is_empty() { self.version().to_owned() } else { format!("{}/{}", self.group(), self.version()) }
+        if self.group().is_empty() {
+            self.version().to_owned()
+        } else {
+            format!("{}/{}", self.group(), self.version())
+        }
     }
 
     /// Lower-case plural, as in API paths and RBAC rules.
@@ -91,7 +95,9 @@ impl Kind {
 
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.as_str() == kind && k.api_version() == api_version)
+        Self::ALL
+            .into_iter()
+            .find(|k| k.as_str() == kind && k.api_version() == api_version)
     }
 
     /// Reads `value` as the typed object and writes it again: what the type does not know is gone.
@@ -178,16 +184,28 @@ impl Manifest {
         let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let api_version = text("/apiVersion").ok_or(ManifestError::Incomplete { missing: "apiVersion" })?;
         let kind_name = text("/kind").ok_or(ManifestError::Incomplete { missing: "kind" })?;
-        let name = text("/metadata/name").ok_or(ManifestError::Incomplete { missing: "metadata.name" })?;
-        let kind = Kind::parse(&api_version, &kind_name)
-            .ok_or(ManifestError::UnknownKind { api_version, kind: kind_name })?;
-        let known =
-            kind.round_trip(&value).map_err(|source| ManifestError::Shape { kind, name: name.clone(), source })?;
+        let name = text("/metadata/name").ok_or(ManifestError::Incomplete {
+            missing: "metadata.name",
+        })?;
+        let kind = Kind::parse(&api_version, &kind_name).ok_or(ManifestError::UnknownKind {
+            api_version,
+            kind: kind_name,
+        })?;
+        let known = kind.round_trip(&value).map_err(|source| ManifestError::Shape {
+            kind,
+            name: name.clone(),
+            source,
+        })?;
         if let Some(path) = lost(&value, &known, &mut String::new()) {
             return Err(ManifestError::UnknownField { kind, name, path });
         }
         let after_job = take_annotation(&mut value, label::AFTER_JOB);
-        Ok(Self { kind, name, after_job, value })
+        Ok(Self {
+            kind,
+            name,
+            after_job,
+            value,
+        })
     }
 
     /// Its kind.
@@ -218,13 +236,18 @@ impl Manifest {
 
 /// The pod template of a workload manifest.
 pub(crate) fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
-    matches!(kind, Kind::StatefulSet | Kind::Job).then(|| value.pointer_mut("/spec/template")).flatten()
+    matches!(kind, Kind::StatefulSet | Kind::Job)
+        .then(|| value.pointer_mut("/spec/template"))
+        .flatten()
 }
 
 /// First 8 hex digits of SHA-256: enough to tell two versions of one object apart.
 pub fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(4).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    digest
+        .iter()
+        .take(4)
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// Takes an annotation off an object, and the map with it when it was the only one: an object that was held back hashes like one that was not.
@@ -289,7 +312,10 @@ mod tests {
                 {"name": "postgres", "image": "postgres:17"}, {"name": "side", "imagee": "x"}]}}}
         }))
         .unwrap_err();
-        assert_eq!(error.to_string(), "StatefulSet hippo has no field `spec.template.spec.containers[1].imagee`");
+        assert_eq!(
+            error.to_string(),
+            "StatefulSet hippo has no field `spec.template.spec.containers[1].imagee`"
+        );
     }
 
     #[test]
@@ -298,7 +324,11 @@ mod tests {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "x"}
         }))
         .unwrap_err();
-        assert!(error.to_string().starts_with("a strategy can't create rbac.authorization.k8s.io/v1 ClusterRoleBinding"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("a strategy can't create rbac.authorization.k8s.io/v1 ClusterRoleBinding")
+        );
         assert!(Kind::parse("v1", "StatefulSet").is_none());
     }
 
@@ -308,7 +338,12 @@ mod tests {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo"}, "spec": {"ports": "5432"}
         }))
         .unwrap_err();
-        assert!(error.to_string().starts_with("Service hippo does not have the shape of its kind"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("Service hippo does not have the shape of its kind"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub enum NameError {
     #[error("is empty")]
     Empty,
     /// Too long; the limits leave room for the suffixes of derived names.
-    #[error("has {length} characters, and at most {limit} leave room for the names made from it (such as `-backup-pvc`)")]
+    #[error(
+        "has {length} characters, and at most {limit} leave room for the names made from it (such as `-backup-pvc`)"
+    )]
     TooLong {
         /// Its length.
         length: usize,
@@ -53,7 +55,11 @@ pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
     let ends = name.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if starts && ends && name.chars().all(inner) { Ok(()) } else { Err(NameError::NotADnsLabel) }
+    if starts && ends && name.chars().all(inner) {
+        Ok(())
+    } else {
+        Err(NameError::NotADnsLabel)
+    }
 }
 
 /// Checks the name of an object that a spec mentions, such as a claim or a Secret: a DNS subdomain.
@@ -63,7 +69,9 @@ pub fn check_object(name: &str) -> Result<(), NameError> {
     match name.len() {
         0 => Err(NameError::Empty),
         254.. => Err(NameError::NotAnObjectName),
-        _ if name.split('.').all(|part| part.starts_with(edge) && part.ends_with(edge))
+        _ if name
+            .split('.')
+            .all(|part| part.starts_with(edge) && part.ends_with(edge))
             && name.chars().all(|c| edge(c) || c == '-' || c == '.') =>
         {
             Ok(())
@@ -141,7 +149,10 @@ pub fn user_secret(server: &str) -> String {
 
 /// Job that restores `path` of `claim` into a server: another snapshot gives another Job.
 pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
-    format!("{server}-restore-{}", crate::manifest::short_hash(&format!("{claim}\0{path}")))
+    format!(
+        "{server}-restore-{}",
+        crate::manifest::short_hash(&format!("{claim}\0{path}"))
+    )
 }
 
 /// Time of a snapshot as it is written in its path, such as `2026-11-22-17-57-21` (UTC).
@@ -157,7 +168,10 @@ pub fn check_snapshot_path(path: &str) -> Result<(), &'static str> {
     if path.starts_with('/') {
         return Err("is absolute; give it as `pgo show backup` prints it");
     }
-    if path.split('/').any(|part| part == ".." || part == "." || part.is_empty()) {
+    if path
+        .split('/')
+        .any(|part| part == ".." || part == "." || part.is_empty())
+    {
         return Err("has an empty part, `.` or `..`");
     }
     if path.chars().any(char::is_control) {
@@ -174,11 +188,16 @@ mod tests {
     fn names_are_dns_labels_of_limited_length() {
         assert_eq!(check("hippo", MAX_SERVER_NAME), Ok(()));
         assert_eq!(check("", MAX_SERVER_NAME), Err(NameError::Empty));
-        for bad in ["Hippo", "1hippo", "-hippo", "hippo-", "hip.po", "hip po", "hip_po", "hîppo"] {
+        for bad in [
+            "Hippo", "1hippo", "-hippo", "hippo-", "hip.po", "hip po", "hip_po", "hîppo",
+        ] {
             assert_eq!(check(bad, MAX_SERVER_NAME), Err(NameError::NotADnsLabel), "{bad}");
         }
         assert_eq!(check(&"a".repeat(40), 40), Ok(()));
-        assert_eq!(check(&"a".repeat(41), 40), Err(NameError::TooLong { length: 41, limit: 40 }));
+        assert_eq!(
+            check(&"a".repeat(41), 40),
+            Err(NameError::TooLong { length: 41, limit: 40 })
+        );
     }
 
     #[test]

@@ -49,17 +49,41 @@ const MANAGED: &[&str] = &[
 /// Settings that lose or damage data in some value: the setting, the values that are safe, and why.
 const SAFE_VALUES: &[(&str, &[&str], &str)] = &[
     ("fsync", &["on", "true", "yes", "1"], "a crash would corrupt the data"),
-    ("full_page_writes", &["on", "true", "yes", "1"], "a crash would corrupt the data"),
+    (
+        "full_page_writes",
+        &["on", "true", "yes", "1"],
+        "a crash would corrupt the data",
+    ),
     ("zero_damaged_pages", &["off", "false", "no", "0"], "it destroys data"),
-    ("ignore_checksum_failure", &["off", "false", "no", "0"], "it hides damaged data"),
-    ("ignore_invalid_pages", &["off", "false", "no", "0"], "it hides damaged data"),
+    (
+        "ignore_checksum_failure",
+        &["off", "false", "no", "0"],
+        "it hides damaged data",
+    ),
+    (
+        "ignore_invalid_pages",
+        &["off", "false", "no", "0"],
+        "it hides damaged data",
+    ),
     ("data_sync_retry", &["off", "false", "no", "0"], "it can lose writes"),
-    ("allow_system_table_mods", &["off", "false", "no", "0"], "it can destroy the catalog"),
-    ("wal_level", &["replica", "logical"], "replicas and backups need at least `replica`"),
+    (
+        "allow_system_table_mods",
+        &["off", "false", "no", "0"],
+        "it can destroy the catalog",
+    ),
+    (
+        "wal_level",
+        &["replica", "logical"],
+        "replicas and backups need at least `replica`",
+    ),
 ];
 
 /// Numbers that replicas and backups need at least.
-const AT_LEAST: &[(&str, i64)] = &[("max_wal_senders", 3), ("max_replication_slots", 2), ("max_connections", 10)];
+const AT_LEAST: &[(&str, i64)] = &[
+    ("max_wal_senders", 3),
+    ("max_replication_slots", 2),
+    ("max_connections", 10),
+];
 
 /// Settings that a running server can't take over, of PostgreSQL 14 to 18
 /// (`select name from pg_settings where context = 'postmaster'`).
@@ -152,7 +176,9 @@ pub fn refused(name: &str, value: &str) -> Option<String> {
     if let Some((_, least)) = AT_LEAST.iter().find(|(limited, _)| *limited == name) {
         return match plain.parse::<i64>() {
             Ok(number) if number >= *least => None,
-            _ => Some(format!("must be a number of at least {least}: replicas and backups need it")),
+            _ => Some(format!(
+                "must be a number of at least {least}: replicas and backups need it"
+            )),
         };
     }
     None
@@ -206,7 +232,12 @@ fn effective(server: &Server, replicas: i32) -> BTreeMap<String, String> {
         ("logging_collector", "off"),
     ];
     let mut all: BTreeMap<String, String> = defaults.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    all.extend(server.parameters.iter().map(|(k, v)| (k.to_ascii_lowercase(), v.clone())));
+    all.extend(
+        server
+            .parameters
+            .iter()
+            .map(|(k, v)| (k.to_ascii_lowercase(), v.clone())),
+    );
     all.extend(fixed.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())));
     all
 }

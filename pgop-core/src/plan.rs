@@ -35,12 +35,17 @@ pub struct Plan {
 impl Plan {
     /// Whether it changes anything.
     pub fn is_empty(&self) -> bool {
-        self.secrets.iter().all(|secret| secret.change == SecretChange::None) && self.apply.is_empty() && self.prune.is_empty()
+        self.secrets.iter().all(|secret| secret.change == SecretChange::None)
+            && self.apply.is_empty()
+            && self.prune.is_empty()
     }
 
     /// Names of all claims that the resource uses and that pgop made.
     pub fn claims(&self) -> Vec<String> {
-        let sent = self.apply.iter().map(|apply| (apply.manifest.kind(), apply.manifest.name()));
+        let sent = self
+            .apply
+            .iter()
+            .map(|apply| (apply.manifest.kind(), apply.manifest.name()));
         let unchanged = self.unchanged.iter().map(|(kind, name)| (*kind, name.as_str()));
         let mut claims: Vec<String> = sent
             .chain(unchanged)
@@ -137,15 +142,28 @@ pub fn plan<R: Managed>(
     validated: &R::Validated,
     observed: &Observed,
 ) -> Result<Plan, PlanError> {
-    let wrap = |source| PlanError::Strategy { strategy: strategy.description().name.clone(), source };
+    let wrap = |source| PlanError::Strategy {
+        strategy: strategy.description().name.clone(),
+        source,
+    };
     let mut manifests = strategy.manifests(validated).map_err(wrap)?;
     manifests.sort_by(|a, b| (a.kind(), a.name()).cmp(&(b.kind(), b.name())));
     let wanted: BTreeSet<(Kind, String)> = manifests.iter().map(|m| (m.kind(), m.name().to_owned())).collect();
     if let Some(why) = former(&observed.live, validated.owner()) {
-        let held = wanted.into_iter().map(|(kind, name)| Held { kind, name, why: why.clone() });
-        return Ok(Plan { held: held.collect(), ..Plan::default() });
+        let held = wanted.into_iter().map(|(kind, name)| Held {
+            kind,
+            name,
+            why: why.clone(),
+        });
+        return Ok(Plan {
+            held: held.collect(),
+            ..Plan::default()
+        });
     }
-    let mut plan = Plan { secrets: secrets(validated, &observed.live), ..Plan::default() };
+    let mut plan = Plan {
+        secrets: secrets(validated, &observed.live),
+        ..Plan::default()
+    };
     for mut manifest in manifests {
         if !observed.served.contains(&manifest.kind()) {
             plan.left_out.insert(manifest.kind());
@@ -186,10 +204,20 @@ fn former(live: &Live, owner: &Owner) -> Option<String> {
     let text = |reference: &Value, key: &str| reference.get(key).and_then(Value::as_str).map(str::to_owned);
     let is_former = |reference: &Value| {
         let same_name = text(reference, "name").as_ref() == Some(&owner.name);
-        same_name && text(reference, "kind").as_deref() == Some(owner.kind.as_str()) && uid(reference) != Some(&owner.uid)
+        same_name
+            && text(reference, "kind").as_deref() == Some(owner.kind.as_str())
+            && uid(reference) != Some(&owner.uid)
     };
-    let mut controllers = live.objects.values().chain(live.secrets.values()).filter_map(controller);
-    let why = format!("what belonged to a former {} {} is still being deleted", owner.kind.as_str(), owner.name);
+    let mut controllers = live
+        .objects
+        .values()
+        .chain(live.secrets.values())
+        .filter_map(controller);
+    let why = format!(
+        "what belonged to a former {} {} is still being deleted",
+        owner.kind.as_str(),
+        owner.name
+    );
     controllers.any(is_former).then_some(why)
 }
 
@@ -238,13 +266,20 @@ fn keep(value: &mut Value, existing: &Value, parent: &str, key: &str) {
 
 fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
     let applied = |value: &Value| {
-        value.pointer("/metadata/annotations").and_then(|a| a.get(label::APPLIED)).and_then(Value::as_str).map(str::to_owned)
+        value
+            .pointer("/metadata/annotations")
+            .and_then(|a| a.get(label::APPLIED))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     let mut desired = manifest.value().clone();
     let is_claim = manifest.kind() == Kind::PersistentVolumeClaim;
     if is_claim {
         // Several backups ask for one claim, each with its own size: the hash would go back and forth.
-        if let Some(annotations) = desired.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        if let Some(annotations) = desired
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut)
+        {
             annotations.remove(label::APPLIED);
         }
         if controller(existing).is_some() && controller(&desired).is_none() {
@@ -265,7 +300,11 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
         .filter(|(_, value)| value.pointer("/metadata/deletionTimestamp").is_none())
         .filter_map(|((kind, name), value)| {
             let uid = value.pointer("/metadata/uid")?.as_str()?.to_owned();
-            Some(Prune { kind: *kind, name: name.clone(), uid })
+            Some(Prune {
+                kind: *kind,
+                name: name.clone(),
+                uid,
+            })
         })
         .collect()
 }
@@ -273,7 +312,9 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
 /// The reference of the object's controller.
 pub(crate) fn controller(value: &Value) -> Option<&Value> {
     let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
-    references.iter().find(|reference| reference.get("controller") == Some(&json!(true)))
+    references
+        .iter()
+        .find(|reference| reference.get("controller") == Some(&json!(true)))
 }
 
 fn uid(reference: &Value) -> Option<&str> {
@@ -281,7 +322,9 @@ fn uid(reference: &Value) -> Option<&str> {
 }
 
 fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
-    let Some(server) = validated.server() else { return Vec::new() };
+    let Some(server) = validated.server() else {
+        return Vec::new();
+    };
     let secrets = &server.secrets;
     let requests = [
         secret(&secrets.superuser, BTreeMap::new(), server, live),
@@ -301,8 +344,15 @@ fn connection(server: &Server) -> BTreeMap<String, String> {
     ])
 }
 
-fn secret(usage: &SecretUse, mut public: BTreeMap<String, String>, server: &Server, live: &Live) -> Option<SecretRequest> {
-    let SecretUse::Generated { name, username } = usage else { return None };
+fn secret(
+    usage: &SecretUse,
+    mut public: BTreeMap<String, String>,
+    server: &Server,
+    live: &Live,
+) -> Option<SecretRequest> {
+    let SecretUse::Generated { name, username } = usage else {
+        return None;
+    };
     public.insert("username".to_owned(), username.clone());
     let owner = &server.owner;
     let mut metadata = json!({"name": name, "namespace": owner.namespace, "labels": label::common(owner)});
@@ -313,8 +363,15 @@ fn secret(usage: &SecretUse, mut public: BTreeMap<String, String>, server: &Serv
     metadata["annotations"] = json!({label::APPLIED: hash});
     let change = match live.secrets.get(name) {
         None => SecretChange::Generate,
-        Some(existing) if lacks(&metadata, existing.get("metadata").unwrap_or(&Value::Null)).is_some() => SecretChange::Update,
+        Some(existing) if lacks(&metadata, existing.get("metadata").unwrap_or(&Value::Null)).is_some() => {
+            SecretChange::Update
+        }
         Some(_) => SecretChange::None,
     };
-    Some(SecretRequest { name: name.clone(), public, metadata, change })
+    Some(SecretRequest {
+        name: name.clone(),
+        public,
+        metadata,
+        change,
+    })
 }

@@ -11,7 +11,10 @@
 /// assert_eq!(milli("lots"), None);
 /// ```
 pub fn milli(text: &str) -> Option<i128> {
-    let (number, suffix) = text.split_at(text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len()));
+    let (number, suffix) = text.split_at(
+        text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c)))
+            .unwrap_or(text.len()),
+    );
     let factor: i128 = match suffix {
         "" => 1000,
         "m" => 1,
@@ -66,7 +69,17 @@ mod tests {
         assert_eq!(milli("1.5Gi"), milli("1536Mi"));
         assert_eq!(milli("1e3"), milli("1k"));
         assert_eq!(milli("-1"), Some(-1000));
-        for bad in ["", "Gi", "1gb", "1 Gi", "--1", "1.2.3", "1e99", "１Gi", "9999999999999999999999999999999999999999"] {
+        for bad in [
+            "",
+            "Gi",
+            "1gb",
+            "1 Gi",
+            "--1",
+            "1.2.3",
+            "1e99",
+            "１Gi",
+            "9999999999999999999999999999999999999999",
+        ] {
             assert_eq!(milli(bad), None, "{bad}");
         }
     }

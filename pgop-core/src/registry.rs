@@ -50,7 +50,10 @@ impl<R: Managed> Family<R> {
     pub fn add(&mut self, strategy: Arc<dyn Strategy<R>>) -> Result<(), NameClash> {
         let new = strategy.description();
         if let Some(name) = names(new).find(|name| self.find(name).is_some()) {
-            return Err(NameClash { kind: R::KIND.as_str(), name: name.to_owned() });
+            return Err(NameClash {
+                kind: R::KIND.as_str(),
+                name: name.to_owned(),
+            });
         }
         self.0.push(strategy);
         Ok(())
@@ -71,10 +74,14 @@ impl<R: Managed> Family<R> {
     }
 
     fn find(&self, name: &str) -> Option<&Arc<dyn Strategy<R>>> {
-        self.0.iter().find(|s| names(s.description()).any(|known| known == name))
+        self.0
+            .iter()
+            .find(|s| names(s.description()).any(|known| known == name))
     }
 }
 
 fn names(description: &crate::strategy::Description) -> impl Iterator<Item = &str> {
-    std::iter::once(&description.name).chain(&description.aliases).map(String::as_str)
+    std::iter::once(&description.name)
+        .chain(&description.aliases)
+        .map(String::as_str)
 }

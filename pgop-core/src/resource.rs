@@ -246,7 +246,10 @@ impl Managed for PgDatabase {
 
     fn with_status(&self, round: &Round<'_, Self>) -> Self {
         let status = crate::status::of_database(self, round);
-        Self { status: Some(status), ..self.clone() }
+        Self {
+            status: Some(status),
+            ..self.clone()
+        }
     }
 }
 
@@ -263,7 +266,10 @@ impl Managed for PgCluster {
 
     fn with_status(&self, round: &Round<'_, Self>) -> Self {
         let status = crate::status::of_cluster(self, round);
-        Self { status: Some(status), ..self.clone() }
+        Self {
+            status: Some(status),
+            ..self.clone()
+        }
     }
 }
 
@@ -288,6 +294,9 @@ impl Managed for PgBackup {
 
     fn with_status(&self, round: &Round<'_, Self>) -> Self {
         let status = crate::status::of_backup(self, round);
-        Self { status: Some(status), ..self.clone() }
+        Self {
+            status: Some(status),
+            ..self.clone()
+        }
     }
 }

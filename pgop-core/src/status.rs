@@ -6,9 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 use crate::assessment::{Assessment, JobState};
 use crate::condition::{Fact, is_true, merge};
-use crate::crd::{
-    Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse,
-};
+use crate::crd::{Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse};
 use crate::invalid;
 use crate::manifest::Kind;
 use crate::name;
@@ -24,10 +22,28 @@ pub(crate) fn of_database(database: &PgDatabase, round: &Round<'_, PgDatabase>) 
     let old = database.status.clone().unwrap_or_default();
     let generation = database.metadata.generation;
     match &round.outcome {
-        Outcome::Applied { validated, strategy, plan, assessment } => {
+        Outcome::Applied {
+            validated,
+            strategy,
+            plan,
+            assessment,
+        } => {
             let adopted = adopted(&database.metadata, round.observed);
-            let applied = Applied { server: &validated.server, replicas: None, strategy, plan, assessment, adopted };
-            applied.status(old, database.spec.server.restore.as_ref(), round.observed, generation, round.now)
+            let applied = Applied {
+                server: &validated.server,
+                replicas: None,
+                strategy,
+                plan,
+                assessment,
+                adopted,
+            };
+            applied.status(
+                old,
+                database.spec.server.restore.as_ref(),
+                round.observed,
+                generation,
+                round.now,
+            )
         }
         other => refused(old, other, generation, round.now),
     }
@@ -37,11 +53,29 @@ pub(crate) fn of_cluster(cluster: &PgCluster, round: &Round<'_, PgCluster>) -> S
     let old = cluster.status.clone().unwrap_or_default();
     let generation = cluster.metadata.generation;
     match &round.outcome {
-        Outcome::Applied { validated, strategy, plan, assessment } => {
+        Outcome::Applied {
+            validated,
+            strategy,
+            plan,
+            assessment,
+        } => {
             let replicas = Some(validated.replicas);
             let adopted = adopted(&cluster.metadata, round.observed);
-            let applied = Applied { server: &validated.server, replicas, strategy, plan, assessment, adopted };
-            applied.status(old, cluster.spec.server.restore.as_ref(), round.observed, generation, round.now)
+            let applied = Applied {
+                server: &validated.server,
+                replicas,
+                strategy,
+                plan,
+                assessment,
+                adopted,
+            };
+            applied.status(
+                old,
+                cluster.spec.server.restore.as_ref(),
+                round.observed,
+                generation,
+                round.now,
+            )
         }
         other => refused(old, other, generation, round.now),
     }
@@ -49,12 +83,21 @@ pub(crate) fn of_cluster(cluster: &PgCluster, round: &Round<'_, PgCluster>) -> S
 
 /// Claims that are older than the resource: their data is served again.
 fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
-    let Some(created) = meta.creation_timestamp.as_ref() else { return Vec::new() };
-    let is_older = |claim: &serde_json::Value| {
-        let made = claim.pointer("/metadata/creationTimestamp").and_then(serde_json::Value::as_str);
-        made.and_then(|text| text.parse::<jiff::Timestamp>().ok()).is_some_and(|made| made < created.0)
+    let Some(created) = meta.creation_timestamp.as_ref() else {
+        return Vec::new();
     };
-    let claims = observed.live.objects.iter().filter(|((kind, _), claim)| *kind == Kind::PersistentVolumeClaim && is_older(claim));
+    let is_older = |claim: &serde_json::Value| {
+        let made = claim
+            .pointer("/metadata/creationTimestamp")
+            .and_then(serde_json::Value::as_str);
+        made.and_then(|text| text.parse::<jiff::Timestamp>().ok())
+            .is_some_and(|made| made < created.0)
+    };
+    let claims = observed
+        .live
+        .objects
+        .iter()
+        .filter(|((kind, _), claim)| *kind == Kind::PersistentVolumeClaim && is_older(claim));
     claims.map(|((_, name), _)| name.clone()).collect()
 }
 
@@ -122,17 +165,29 @@ impl Applied<'_> {
         let members = &self.assessment.members;
         let restored = matches!(self.assessment.job, Some(JobState::Succeeded { .. }));
         let verdict = self.verdict(is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded"));
-        let count = |ready: bool| members.iter().filter(|m| m.role == Role::Replica && (m.ready || !ready)).count();
+        let count = |ready: bool| {
+            members
+                .iter()
+                .filter(|m| m.role == Role::Replica && (m.ready || !ready))
+                .count()
+        };
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         ServerStatus {
             observed_generation: generation,
             phase: Some(verdict.phase.to_owned()),
             conditions: merge(&old.conditions, verdict.facts, generation, now),
-            strategy: Some(StrategyInUse { name: self.strategy.name.clone(), version: self.strategy.version }),
+            strategy: Some(StrategyInUse {
+                name: self.strategy.name.clone(),
+                version: self.strategy.version,
+            }),
             primary: members.iter().find(|m| m.role == Role::Primary).map(|m| m.name.clone()),
             members: members.clone(),
             endpoints: Some(self.endpoints()),
-            claims: if self.server.storage.make { self.plan.claims() } else { vec![self.server.storage.claim.clone()] },
+            claims: if self.server.storage.make {
+                self.plan.claims()
+            } else {
+                vec![self.server.storage.claim.clone()]
+            },
             storage_size: self
                 .server
                 .storage
@@ -157,9 +212,17 @@ impl Applied<'_> {
     }
 
     fn selector(&self) -> String {
-        let own = (self.server.owner.kind.label().to_owned(), self.server.owner.name.clone());
-        let labels = std::iter::once(&own).map(|(k, v)| (k, v)).chain(&self.strategy.members.replica);
-        labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+        let own = (
+            self.server.owner.kind.label().to_owned(),
+            self.server.owner.name.clone(),
+        );
+        let labels = std::iter::once(&own)
+            .map(|(k, v)| (k, v))
+            .chain(&self.strategy.members.replica);
+        labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     fn verdict(&self, was_up: bool) -> Verdict {
@@ -184,12 +247,24 @@ impl Applied<'_> {
             facts.push(Fact::new("Degraded", false, "Healthy", "nothing fails"));
             return Verdict { phase, facts };
         }
-        let held: Vec<String> =
-            self.plan.held.iter().map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why)).collect();
-        let message = std::iter::once(missing).chain(held).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let held: Vec<String> = self
+            .plan
+            .held
+            .iter()
+            .map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why))
+            .collect();
+        let message = std::iter::once(missing)
+            .chain(held)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
         let failing = &self.assessment.failing;
         let degraded = !failing.is_empty() || was_up;
-        let message = if failing.is_empty() { self.with_trouble(message) } else { message };
+        let message = if failing.is_empty() {
+            self.with_trouble(message)
+        } else {
+            message
+        };
         facts.push(Fact::new("Progressing", true, "Starting", message.clone()));
         facts.push(Fact::new("Ready", false, "MembersNotReady", message.clone()));
         facts.push(match (failing.is_empty(), was_up) {
@@ -197,14 +272,20 @@ impl Applied<'_> {
             (true, true) => Fact::new("Degraded", true, "MembersNotReady", message),
             (true, false) => Fact::new("Degraded", false, "Starting", "nothing fails"),
         });
-        Verdict { phase: if degraded { "Degraded" } else { "Progressing" }, facts }
+        Verdict {
+            phase: if degraded { "Degraded" } else { "Progressing" },
+            facts,
+        }
     }
 
     fn accepted(&self) -> Fact {
         let mut message = format!("strategy {}", self.strategy.name);
         let left_out: Vec<&str> = self.plan.left_out.iter().map(|kind| kind.as_str()).collect();
         if !left_out.is_empty() {
-            message += &format!("; left out, because this Kubernetes does not serve it: {}", left_out.join(", "));
+            message += &format!(
+                "; left out, because this Kubernetes does not serve it: {}",
+                left_out.join(", ")
+            );
         }
         if self.adopted.is_empty() {
             return Fact::new("Accepted", true, "Valid", message);
@@ -215,7 +296,9 @@ impl Applied<'_> {
 
     fn restored(&self, job: &JobState) -> Fact {
         let restore = self.server.restore.as_ref();
-        let what = restore.map(|r| format!("{} of claim {}", r.path, r.claim)).unwrap_or_default();
+        let what = restore
+            .map(|r| format!("{} of claim {}", r.path, r.claim))
+            .unwrap_or_default();
         match job {
             JobState::Succeeded { .. } => Fact::new("Restored", true, "Restored", format!("from {what}")),
             JobState::Failed { message, .. } => {
@@ -243,7 +326,14 @@ impl Applied<'_> {
         let extra = of(Role::Replica).count() > wanted;
         let mut missing = Vec::new();
         if !primary {
-            missing.push(if self.replicas.is_some() { "the primary does not serve yet" } else { "the server does not serve yet" }.to_owned());
+            missing.push(
+                if self.replicas.is_some() {
+                    "the primary does not serve yet"
+                } else {
+                    "the server does not serve yet"
+                }
+                .to_owned(),
+            );
         }
         if streaming < wanted {
             missing.push(format!("{streaming} of {wanted} replicas stream"));
@@ -257,8 +347,9 @@ impl Applied<'_> {
     /// What is still being changed though all members serve.
     fn under_way(&self) -> Option<String> {
         let sent = self.plan.apply.iter().filter(|apply| apply.why == Why::Changed);
-        let mut all: Vec<String> =
-            sent.map(|apply| format!("{} {} was changed", apply.manifest.kind(), apply.manifest.name())).collect();
+        let mut all: Vec<String> = sent
+            .map(|apply| format!("{} {} was changed", apply.manifest.kind(), apply.manifest.name()))
+            .collect();
         all.extend(self.assessment.rolling.iter().cloned());
         (!all.is_empty()).then(|| all.join(", "))
     }
@@ -282,7 +373,12 @@ impl Applied<'_> {
 
 impl Verdict {
     fn failed(mut facts: Vec<Fact>, message: &str) -> Self {
-        facts.push(Fact::new("Progressing", false, "RestoreFailed", "waits for another snapshot"));
+        facts.push(Fact::new(
+            "Progressing",
+            false,
+            "RestoreFailed",
+            "waits for another snapshot",
+        ));
         facts.push(Fact::new("Ready", false, "RestoreFailed", message));
         facts.push(Fact::new("Degraded", true, "RestoreFailed", message));
         Self { phase: "Failed", facts }
@@ -293,7 +389,9 @@ impl Verdict {
         facts.push(Fact::new("Progressing", true, "Restoring", format!("restores {path}")));
         facts.push(Fact::new("Ready", false, "Restoring", format!("restores {path}")));
         facts.push(Fact::new("Degraded", false, "Restoring", "nothing fails"));
-        Self { phase: "Restoring", facts }
+        Self {
+            phase: "Restoring",
+            facts,
+        }
     }
 }
-

@@ -24,11 +24,24 @@ pub(crate) fn database(
     strategy: &Description,
 ) -> Result<ValidatedDatabase, Vec<Invalid>> {
     let mut invalid = Vec::new();
-    let before = server::Before { meta: &database.metadata, status: database.status.as_ref() };
-    let server =
-        server::check(&crate::resource::Owner::of(database), &database.spec.server, &before, observed, strategy, &mut invalid);
+    let before = server::Before {
+        meta: &database.metadata,
+        status: database.status.as_ref(),
+    };
+    let server = server::check(
+        &crate::resource::Owner::of(database),
+        &database.spec.server,
+        &before,
+        observed,
+        strategy,
+        &mut invalid,
+    );
     unchanged_strategy(strategy, before.status.and_then(|s| s.strategy.as_ref()), &mut invalid);
-    if invalid.is_empty() { Ok(ValidatedDatabase { server }) } else { Err(invalid) }
+    if invalid.is_empty() {
+        Ok(ValidatedDatabase { server })
+    } else {
+        Err(invalid)
+    }
 }
 
 pub(crate) fn cluster(
@@ -37,15 +50,32 @@ pub(crate) fn cluster(
     strategy: &Description,
 ) -> Result<ValidatedCluster, Vec<Invalid>> {
     let mut invalid = Vec::new();
-    let before = server::Before { meta: &cluster.metadata, status: cluster.status.as_ref() };
-    let server =
-        server::check(&crate::resource::Owner::of(cluster), &cluster.spec.server, &before, observed, strategy, &mut invalid);
+    let before = server::Before {
+        meta: &cluster.metadata,
+        status: cluster.status.as_ref(),
+    };
+    let server = server::check(
+        &crate::resource::Owner::of(cluster),
+        &cluster.spec.server,
+        &before,
+        observed,
+        strategy,
+        &mut invalid,
+    );
     unchanged_strategy(strategy, before.status.and_then(|s| s.strategy.as_ref()), &mut invalid);
     let replicas = cluster.spec.replicas;
     if !(0..=MAX_REPLICAS).contains(&replicas) {
-        invalid.push(Invalid::new("spec.replicas", format!("is {replicas}"), format!("give 0 to {MAX_REPLICAS}")));
+        invalid.push(Invalid::new(
+            "spec.replicas",
+            format!("is {replicas}"),
+            format!("give 0 to {MAX_REPLICAS}"),
+        ));
     }
-    if invalid.is_empty() { Ok(ValidatedCluster { server, replicas }) } else { Err(invalid) }
+    if invalid.is_empty() {
+        Ok(ValidatedCluster { server, replicas })
+    } else {
+        Err(invalid)
+    }
 }
 
 /// The API server's CEL rule says the same where it has CEL.
@@ -72,5 +102,9 @@ fn check_name(kind: &str, given: &str, limit: usize, invalid: &mut Vec<Invalid>)
 
 /// When a resource was created; the epoch before it exists.
 fn created(backup: &PgBackup) -> Timestamp {
-    backup.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+    backup
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }

@@ -27,7 +27,10 @@ impl Given {
     }
 
     fn all(&self) -> Result<Vec<Manifest>, StrategyError> {
-        self.1.iter().map(|value| Ok(Manifest::from_value(value.clone())?)).collect()
+        self.1
+            .iter()
+            .map(|value| Ok(Manifest::from_value(value.clone())?))
+            .collect()
     }
 }
 
@@ -59,9 +62,14 @@ fn observed(objects: Vec<Value>) -> Observed {
     let mut live = Live::default();
     for object in objects {
         let kind = Kind::ALL.into_iter().find(|k| k.as_str() == object["kind"]).unwrap();
-        live.objects.insert((kind, object["metadata"]["name"].as_str().unwrap().to_owned()), object);
+        live.objects
+            .insert((kind, object["metadata"]["name"].as_str().unwrap().to_owned()), object);
     }
-    Observed { live, served: Kind::ALL.into_iter().collect(), ..Observed::default() }
+    Observed {
+        live,
+        served: Kind::ALL.into_iter().collect(),
+        ..Observed::default()
+    }
 }
 
 fn plan_of(manifests: Vec<Value>, observed: &Observed) -> Plan {
@@ -83,7 +91,10 @@ fn job(name: &str) -> Value {
 }
 
 fn names(plan: &Plan) -> Vec<String> {
-    plan.apply.iter().map(|a| format!("{} {}", a.manifest.kind(), a.manifest.name())).collect()
+    plan.apply
+        .iter()
+        .map(|a| format!("{} {}", a.manifest.kind(), a.manifest.name()))
+        .collect()
 }
 
 /// What the server has after `apply`.
@@ -110,7 +121,13 @@ fn every_object_and_pod_is_completed() {
     assert_eq!(metadata["ownerReferences"][0]["uid"], "uid-of-hippo");
     assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "pgop");
     let pod = &set["spec"]["template"];
-    assert_eq!((&pod["metadata"]["labels"]["team"], &pod["metadata"]["labels"]["pgop.dev/cluster"]), (&json!("mammals"), &json!("hippo")));
+    assert_eq!(
+        (
+            &pod["metadata"]["labels"]["team"],
+            &pod["metadata"]["labels"]["pgop.dev/cluster"]
+        ),
+        (&json!("mammals"), &json!("hippo"))
+    );
     assert_eq!(pod["spec"]["nodeSelector"]["disk"], "ssd");
     assert_eq!(pod["spec"]["imagePullSecrets"][0]["name"], "registry");
     assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
@@ -141,20 +158,32 @@ fn what_waits_for_a_job_is_held_until_it_succeeded_and_a_job_runs_once() {
     // Once it exists it is looked after, whatever became of the Job.
     let mut live = stateful_set(&json!({}));
     live["metadata"]["labels"] = json!({});
-    assert_eq!(names(&plan_of(gated(), &observed(vec![live]))), ["Job restore", "StatefulSet hippo"]);
+    assert_eq!(
+        names(&plan_of(gated(), &observed(vec![live]))),
+        ["Job restore", "StatefulSet hippo"]
+    );
 }
 
 #[test]
 fn nothing_is_mixed_with_what_a_former_resource_left() {
-    let old = Owner { uid: "uid-of-an-old-hippo".to_owned(), ..Owner::of(&hippo()) };
+    let old = Owner {
+        uid: "uid-of-an-old-hippo".to_owned(),
+        ..Owner::of(&hippo())
+    };
     let mut live = stateful_set(&json!({}));
     live["metadata"]["ownerReferences"] = json!([old.reference()]);
     let plan = plan_of(vec![stateful_set(&json!({})), job("x")], &observed(vec![live]));
     assert!(plan.is_empty() && plan.held.len() == 2);
-    assert_eq!(plan.held[0].why, "what belonged to a former PgCluster hippo is still being deleted");
+    assert_eq!(
+        plan.held[0].why,
+        "what belonged to a former PgCluster hippo is still being deleted"
+    );
     let mut going = stateful_set(&json!({}));
     going["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z");
-    assert_eq!(plan_of(vec![stateful_set(&json!({}))], &observed(vec![going])).held[0].why, "the old one is still being deleted");
+    assert_eq!(
+        plan_of(vec![stateful_set(&json!({}))], &observed(vec![going])).held[0].why,
+        "the old one is still being deleted"
+    );
 }
 
 #[test]
@@ -164,7 +193,10 @@ fn kinds_that_are_not_served_are_left_out_and_told() {
     observed.served.remove(&Kind::PodDisruptionBudget);
     let plan = plan_of(vec![budget], &observed);
     assert!(plan.apply.is_empty());
-    assert_eq!(plan.left_out.into_iter().collect::<Vec<_>>(), [Kind::PodDisruptionBudget]);
+    assert_eq!(
+        plan.left_out.into_iter().collect::<Vec<_>>(),
+        [Kind::PodDisruptionBudget]
+    );
 }
 
 #[test]
@@ -179,21 +211,27 @@ fn a_removed_field_is_sent_though_live_has_all_that_is_asked_for() {
 fn a_stateful_set_keeps_its_claim_templates_and_they_are_known_as_ours() {
     let with = |size: &str| {
         let mut set = stateful_set(&json!({}));
-        set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}]);
+        set["spec"]["volumeClaimTemplates"] =
+            json!([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}]);
         set
     };
     let before = plan_of(vec![with("1Gi")], &observed(Vec::new()));
     let template = &before.apply[0].manifest.value()["spec"]["volumeClaimTemplates"][0];
     assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/managed-by"], "pgop");
     let after = plan_of(vec![with("2Gi")], &observed(as_live(&before)));
-    let sent = &after.apply[0].manifest.value()["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
+    let sent =
+        &after.apply[0].manifest.value()["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
     assert_eq!(sent, "1Gi", "the field can't be changed: the claims themselves grow");
 }
 
 #[test]
 fn claims_are_owned_only_when_they_go_with_the_resource() {
-    let claim = || vec![json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}})];
+    let claim = || {
+        vec![
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}}),
+        ]
+    };
     let strategy = Given::new(claim());
     let mut cluster = hippo();
     let make = |cluster: &PgCluster, observed: &Observed| {
@@ -201,12 +239,23 @@ fn claims_are_owned_only_when_they_go_with_the_resource() {
         plan::<PgCluster>(&strategy, &validated, observed).unwrap()
     };
     let retained = make(&cluster, &observed(Vec::new()));
-    assert!(retained.apply[0].manifest.value()["metadata"].get("ownerReferences").is_none());
+    assert!(
+        retained.apply[0].manifest.value()["metadata"]
+            .get("ownerReferences")
+            .is_none()
+    );
     cluster.spec.server.deletion_policy = pgop_core::crd::DeletionPolicy::Delete;
     let deleted = make(&cluster, &observed(as_live(&retained)));
-    assert_eq!(deleted.apply[0].manifest.value()["metadata"]["ownerReferences"][0]["kind"], "PgCluster");
+    assert_eq!(
+        deleted.apply[0].manifest.value()["metadata"]["ownerReferences"][0]["kind"],
+        "PgCluster"
+    );
     cluster.spec.server.deletion_policy = pgop_core::crd::DeletionPolicy::Retain;
-    assert_eq!(make(&cluster, &observed(as_live(&deleted))).apply[0].why, Why::Changed, "and back again");
+    assert_eq!(
+        make(&cluster, &observed(as_live(&deleted))).apply[0].why,
+        Why::Changed,
+        "and back again"
+    );
 }
 
 #[test]
@@ -214,10 +263,24 @@ fn a_plan_names_no_password_and_asks_for_the_secrets_that_are_missing() {
     let plan = plan_of(Vec::new(), &observed(Vec::new()));
     let secrets: Vec<(&str, SecretChange)> = plan.secrets.iter().map(|s| (s.name.as_str(), s.change)).collect();
     let generate = SecretChange::Generate;
-    assert_eq!(secrets, [("hippo-superuser", generate), ("hippo-replication", generate), ("hippo-user", generate)]);
+    assert_eq!(
+        secrets,
+        [
+            ("hippo-superuser", generate),
+            ("hippo-replication", generate),
+            ("hippo-user", generate)
+        ]
+    );
     let user = &plan.secrets[2].public;
-    assert_eq!((user["username"].as_str(), user["host"].as_str(), user["port"].as_str()), ("app", "hippo.zoo.svc", "5432"));
-    assert!(plan.secrets.iter().all(|secret| !secret.public.contains_key("password")));
+    assert_eq!(
+        (user["username"].as_str(), user["host"].as_str(), user["port"].as_str()),
+        ("app", "hippo.zoo.svc", "5432")
+    );
+    assert!(
+        plan.secrets
+            .iter()
+            .all(|secret| !secret.public.contains_key("password"))
+    );
 }
 
 #[test]
@@ -231,12 +294,18 @@ fn a_backup_waits_for_its_source_and_its_claim_is_nobodys() {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-backup-pvc"},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}}),
     ]);
-    let observed = Observed { source: Some(SourceFacts::Cluster(Box::new(hippo()))), ..observed(Vec::new()) };
+    let observed = Observed {
+        source: Some(SourceFacts::Cluster(Box::new(hippo()))),
+        ..observed(Vec::new())
+    };
     let validated = backup.validate(&observed, &strategy.0).unwrap();
     let plan = plan::<PgBackup>(&strategy, &validated, &observed).unwrap();
     assert_eq!(plan.held[0].why, "PgCluster hippo does not serve yet");
     let claim = plan.apply[0].manifest.value();
     assert!(claim["metadata"].get("ownerReferences").is_none());
     assert_eq!(claim["metadata"]["labels"]["pgop.dev/backups-of"], "hippo");
-    assert!(claim["metadata"]["labels"].get("pgop.dev/backup").is_none(), "each backup would relabel it");
+    assert!(
+        claim["metadata"]["labels"].get("pgop.dev/backup").is_none(),
+        "each backup would relabel it"
+    );
 }

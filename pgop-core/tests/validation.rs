@@ -22,9 +22,15 @@ fn strategy() -> Description {
 }
 
 fn observed() -> Observed {
-    let usable = |username: &str| SecretFacts::Usable { username: username.to_owned() };
+    let usable = |username: &str| SecretFacts::Usable {
+        username: username.to_owned(),
+    };
     Observed {
-        claims: [("shared".to_owned(), Some(ClaimFacts::default())), ("going".to_owned(), Some(ClaimFacts { deleting: true }))].into(),
+        claims: [
+            ("shared".to_owned(), Some(ClaimFacts::default())),
+            ("going".to_owned(), Some(ClaimFacts { deleting: true })),
+        ]
+        .into(),
         secrets: [
             ("good-user".to_owned(), usable("alice")),
             ("for-bob".to_owned(), usable("bob")),
@@ -37,7 +43,10 @@ fn observed() -> Observed {
 }
 
 fn cluster(spec: &str) -> PgCluster {
-    parse(&format!("metadata: {{name: hippo, namespace: zoo, uid: u1}}\nspec: {spec}"), "PgCluster")
+    parse(
+        &format!("metadata: {{name: hippo, namespace: zoo, uid: u1}}\nspec: {spec}"),
+        "PgCluster",
+    )
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &str, kind: &str) -> T {
@@ -56,38 +65,134 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("{storage: {size: lots}}", "spec.storage.size", "write one such as 10Gi"),
     ("{storage: {size: -1Gi}}", "spec.storage.size", "too small"),
     ("{storage: {size: 1Mi}}", "spec.storage.size", "at least 64Mi"),
-    ("{storage: {claim: shared, className: fast}}", "spec.storage.className", "leave out className or claim"),
-    ("{storage: {claim: nowhere}}", "spec.storage.claim", "claim nowhere, which does not exist"),
+    (
+        "{storage: {claim: shared, className: fast}}",
+        "spec.storage.className",
+        "leave out className or claim",
+    ),
+    (
+        "{storage: {claim: nowhere}}",
+        "spec.storage.claim",
+        "claim nowhere, which does not exist",
+    ),
     ("{storage: {claim: ''}}", "spec.storage.claim", "is empty"),
-    ("{storage: {className: 'a b'}}", "spec.storage.className", "no name of an object"),
-    ("{postgres: {imagePullSecrets: ['']}}", "spec.postgres.imagePullSecrets[0]", "is empty"),
-    ("{credentials: {user: 'A B'}}", "spec.credentials.user", "no name of a Secret"),
+    (
+        "{storage: {className: 'a b'}}",
+        "spec.storage.className",
+        "no name of an object",
+    ),
+    (
+        "{postgres: {imagePullSecrets: ['']}}",
+        "spec.postgres.imagePullSecrets[0]",
+        "is empty",
+    ),
+    (
+        "{credentials: {user: 'A B'}}",
+        "spec.credentials.user",
+        "no name of a Secret",
+    ),
     ("{storage: {claim: going}}", "spec.storage.claim", "being deleted"),
-    ("{restore: {claim: nowhere, path: a/b}}", "spec.restore.claim", "claim nowhere, which does not exist"),
-    ("{restore: {claim: shared, path: ../etc}}", "spec.restore.path", "as `pgo show backup` prints it"),
-    ("{restore: {claim: shared, path: /etc}}", "spec.restore.path", "is absolute"),
+    (
+        "{restore: {claim: nowhere, path: a/b}}",
+        "spec.restore.claim",
+        "claim nowhere, which does not exist",
+    ),
+    (
+        "{restore: {claim: shared, path: ../etc}}",
+        "spec.restore.path",
+        "as `pgo show backup` prints it",
+    ),
+    (
+        "{restore: {claim: shared, path: /etc}}",
+        "spec.restore.path",
+        "is absolute",
+    ),
     ("{postgres: {port: 0}}", "spec.postgres.port", "1 to 65535"),
     ("{postgres: {port: 65536}}", "spec.postgres.port", "1 to 65535"),
     ("{postgres: {version: '9.6'}}", "spec.postgres.version", "from 14 on"),
     ("{postgres: {version: 'latest'}}", "spec.postgres.version", "from 14 on"),
     ("{postgres: {image: 'a b'}}", "spec.postgres.image", "no image name"),
-    ("{postgres: {imagePullPolicy: Sometimes}}", "spec.postgres.imagePullPolicy", "give Always"),
+    (
+        "{postgres: {imagePullPolicy: Sometimes}}",
+        "spec.postgres.imagePullPolicy",
+        "give Always",
+    ),
     ("{postgres: {user: postgres}}", "spec.postgres.user", "PostgreSQL's own"),
-    ("{postgres: {user: pg_signal_backend}}", "spec.postgres.user", "PostgreSQL's own"),
-    ("{postgres: {user: replicator}}", "spec.postgres.user", "also the replication role"),
-    ("{postgres: {replicationUser: app}}", "spec.postgres.user", "also the replication role"),
-    ("{postgres: {database: template1}}", "spec.postgres.database", "own template"),
-    ("{postgres: {database: \"a\\nb\"}}", "spec.postgres.database", "control characters"),
-    ("{postgres: {parameters: {fsync: 'off'}}}", "spec.postgres.parameters.fsync", "corrupt"),
-    ("{postgres: {parameters: {listen_addresses: x}}}", "spec.postgres.parameters.listen_addresses", "belongs to pgop"),
-    ("{postgres: {parameters: {'a b': x}}}", "spec.postgres.parameters.a b", "no name of a setting"),
-    ("{credentials: {user: missing}}", "spec.credentials.user", "does not exist"),
-    ("{credentials: {user: no-password}}", "spec.credentials.user", "no `password`"),
-    ("{credentials: {user: two-lines}}", "spec.credentials.user", "line break"),
-    ("{credentials: {superuser: for-bob}}", "spec.credentials.superuser", "is for `bob`"),
-    ("{pod: {labels: {app.kubernetes.io/name: mine}}}", "spec.pod.labels.app.kubernetes.io/name", "belongs to pgop or Kubernetes"),
-    ("{strategyParameters: {walKeap: 1GB}}", "spec.strategyParameters", "takes: fast, walKeep"),
-    ("{strategyParameters: {fast: sure}}", "spec.strategyParameters.fast", "boolean"),
+    (
+        "{postgres: {user: pg_signal_backend}}",
+        "spec.postgres.user",
+        "PostgreSQL's own",
+    ),
+    (
+        "{postgres: {user: replicator}}",
+        "spec.postgres.user",
+        "also the replication role",
+    ),
+    (
+        "{postgres: {replicationUser: app}}",
+        "spec.postgres.user",
+        "also the replication role",
+    ),
+    (
+        "{postgres: {database: template1}}",
+        "spec.postgres.database",
+        "own template",
+    ),
+    (
+        "{postgres: {database: \"a\\nb\"}}",
+        "spec.postgres.database",
+        "control characters",
+    ),
+    (
+        "{postgres: {parameters: {fsync: 'off'}}}",
+        "spec.postgres.parameters.fsync",
+        "corrupt",
+    ),
+    (
+        "{postgres: {parameters: {listen_addresses: x}}}",
+        "spec.postgres.parameters.listen_addresses",
+        "belongs to pgop",
+    ),
+    (
+        "{postgres: {parameters: {'a b': x}}}",
+        "spec.postgres.parameters.a b",
+        "no name of a setting",
+    ),
+    (
+        "{credentials: {user: missing}}",
+        "spec.credentials.user",
+        "does not exist",
+    ),
+    (
+        "{credentials: {user: no-password}}",
+        "spec.credentials.user",
+        "no `password`",
+    ),
+    (
+        "{credentials: {user: two-lines}}",
+        "spec.credentials.user",
+        "line break",
+    ),
+    (
+        "{credentials: {superuser: for-bob}}",
+        "spec.credentials.superuser",
+        "is for `bob`",
+    ),
+    (
+        "{pod: {labels: {app.kubernetes.io/name: mine}}}",
+        "spec.pod.labels.app.kubernetes.io/name",
+        "belongs to pgop or Kubernetes",
+    ),
+    (
+        "{strategyParameters: {walKeap: 1GB}}",
+        "spec.strategyParameters",
+        "takes: fast, walKeep",
+    ),
+    (
+        "{strategyParameters: {fast: sure}}",
+        "spec.strategyParameters.fast",
+        "boolean",
+    ),
 ];
 
 const ACCEPTED: &[&str] = &[
@@ -109,8 +214,14 @@ fn each_bad_field_is_named_with_what_mends_it() {
     for (spec, field, part) in REFUSED {
         let found = refusals(&cluster(spec));
         let one = found.iter().find(|invalid| invalid.field == *field);
-        assert!(one.is_some_and(|one| one.to_string().contains(part)), "{spec}: {found:?}");
-        assert!(found.iter().all(|invalid| !invalid.mend.is_empty()), "{spec}: {found:?}");
+        assert!(
+            one.is_some_and(|one| one.to_string().contains(part)),
+            "{spec}: {found:?}"
+        );
+        assert!(
+            found.iter().all(|invalid| !invalid.mend.is_empty()),
+            "{spec}: {found:?}"
+        );
     }
 }
 
@@ -125,7 +236,9 @@ fn what_is_fine_is_accepted() {
 fn api_server_refuses(cluster: &PgCluster) -> bool {
     let definition = serde_json::to_value(PgCluster::crd()).unwrap();
     let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
-    let by_schema = !Validator::new(schema).unwrap().is_valid(&serde_json::to_value(cluster).unwrap());
+    let by_schema = !Validator::new(schema)
+        .unwrap()
+        .is_valid(&serde_json::to_value(cluster).unwrap());
     by_schema || kube::core::cel::validate_cel(cluster).is_err()
 }
 
@@ -136,7 +249,10 @@ fn the_api_server_refuses_nothing_that_the_operator_accepts() {
     }
     for (spec, ..) in REFUSED {
         let cluster = cluster(spec);
-        assert!(!api_server_refuses(&cluster) || !refusals(&cluster).is_empty(), "{spec}");
+        assert!(
+            !api_server_refuses(&cluster) || !refusals(&cluster).is_empty(),
+            "{spec}"
+        );
     }
 }
 
@@ -164,14 +280,20 @@ fn a_strategy_cannot_be_changed_under_a_resource() {
     let mut running = cluster("{}");
     running.status = serde_json::from_value(json!({"strategy": {"name": "ha", "version": 1}})).unwrap();
     let found = refusals(&running);
-    assert_eq!(found[0].to_string(), "spec.strategy was `ha` and can't be changed to `streaming`: set it back, or create a new resource from a backup of this one");
+    assert_eq!(
+        found[0].to_string(),
+        "spec.strategy was `ha` and can't be changed to `streaming`: set it back, or create a new resource from a backup of this one"
+    );
 }
 
 #[test]
 fn storage_never_shrinks() {
     let mut running = cluster("{storage: {size: 2Gi}}");
     running.status = serde_json::from_value(json!({"storageSize": "3Gi"})).unwrap();
-    assert_eq!(refusals(&running)[0].to_string(), "spec.storage.size is 2Gi, and the claims have 3Gi; a claim never shrinks: set it to 3Gi or more");
+    assert_eq!(
+        refusals(&running)[0].to_string(),
+        "spec.storage.size is 2Gi, and the claims have 3Gi; a claim never shrinks: set it to 3Gi or more"
+    );
     running.spec.server.storage.size = serde_json::from_value(json!("3072Mi")).unwrap();
     assert_eq!(refusals(&running), []);
 }
@@ -188,10 +310,20 @@ fn a_restore_that_was_done_is_not_done_again_and_its_claim_may_be_gone() {
 
 #[test]
 fn names_leave_room_for_what_is_made_of_them() {
-    for (name, part) in [("Hippo", "lower-case"), ("9lives", "start with a letter"), (&"a".repeat(41), "at most 40")] {
-        let database: PgDatabase = parse(&format!("metadata: {{name: {name}, namespace: zoo}}\nspec: {{}}"), "PgDatabase");
+    for (name, part) in [
+        ("Hippo", "lower-case"),
+        ("9lives", "start with a letter"),
+        (&"a".repeat(41), "at most 40"),
+    ] {
+        let database: PgDatabase = parse(
+            &format!("metadata: {{name: {name}, namespace: zoo}}\nspec: {{}}"),
+            "PgDatabase",
+        );
         let found = database.validate(&observed(), &strategy()).unwrap_err();
-        assert!(found[0].field == "metadata.name" && found[0].to_string().contains(part), "{found:?}");
+        assert!(
+            found[0].field == "metadata.name" && found[0].to_string().contains(part),
+            "{found:?}"
+        );
     }
 }
 
@@ -202,21 +334,39 @@ fn a_backup_takes_its_settings_from_its_source() {
         "PgBackup",
     );
     let found = backup.validate(&Observed::default(), &strategy()).unwrap_err();
-    assert_eq!(found[0].to_string(), "spec.source names PgCluster hippo, which does not exist: create it, or name one that `kubectl get pgclusters` lists");
-    let mut source = cluster("{postgres: {image: registry/pg:16, port: 6000}, storage: {size: 3Gi}, credentials: {replication: own-repl}, pod: {fsGroup: 26}}");
-    let observe = |source: &PgCluster| Observed { source: Some(SourceFacts::Cluster(Box::new(source.clone()))), ..Observed::default() };
+    assert_eq!(
+        found[0].to_string(),
+        "spec.source names PgCluster hippo, which does not exist: create it, or name one that `kubectl get pgclusters` lists"
+    );
+    let mut source = cluster(
+        "{postgres: {image: registry/pg:16, port: 6000}, storage: {size: 3Gi}, credentials: {replication: own-repl}, pod: {fsGroup: 26}}",
+    );
+    let observe = |source: &PgCluster| Observed {
+        source: Some(SourceFacts::Cluster(Box::new(source.clone()))),
+        ..Observed::default()
+    };
     let valid = backup.validate(&observe(&source), &strategy()).unwrap();
-    assert_eq!((valid.image.as_str(), valid.port, valid.replication_secret.as_str()), ("registry/pg:16", 6000, "own-repl"));
-    assert_eq!((valid.storage.claim.as_str(), valid.storage.size.as_str()), ("hippo-backup-pvc", "6144Mi"));
+    assert_eq!(
+        (valid.image.as_str(), valid.port, valid.replication_secret.as_str()),
+        ("registry/pg:16", 6000, "own-repl")
+    );
+    assert_eq!(
+        (valid.storage.claim.as_str(), valid.storage.size.as_str()),
+        ("hippo-backup-pvc", "6144Mi")
+    );
     assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21");
     assert_eq!((valid.pod.fs_group, valid.source_serves), (Some(26), false));
-    source.status = serde_json::from_value(json!({"members": [{"name": "hippo-0", "role": "primary", "ready": true}]})).unwrap();
+    source.status =
+        serde_json::from_value(json!({"members": [{"name": "hippo-0", "role": "primary", "ready": true}]})).unwrap();
     assert!(backup.validate(&observe(&source), &strategy()).unwrap().source_serves);
 }
 
 #[test]
 fn a_backup_cannot_be_changed() {
-    let old: PgBackup = parse("metadata: {name: b}\nspec: {source: {kind: PgCluster, name: hippo}}", "PgBackup");
+    let old: PgBackup = parse(
+        "metadata: {name: b}\nspec: {source: {kind: PgCluster, name: hippo}}",
+        "PgBackup",
+    );
     let mut new = old.clone();
     new.spec.source.name = "rhino".to_owned();
     assert!(kube::core::cel::validate_cel_update(&new, &old).is_err());
@@ -226,7 +376,12 @@ fn a_backup_cannot_be_changed() {
 #[test]
 fn every_field_of_a_schema_is_described() {
     fn walk(path: &str, schema: &Value, missing: &mut Vec<String>) {
-        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (name, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let path = format!("{path}.{name}");
             if property.get("description").is_none() {
                 missing.push(path.clone());
@@ -238,7 +393,9 @@ fn every_field_of_a_schema_is_described() {
         let value = serde_json::to_value(&definition).unwrap();
         let mut missing = Vec::new();
         for part in ["spec", "status"] {
-            let schema = value.pointer(&format!("/spec/versions/0/schema/openAPIV3Schema/properties/{part}")).unwrap();
+            let schema = value
+                .pointer(&format!("/spec/versions/0/schema/openAPIV3Schema/properties/{part}"))
+                .unwrap();
             walk(part, schema, &mut missing);
         }
         assert!(missing.is_empty(), "{missing:?}");

@@ -29,7 +29,12 @@ use super::{ServerSpec, ServerStatus};
     printcolumn(name = "Streaming", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Address", type_ = "string", json_path = ".status.endpoints.readWrite"),
     printcolumn(name = "Last-Backup", type_ = "date", json_path = ".status.lastBackup.finishedAt"),
-    printcolumn(name = "Strategy", type_ = "string", json_path = ".status.strategy.name", priority = 1),
+    printcolumn(
+        name = "Strategy",
+        type_ = "string",
+        json_path = ".status.strategy.name",
+        priority = 1
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",

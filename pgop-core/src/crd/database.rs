@@ -21,7 +21,12 @@ use super::{ServerSpec, ServerStatus};
     printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Address", type_ = "string", json_path = ".status.endpoints.readWrite"),
     printcolumn(name = "Last-Backup", type_ = "date", json_path = ".status.lastBackup.finishedAt"),
-    printcolumn(name = "Strategy", type_ = "string", json_path = ".status.strategy.name", priority = 1),
+    printcolumn(
+        name = "Strategy",
+        type_ = "string",
+        json_path = ".status.strategy.name",
+        priority = 1
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",

@@ -91,12 +91,26 @@ pub(crate) async fn apply(cluster: &dyn Cluster, owner: &Owner, plan: &Plan) -> 
     }
     for Apply { manifest, .. } in &plan.apply {
         let (kind, name) = (manifest.kind(), manifest.name());
-        let failed = |source| ApplyError::Apply { kind: kind.as_str(), name: name.to_owned(), source };
-        cluster.apply(kind, &owner.namespace, name, manifest.value()).await.map_err(failed)?;
+        let failed = |source| ApplyError::Apply {
+            kind: kind.as_str(),
+            name: name.to_owned(),
+            source,
+        };
+        cluster
+            .apply(kind, &owner.namespace, name, manifest.value())
+            .await
+            .map_err(failed)?;
     }
     for prune in &plan.prune {
-        let failed = |source| ApplyError::Prune { kind: prune.kind.as_str(), name: prune.name.clone(), source };
-        cluster.delete(prune.kind, &owner.namespace, &prune.name, &prune.uid).await.map_err(failed)?;
+        let failed = |source| ApplyError::Prune {
+            kind: prune.kind.as_str(),
+            name: prune.name.clone(),
+            source,
+        };
+        cluster
+            .delete(prune.kind, &owner.namespace, &prune.name, &prune.uid)
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }
@@ -109,10 +123,34 @@ async fn refuse_strangers(
     name: &str,
     desired: &Value,
 ) -> Result<(), ApplyError> {
-    let failed = |source| ApplyError::LookUp { kind: kind.as_str(), name: name.to_owned(), source };
-    let Some(found) = cluster.metadata(Some(kind), &owner.namespace, name).await.map_err(failed)? else { return Ok(()) };
-    let key = if desired.pointer("/metadata/labels").and_then(|l| l.get(BACKUPS_OF)).is_some() { BACKUPS_OF } else { owner.kind.label() };
-    let of = |value: &Value, key: &str| value.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str).map(str::to_owned);
+    let failed = |source| ApplyError::LookUp {
+        kind: kind.as_str(),
+        name: name.to_owned(),
+        source,
+    };
+    let Some(found) = cluster
+        .metadata(Some(kind), &owner.namespace, name)
+        .await
+        .map_err(failed)?
+    else {
+        return Ok(());
+    };
+    let key = if desired
+        .pointer("/metadata/labels")
+        .and_then(|l| l.get(BACKUPS_OF))
+        .is_some()
+    {
+        BACKUPS_OF
+    } else {
+        owner.kind.label()
+    };
+    let of = |value: &Value, key: &str| {
+        value
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(key))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     if of(&found, label::MANAGED_BY).as_deref() == Some(label::MANAGER) && of(&found, key) == of(desired, key) {
         return Ok(()); // ours; the cache is behind
     }
@@ -121,14 +159,22 @@ async fn refuse_strangers(
     } else {
         "choose another name, or delete it"
     };
-    Err(ApplyError::Taken { kind: kind.as_str(), name: name.to_owned(), whose: whose(&found), mend: mend.to_owned() })
+    Err(ApplyError::Taken {
+        kind: kind.as_str(),
+        name: name.to_owned(),
+        whose: whose(&found),
+        mend: mend.to_owned(),
+    })
 }
 
 fn whose(found: &Value) -> String {
     let labels = found.pointer("/metadata/labels");
     let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
     if label(label::MANAGED_BY) == Some(label::MANAGER) {
-        let (component, instance) = (label(label::COMPONENT).unwrap_or("resource"), label(label::INSTANCE).unwrap_or("?"));
+        let (component, instance) = (
+            label(label::COMPONENT).unwrap_or("resource"),
+            label(label::INSTANCE).unwrap_or("?"),
+        );
         return format!("{component} {instance}");
     }
     "somebody else (it is not labelled as pgop's)".to_owned()
@@ -136,10 +182,19 @@ fn whose(found: &Value) -> String {
 
 async fn apply_secret(cluster: &dyn Cluster, owner: &Owner, request: &SecretRequest) -> Result<(), ApplyError> {
     let name = &request.name;
-    let failed = |source| ApplyError::GenerateSecret { name: name.clone(), source };
+    let failed = |source| ApplyError::GenerateSecret {
+        name: name.clone(),
+        source,
+    };
     if request.change == SecretChange::Generate {
         let password = password::generate();
-        match cluster.create_secret(&owner.namespace, &secret(&request.metadata, &request.public, Some(&password))).await {
+        match cluster
+            .create_secret(
+                &owner.namespace,
+                &secret(&request.metadata, &request.public, Some(&password)),
+            )
+            .await
+        {
             Ok(()) => {}
             Err(error) if error.code() == Some(409) => refuse_foreign_secret(cluster, owner, name).await?,
             Err(error) => return Err(failed(error)),
@@ -147,15 +202,31 @@ async fn apply_secret(cluster: &dyn Cluster, owner: &Owner, request: &SecretRequ
     }
     if request.change != SecretChange::None {
         let body = secret(&request.metadata, &request.public, None);
-        cluster.apply_secret(&owner.namespace, name, &body).await.map_err(failed)?;
+        cluster
+            .apply_secret(&owner.namespace, name, &body)
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }
 
 async fn refuse_foreign_secret(cluster: &dyn Cluster, owner: &Owner, name: &str) -> Result<(), ApplyError> {
-    let failed = |source| ApplyError::LookUp { kind: "Secret", name: name.to_owned(), source };
-    let found = cluster.metadata(None, &owner.namespace, name).await.map_err(failed)?.unwrap_or_default();
-    let label = |key: &str| found.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str);
+    let failed = |source| ApplyError::LookUp {
+        kind: "Secret",
+        name: name.to_owned(),
+        source,
+    };
+    let found = cluster
+        .metadata(None, &owner.namespace, name)
+        .await
+        .map_err(failed)?
+        .unwrap_or_default();
+    let label = |key: &str| {
+        found
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(key))
+            .and_then(Value::as_str)
+    };
     if label(label::MANAGED_BY) == Some(label::MANAGER) && label(owner.kind.label()) == Some(&owner.name) {
         return Ok(());
     }

@@ -28,7 +28,10 @@ impl Backoff {
 
     /// It succeeded, or it is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(key);
     }
 }
 

@@ -53,7 +53,13 @@ impl Triggers {
                 ((kind, sender), (kind, receiver))
             })
             .unzip();
-        (Self { senders: Arc::new(senders), metrics }, queues)
+        (
+            Self {
+                senders: Arc::new(senders),
+                metrics,
+            },
+            queues,
+        )
     }
 
     fn send(&self, kind: ResourceKind, namespace: &str, name: &str) {
@@ -104,41 +110,71 @@ impl Caches {
         for kind in served {
             let resource = cluster::resource(*kind);
             let to = triggers.clone();
-            let store = follow(tasks, dynamic(&resource), ours.clone(), resource, move |object| to.send_owner(object));
+            let store = follow(tasks, dynamic(&resource), ours.clone(), resource, move |object| {
+                to.send_owner(object)
+            });
             objects.insert(*kind, store);
         }
         let to = triggers.clone();
-        let secrets = follow(tasks, typed(client, namespace), ours.clone(), (), move |object: &PartialObjectMeta<Secret>| to.send_owner(object));
+        let secrets = follow(
+            tasks,
+            typed(client, namespace),
+            ours.clone(),
+            (),
+            move |object: &PartialObjectMeta<Secret>| to.send_owner(object),
+        );
         let to = triggers.clone();
-        let pods = follow(tasks, typed(client, namespace), ours, (), move |object: &Pod| to.send_owner(object));
+        let pods = follow(tasks, typed(client, namespace), ours, (), move |object: &Pod| {
+            to.send_owner(object)
+        });
         let mut resources = BTreeMap::new();
         let backups = Self::follow_backups(tasks, dynamic(&api_resource(ResourceKind::PgBackup)), &triggers);
         for kind in [ResourceKind::PgDatabase, ResourceKind::PgCluster] {
             let (to, all_backups) = (triggers.clone(), backups.clone());
             let resource = api_resource(kind);
-            let store = follow(tasks, dynamic(&resource), watcher::Config::default(), resource, move |object| {
-                let namespace = object.namespace().unwrap_or_default();
-                to.send(kind, &namespace, &object.name_any());
-                for backup in waiting_backups(&all_backups, kind, &namespace, &object.name_any()) {
-                    to.send(ResourceKind::PgBackup, &namespace, &backup);
-                }
-            });
+            let store = follow(
+                tasks,
+                dynamic(&resource),
+                watcher::Config::default(),
+                resource,
+                move |object| {
+                    let namespace = object.namespace().unwrap_or_default();
+                    to.send(kind, &namespace, &object.name_any());
+                    for backup in waiting_backups(&all_backups, kind, &namespace, &object.name_any()) {
+                        to.send(ResourceKind::PgBackup, &namespace, &backup);
+                    }
+                },
+            );
             resources.insert(kind, store);
         }
         resources.insert(ResourceKind::PgBackup, backups);
-        (Self { objects, secrets, pods, resources }, queues)
+        (
+            Self {
+                objects,
+                secrets,
+                pods,
+                resources,
+            },
+            queues,
+        )
     }
 
     /// A backup also concerns its source, whose status names the newest one.
     fn follow_backups(tasks: &mut JoinSet<()>, api: Api<DynamicObject>, triggers: &Triggers) -> Store<DynamicObject> {
         let to = triggers.clone();
-        follow(tasks, api, watcher::Config::default(), api_resource(ResourceKind::PgBackup), move |object| {
-            let namespace = object.namespace().unwrap_or_default();
-            to.send(ResourceKind::PgBackup, &namespace, &object.name_any());
-            if let Some((kind, name)) = source_of(object) {
-                to.send(kind, &namespace, &name);
-            }
-        })
+        follow(
+            tasks,
+            api,
+            watcher::Config::default(),
+            api_resource(ResourceKind::PgBackup),
+            move |object| {
+                let namespace = object.namespace().unwrap_or_default();
+                to.send(ResourceKind::PgBackup, &namespace, &object.name_any());
+                if let Some((kind, name)) = source_of(object) {
+                    to.send(kind, &namespace, &name);
+                }
+            },
+        )
     }
 
     /// Waits until every cache holds what the server had.
@@ -155,7 +191,9 @@ impl Caches {
     pub(crate) fn resource<R: Managed>(&self, namespace: &str, name: &str) -> Option<R> {
         let reference = ObjectRef::new_with(name, api_resource(R::KIND)).within(namespace);
         let object = self.resources.get(&R::KIND)?.get(&reference)?;
-        serde_json::to_value(&*object).ok().and_then(|value| serde_json::from_value(value).ok())
+        serde_json::to_value(&*object)
+            .ok()
+            .and_then(|value| serde_json::from_value(value).ok())
     }
 }
 
@@ -185,7 +223,11 @@ fn waiting_backups(backups: &Store<DynamicObject>, kind: ResourceKind, namespace
             && source_of(backup).is_some_and(|source| source == (kind, name.to_owned()))
             && backup.data.pointer("/status/finishedAt").is_none()
     };
-    backups.state_filter(waits).iter().map(|backup| backup.name_any()).collect()
+    backups
+        .state_filter(waits)
+        .iter()
+        .map(|backup| backup.name_any())
+        .collect()
 }
 
 /// Follows one kind: into a store, then to `touched`.

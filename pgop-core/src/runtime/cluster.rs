@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
@@ -85,7 +88,10 @@ pub(crate) fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicOb
 
 /// Path parts of a kind.
 pub(crate) fn resource(kind: Kind) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), kind.version(), kind.as_str()), kind.plural())
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(kind.group(), kind.version(), kind.as_str()),
+        kind.plural(),
+    )
 }
 
 fn params() -> PatchParams {
@@ -96,33 +102,50 @@ fn params() -> PatchParams {
 impl Cluster for KubeCluster {
     async fn metadata(&self, kind: Option<Kind>, namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
         let metadata = match kind {
-            Some(kind) => call(api(&self.0, kind, namespace).get_metadata_opt(name)).await?.map(|object| object.metadata),
+            Some(kind) => call(api(&self.0, kind, namespace).get_metadata_opt(name))
+                .await?
+                .map(|object| object.metadata),
             None => {
                 let secrets = Api::<Secret>::namespaced(self.0.clone(), namespace);
-                call(secrets.get_metadata_opt(name)).await?.map(|secret| secret.metadata)
+                call(secrets.get_metadata_opt(name))
+                    .await?
+                    .map(|secret| secret.metadata)
             }
         };
         Ok(metadata.map(|metadata| json!({"metadata": metadata})))
     }
 
     async fn apply(&self, kind: Kind, namespace: &str, name: &str, object: &Value) -> Result<(), CallError> {
-        call(api(&self.0, kind, namespace).patch(name, &params(), &Patch::Apply(object))).await.map(drop)
+        call(api(&self.0, kind, namespace).patch(name, &params(), &Patch::Apply(object)))
+            .await
+            .map(drop)
     }
 
     async fn create_secret(&self, namespace: &str, secret: &Value) -> Result<(), CallError> {
-        let typed: Secret = serde_json::from_value(secret.clone()).map_err(|e| CallError::Api(Box::new(Error::SerdeError(e))))?;
+        let typed: Secret =
+            serde_json::from_value(secret.clone()).map_err(|e| CallError::Api(Box::new(Error::SerdeError(e))))?;
         // Another manager than the one that applies: the password stays when the public part is applied without it.
-        let params = PostParams { field_manager: Some("pgop-generate".to_owned()), ..PostParams::default() };
-        call(Api::<Secret>::namespaced(self.0.clone(), namespace).create(&params, &typed)).await.map(drop)
+        let params = PostParams {
+            field_manager: Some("pgop-generate".to_owned()),
+            ..PostParams::default()
+        };
+        call(Api::<Secret>::namespaced(self.0.clone(), namespace).create(&params, &typed))
+            .await
+            .map(drop)
     }
 
     async fn apply_secret(&self, namespace: &str, name: &str, secret: &Value) -> Result<(), CallError> {
-        call(Api::<Secret>::namespaced(self.0.clone(), namespace).patch(name, &params(), &Patch::Apply(secret))).await.map(drop)
+        call(Api::<Secret>::namespaced(self.0.clone(), namespace).patch(name, &params(), &Patch::Apply(secret)))
+            .await
+            .map(drop)
     }
 
     async fn delete(&self, kind: Kind, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() }),
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                ..Preconditions::default()
+            }),
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };

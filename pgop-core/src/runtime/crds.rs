@@ -70,8 +70,17 @@ impl CrdError {
 
 /// Creates or replaces the definitions. Nothing is written when the server has them already.
 pub async fn ensure(client: Client) -> Result<Vec<(String, Changed)>, CrdError> {
-    let version = client.apiserver_version().await.map_err(|e| CrdError::ReadVersion(Box::new(e)))?;
-    let minor: u32 = version.minor.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(u32::MAX);
+    let version = client
+        .apiserver_version()
+        .await
+        .map_err(|e| CrdError::ReadVersion(Box::new(e)))?;
+    let minor: u32 = version
+        .minor
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap_or(u32::MAX);
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let mut done = Vec::new();
     for definition in crd::all() {
@@ -90,10 +99,23 @@ pub async fn ensure(client: Client) -> Result<Vec<(String, Changed)>, CrdError> 
     Ok(done)
 }
 
-async fn ensure_one(api: &Api<CustomResourceDefinition>, mut desired: CustomResourceDefinition, name: &str) -> Result<Changed, CrdError> {
-    let read = |source| CrdError::Read { name: name.to_owned(), source: Box::new(source) };
-    let write = |source| CrdError::Write { name: name.to_owned(), source: Box::new(source) };
-    let params = PostParams { field_manager: Some(crate::label::MANAGER.to_owned()), ..PostParams::default() };
+async fn ensure_one(
+    api: &Api<CustomResourceDefinition>,
+    mut desired: CustomResourceDefinition,
+    name: &str,
+) -> Result<Changed, CrdError> {
+    let read = |source| CrdError::Read {
+        name: name.to_owned(),
+        source: Box::new(source),
+    };
+    let write = |source| CrdError::Write {
+        name: name.to_owned(),
+        source: Box::new(source),
+    };
+    let params = PostParams {
+        field_manager: Some(crate::label::MANAGER.to_owned()),
+        ..PostParams::default()
+    };
     match api.get_opt(name).await.map_err(read)? {
         None => match api.create(&params, &desired).await {
             Ok(_) => Ok(Changed::Created),
@@ -104,11 +126,19 @@ async fn ensure_one(api: &Api<CustomResourceDefinition>, mut desired: CustomReso
         Some(live) => {
             let (ours, theirs) = (spec(&desired), spec(&live));
             // Both ways: a rule or a field that we dropped has to go too, and the server adds nothing to a schema but defaults of its own.
-            if lacks(&ours, &theirs).is_none() && schema_of(&theirs).is_none_or(|t| schema_of(&ours).is_some_and(|o| lacks(t, o).is_none())) {
+            if lacks(&ours, &theirs).is_none()
+                && schema_of(&theirs).is_none_or(|t| schema_of(&ours).is_some_and(|o| lacks(t, o).is_none()))
+            {
                 return Ok(Changed::Unchanged);
             }
-            desired.metadata.resource_version.clone_from(&live.metadata.resource_version);
-            api.replace(name, &params, &desired).await.map(|_| Changed::Updated).map_err(write)
+            desired
+                .metadata
+                .resource_version
+                .clone_from(&live.metadata.resource_version);
+            api.replace(name, &params, &desired)
+                .await
+                .map(|_| Changed::Updated)
+                .map_err(write)
         }
     }
 }

@@ -68,11 +68,31 @@ impl Default for Metrics {
             waiting: Mutex::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("pgop_api_requests", "Requests to the Kubernetes API", metrics.requests.clone());
-        registry.register("pgop_reconciles", "Reconciles by kind and result", metrics.reconciles.clone());
-        registry.register("pgop_reconcile_errors", "Failed reconciles by kind and reason", metrics.errors.clone());
-        registry.register("pgop_reconcile_seconds", "Duration of a reconcile", metrics.seconds.clone());
-        registry.register("pgop_queue_depth", "Resources that wait for a reconcile", metrics.depth.clone());
+        registry.register(
+            "pgop_api_requests",
+            "Requests to the Kubernetes API",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "pgop_reconciles",
+            "Reconciles by kind and result",
+            metrics.reconciles.clone(),
+        );
+        registry.register(
+            "pgop_reconcile_errors",
+            "Failed reconciles by kind and reason",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "pgop_reconcile_seconds",
+            "Duration of a reconcile",
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "pgop_queue_depth",
+            "Resources that wait for a reconcile",
+            metrics.depth.clone(),
+        );
         registry.register(
             "pgop_time_to_ready_seconds",
             "Time from the creation of a resource until it was ready",
@@ -119,11 +139,18 @@ impl Metrics {
     }
 
     pub(crate) fn failed(&self, kind: ResourceKind, reason: &'static str) {
-        self.errors.get_or_create(&ErrorLabels { kind: kind.as_str(), reason }).inc();
+        self.errors
+            .get_or_create(&ErrorLabels {
+                kind: kind.as_str(),
+                reason,
+            })
+            .inc();
     }
 
     pub(crate) fn became_ready(&self, kind: ResourceKind, seconds: f64) {
-        self.time_to_ready.get_or_create(&KindLabels { kind: kind.as_str() }).observe(seconds);
+        self.time_to_ready
+            .get_or_create(&KindLabels { kind: kind.as_str() })
+            .observe(seconds);
     }
 }
 
@@ -135,7 +162,10 @@ impl<S> Layer<S> for CountRequests {
     type Service = Counting<S>;
 
     fn layer(&self, inner: S) -> Counting<S> {
-        Counting { inner, metrics: Arc::clone(&self.0) }
+        Counting {
+            inner,
+            metrics: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -157,7 +187,10 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Counting<S> {
 
     fn call(&mut self, request: Request<B>) -> S::Future {
         let (verb, resource) = describe(request.method(), request.uri());
-        self.metrics.requests.get_or_create(&RequestLabels { verb, resource }).inc();
+        self.metrics
+            .requests
+            .get_or_create(&RequestLabels { verb, resource })
+            .inc();
         self.inner.call(request)
     }
 }
@@ -203,11 +236,20 @@ mod tests {
             let (verb, resource) = describe(&method, &uri.parse().unwrap());
             format!("{verb} {resource}")
         };
-        assert_eq!(named(Method::GET, "/api/v1/pods?labelSelector=x&watch=true"), "watch pods");
+        assert_eq!(
+            named(Method::GET, "/api/v1/pods?labelSelector=x&watch=true"),
+            "watch pods"
+        );
         assert_eq!(named(Method::GET, "/api/v1/namespaces/default/pods"), "list pods");
         assert_eq!(named(Method::GET, "/api/v1/namespaces/default"), "get namespaces");
-        assert_eq!(named(Method::PATCH, "/apis/apps/v1/namespaces/a/statefulsets/x?force=true"), "patch statefulsets");
-        assert_eq!(named(Method::PUT, "/apis/pgop.dev/v1alpha1/namespaces/a/pgclusters/x/status"), "update pgclusters/status");
+        assert_eq!(
+            named(Method::PATCH, "/apis/apps/v1/namespaces/a/statefulsets/x?force=true"),
+            "patch statefulsets"
+        );
+        assert_eq!(
+            named(Method::PUT, "/apis/pgop.dev/v1alpha1/namespaces/a/pgclusters/x/status"),
+            "update pgclusters/status"
+        );
         assert_eq!(named(Method::GET, "/version"), "get discovery");
     }
 

@@ -50,7 +50,10 @@ pub(crate) async fn observe<R: Managed>(
     let mut observed = Observed {
         live: live(caches, &owner, foreign.source.as_ref()),
         served: served.clone(),
-        source: foreign.source.as_ref().and_then(|source| source_facts(caches, &owner.namespace, source)),
+        source: foreign
+            .source
+            .as_ref()
+            .and_then(|source| source_facts(caches, &owner.namespace, source)),
         last_backup: last_backup(caches, &owner),
         ..Observed::default()
     };
@@ -86,7 +89,12 @@ fn live(caches: &Caches, owner: &Owner, source: Option<&Source>) -> Live {
     for secret in caches.secrets.state_filter(|secret| is_ours(secret)) {
         live.secrets.insert(secret.name_any(), value(&*secret));
     }
-    live.pods = caches.pods.state_filter(|pod| is_ours(pod)).iter().map(|pod| (**pod).clone()).collect();
+    live.pods = caches
+        .pods
+        .state_filter(|pod| is_ours(pod))
+        .iter()
+        .map(|pod| (**pod).clone())
+        .collect();
     live.pods.sort_by_key(ResourceExt::name_any);
     live
 }
@@ -113,8 +121,12 @@ fn value(object: &impl serde::Serialize) -> Value {
 
 fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<SourceFacts> {
     match source.kind {
-        SourceKind::PgDatabase => caches.resource(namespace, &source.name).map(|d| SourceFacts::Database(Box::new(d))),
-        SourceKind::PgCluster => caches.resource(namespace, &source.name).map(|c| SourceFacts::Cluster(Box::new(c))),
+        SourceKind::PgDatabase => caches
+            .resource(namespace, &source.name)
+            .map(|d| SourceFacts::Database(Box::new(d))),
+        SourceKind::PgCluster => caches
+            .resource(namespace, &source.name)
+            .map(|c| SourceFacts::Cluster(Box::new(c))),
     }
 }
 
@@ -132,28 +144,57 @@ fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
     let parsed = backups.state_filter(is_of).into_iter().filter_map(|object| {
         let backup: PgBackup = serde_json::from_value(value(&*object)).ok()?;
         let status = backup.status?;
-        Some(LastBackup { name: object.name_any(), claim: status.claim?, path: status.path?, finished_at: status.finished_at })
+        Some(LastBackup {
+            name: object.name_any(),
+            claim: status.claim?,
+            path: status.path?,
+            finished_at: status.finished_at,
+        })
     });
     parsed.max_by_key(|backup| backup.finished_at.as_ref().map(|time| time.0))
 }
 
 async fn claim_facts(client: &Client, namespace: &str, name: &str) -> Result<Option<ClaimFacts>, ObserveError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let claim = call(api.get_metadata_opt(name)).await.map_err(|source| ObserveError::ReadClaim { name: name.to_owned(), source })?;
-    Ok(claim.map(|claim| ClaimFacts { deleting: claim.metadata.deletion_timestamp.is_some() }))
+    let claim = call(api.get_metadata_opt(name))
+        .await
+        .map_err(|source| ObserveError::ReadClaim {
+            name: name.to_owned(),
+            source,
+        })?;
+    Ok(claim.map(|claim| ClaimFacts {
+        deleting: claim.metadata.deletion_timestamp.is_some(),
+    }))
 }
 
 async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<SecretFacts, ObserveError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = call(api.get_opt(name)).await.map_err(|source| ObserveError::ReadSecret { name: name.to_owned(), source })?;
-    let Some(secret) = secret else { return Ok(SecretFacts::Missing) };
+    let secret = call(api.get_opt(name))
+        .await
+        .map_err(|source| ObserveError::ReadSecret {
+            name: name.to_owned(),
+            source,
+        })?;
+    let Some(secret) = secret else {
+        return Ok(SecretFacts::Missing);
+    };
     let data = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).filter(|text| !text.is_empty());
+    let text = |key: &str| {
+        data.get(key)
+            .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
+            .filter(|text| !text.is_empty())
+    };
     let (Some(username), Some(password)) = (text("username"), text("password")) else {
-        return Ok(SecretFacts::NoKey(if text("username").is_none() { "username" } else { "password" }));
+        return Ok(SecretFacts::NoKey(if text("username").is_none() {
+            "username"
+        } else {
+            "password"
+        }));
     };
     if password.contains(['\n', '\r', '\0']) {
         return Ok(SecretFacts::UnusablePassword);
     }
-    Ok(SecretFacts::Usable { username: username.to_owned() })
+    Ok(SecretFacts::Usable {
+        username: username.to_owned(),
+    })
 }

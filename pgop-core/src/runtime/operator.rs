@@ -66,7 +66,10 @@ impl std::fmt::Debug for OperatorBuilder {
 #[derive(Debug, Error)]
 pub enum OperatorError {
     /// The custom resources are not installed.
-    #[error("the API server does not serve {plural}.{}: install the definitions with `pgo install`, or with `pgop-operator crd | kubectl apply -f -`", crate::crd::GROUP)]
+    #[error(
+        "the API server does not serve {plural}.{}: install the definitions with `pgo install`, or with `pgop-operator crd | kubectl apply -f -`",
+        crate::crd::GROUP
+    )]
     NotInstalled {
         /// The resource that is missing.
         plural: &'static str,
@@ -95,7 +98,10 @@ pub enum OperatorError {
 }
 
 fn scope(namespace: Option<&str>) -> String {
-    namespace.map_or_else(|| " in all namespaces".to_owned(), |namespace| format!(" in namespace {namespace}"))
+    namespace.map_or_else(
+        || " in all namespaces".to_owned(),
+        |namespace| format!(" in namespace {namespace}"),
+    )
 }
 
 impl Operator {
@@ -132,7 +138,13 @@ impl Operator {
         let mut all_caches = Vec::new();
         for namespace in &scopes {
             let metrics = Arc::clone(&self.settings.metrics);
-            let (caches, queues) = Caches::start(&self.settings.client, namespace.as_deref(), &served, metrics, &mut watches);
+            let (caches, queues) = Caches::start(
+                &self.settings.client,
+                namespace.as_deref(),
+                &served,
+                metrics,
+                &mut watches,
+            );
             all_caches.push(caches.clone());
             let context = Arc::new(Context {
                 client: self.settings.client.clone(),
@@ -171,13 +183,31 @@ impl Operator {
         let mut take = |kind: ResourceKind| queues.remove(&kind).into_iter().map(StreamExt::boxed).next();
         let config = controller::Config::default().concurrency(self.settings.concurrency);
         if let Some(queue) = take(ResourceKind::PgDatabase) {
-            running.spawn(drive::<PgDatabase>(Arc::clone(context), self.ready(), queue, config.clone(), shutdown.clone()));
+            running.spawn(drive::<PgDatabase>(
+                Arc::clone(context),
+                self.ready(),
+                queue,
+                config.clone(),
+                shutdown.clone(),
+            ));
         }
         if let Some(queue) = take(ResourceKind::PgCluster) {
-            running.spawn(drive::<PgCluster>(Arc::clone(context), self.ready(), queue, config.clone(), shutdown.clone()));
+            running.spawn(drive::<PgCluster>(
+                Arc::clone(context),
+                self.ready(),
+                queue,
+                config.clone(),
+                shutdown.clone(),
+            ));
         }
         if let Some(queue) = take(ResourceKind::PgBackup) {
-            running.spawn(drive::<PgBackup>(Arc::clone(context), self.ready(), queue, config, shutdown.clone()));
+            running.spawn(drive::<PgBackup>(
+                Arc::clone(context),
+                self.ready(),
+                queue,
+                config,
+                shutdown.clone(),
+            ));
         }
     }
 }
@@ -213,7 +243,10 @@ impl OperatorBuilder {
 
     /// The operator.
     pub fn build(self) -> Operator {
-        Operator { settings: self, ready: watch::Sender::new(false) }
+        Operator {
+            settings: self,
+            ready: watch::Sender::new(false),
+        }
     }
 }
 
@@ -225,7 +258,9 @@ async fn drive<R: Managed>(
     config: controller::Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let Some(store) = context.caches.resources.get(&R::KIND).cloned() else { return };
+    let Some(store) = context.caches.resources.get(&R::KIND).cloned() else {
+        return;
+    };
     // A reconcile that saw half of the objects would make the other half again.
     if ready.wait_for(|ready| *ready).await.is_err() {
         return;
@@ -245,7 +280,11 @@ async fn drive<R: Managed>(
         match result {
             // Deleted since it was queued.
             Err(ControllerError::ObjectNotFound(object)) => {
-                let key = (R::KIND, object.namespace.clone().unwrap_or_default(), object.name.clone());
+                let key = (
+                    R::KIND,
+                    object.namespace.clone().unwrap_or_default(),
+                    object.name.clone(),
+                );
                 metrics.taken(&key);
                 backoffs.backoff.forget(&key);
             }
@@ -284,7 +323,12 @@ async fn served(client: &Client) -> Result<BTreeSet<Kind>, OperatorError> {
             }
             Ok(_) => {}
             Err(error) if error.code() == Some(404) => {}
-            Err(source) => return Err(OperatorError::Ask { what: "the kinds that it serves", source }),
+            Err(source) => {
+                return Err(OperatorError::Ask {
+                    what: "the kinds that it serves",
+                    source,
+                });
+            }
         }
         if !served.contains(&kind) {
             info!(%kind, "is not served by this Kubernetes and is left out");
@@ -303,11 +347,22 @@ async fn check_access(client: &Client, namespace: Option<&str>) -> Result<(), Op
         };
         match call(api.list_metadata(&ListParams::default().limit(1))).await {
             Ok(_) => {}
-            Err(error) if error.code() == Some(404) => return Err(OperatorError::NotInstalled { plural: kind.plural() }),
-            Err(source) if source.code() == Some(403) => {
-                return Err(OperatorError::Forbidden { plural: kind.plural(), namespace: namespace.map(str::to_owned), source });
+            Err(error) if error.code() == Some(404) => {
+                return Err(OperatorError::NotInstalled { plural: kind.plural() });
             }
-            Err(source) => return Err(OperatorError::Ask { what: "the resources", source }),
+            Err(source) if source.code() == Some(403) => {
+                return Err(OperatorError::Forbidden {
+                    plural: kind.plural(),
+                    namespace: namespace.map(str::to_owned),
+                    source,
+                });
+            }
+            Err(source) => {
+                return Err(OperatorError::Ask {
+                    what: "the resources",
+                    source,
+                });
+            }
         }
     }
     Ok(())

@@ -72,13 +72,18 @@ impl ReconcileError {
 }
 
 /// Reconciles one resource and counts how it went.
-pub(crate) async fn reconcile<R: Managed>(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(crate) async fn reconcile<R: Managed>(
+    object: Arc<DynamicObject>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let key = key::<R>(&object);
     context.metrics.taken(&key);
     let started = Instant::now();
     let result = run::<R>(&object, &context).await;
     let word = if result.is_ok() { "ok" } else { "error" };
-    context.metrics.reconciled(R::KIND, word, started.elapsed().as_secs_f64());
+    context
+        .metrics
+        .reconciled(R::KIND, word, started.elapsed().as_secs_f64());
     match &result {
         Ok(_) => context.backoff.forget(&key),
         Err(error) => context.metrics.failed(R::KIND, error.reason()),
@@ -135,14 +140,22 @@ fn is_self_contained(observed: &Observed) -> bool {
 enum Attempt<R: Managed> {
     Invalid(Vec<Invalid>),
     Failed(ReconcileError),
-    Applied { validated: R::Validated, strategy: Arc<dyn crate::Strategy<R>>, plan: Plan },
+    Applied {
+        validated: R::Validated,
+        strategy: Arc<dyn crate::Strategy<R>>,
+        plan: Plan,
+    },
 }
 
 async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Attempt<R> {
     let strategy = match R::family(&context.registry).get(resource.strategy()) {
         Ok(strategy) => Arc::clone(strategy),
         Err(unknown) => {
-            return Attempt::Invalid(vec![Invalid::new("spec.strategy", unknown.to_string(), "name one of these")]);
+            return Attempt::Invalid(vec![Invalid::new(
+                "spec.strategy",
+                unknown.to_string(),
+                "name one of these",
+            )]);
         }
     };
     let validated = match resource.validate(observed, strategy.description()) {
@@ -156,13 +169,21 @@ async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Contex
     log_plan(resource, &plan);
     let cluster = KubeCluster(context.client.clone());
     match apply(&cluster, &Owner::of(resource), &plan).await {
-        Ok(()) => Attempt::Applied { validated, strategy, plan },
+        Ok(()) => Attempt::Applied {
+            validated,
+            strategy,
+            plan,
+        },
         Err(error) => Attempt::Failed(error.into()),
     }
 }
 
 fn log_plan<R: Managed>(resource: &R, plan: &Plan) {
-    let (kind, namespace, name) = (R::KIND.as_str(), resource.namespace().unwrap_or_default(), resource.name_any());
+    let (kind, namespace, name) = (
+        R::KIND.as_str(),
+        resource.namespace().unwrap_or_default(),
+        resource.name_any(),
+    );
     for apply in &plan.apply {
         info!(kind, namespace, name, object = %apply.manifest.kind(), object_name = apply.manifest.name(), why = ?apply.why, "apply");
     }
@@ -184,10 +205,22 @@ async fn write_status<R: Managed>(
     let assessment;
     let outcome = match attempt {
         Attempt::Invalid(invalid) => Outcome::Invalid(invalid),
-        Attempt::Failed(error) => Outcome::Failed { reason: error.reason(), message: error.to_string() },
-        Attempt::Applied { validated, strategy, plan } => {
+        Attempt::Failed(error) => Outcome::Failed {
+            reason: error.reason(),
+            message: error.to_string(),
+        },
+        Attempt::Applied {
+            validated,
+            strategy,
+            plan,
+        } => {
             assessment = strategy.assess(validated, &observed.live);
-            Outcome::Applied { validated, strategy: strategy.description(), plan, assessment: &assessment }
+            Outcome::Applied {
+                validated,
+                strategy: strategy.description(),
+                plan,
+                assessment: &assessment,
+            }
         }
     };
     let updated = resource.with_status(&Round { observed, now, outcome });
@@ -199,7 +232,16 @@ async fn write_status<R: Managed>(
     let owner = Owner::of(resource);
     let api: Api<R> = Api::namespaced(context.client.clone(), &owner.namespace);
     // With the resource version of what was read: a status never overwrites a newer one.
-    match call(api.replace_status(&owner.name, &PostParams { field_manager: Some(crate::label::MANAGER.to_owned()), ..PostParams::default() }, &updated)).await {
+    match call(api.replace_status(
+        &owner.name,
+        &PostParams {
+            field_manager: Some(crate::label::MANAGER.to_owned()),
+            ..PostParams::default()
+        },
+        &updated,
+    ))
+    .await
+    {
         Ok(_) => {
             tell(context, &owner, &before, &after, resource, now).await;
             Ok(())
@@ -210,7 +252,14 @@ async fn write_status<R: Managed>(
     }
 }
 
-async fn tell<R: Managed>(context: &Context, owner: &Owner, before: &Value, after: &Value, resource: &R, now: Timestamp) {
+async fn tell<R: Managed>(
+    context: &Context,
+    owner: &Owner,
+    before: &Value,
+    after: &Value,
+    resource: &R,
+    now: Timestamp,
+) {
     let (old, new) = (conditions(before), conditions(after));
     context.report.turned(owner, &old, &new).await;
     // From `Degraded` it came back; that is no start.

@@ -19,7 +19,10 @@ pub(crate) struct Report(Recorder);
 
 impl Report {
     pub(crate) fn new(client: Client) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: std::env::var("HOSTNAME").ok() };
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: std::env::var("HOSTNAME").ok(),
+        };
         Self(Recorder::new(client, reporter))
     }
 
@@ -94,7 +97,10 @@ fn shorten(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let end = (0..=limit - '…'.len_utf8()).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    let end = (0..=limit - '…'.len_utf8())
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0);
     format!("{}…", &text[..end])
 }
 
@@ -114,8 +120,24 @@ mod tests {
     #[test]
     fn only_what_turned_is_told() {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let old = merge(&[], vec![Fact::new("Ready", true, "Serving", "a"), Fact::new("Degraded", false, "Healthy", "")], None, at);
-        let new = merge(&old, vec![Fact::new("Ready", true, "Serving", "b"), Fact::new("Degraded", true, "MemberFails", "c")], None, at);
+        let old = merge(
+            &[],
+            vec![
+                Fact::new("Ready", true, "Serving", "a"),
+                Fact::new("Degraded", false, "Healthy", ""),
+            ],
+            None,
+            at,
+        );
+        let new = merge(
+            &old,
+            vec![
+                Fact::new("Ready", true, "Serving", "b"),
+                Fact::new("Degraded", true, "MemberFails", "c"),
+            ],
+            None,
+            at,
+        );
         let told: Vec<&str> = turned(&old, &new).map(|c| c.reason.as_str()).collect();
         assert_eq!(told, ["MemberFails"]);
         assert_eq!(turned(&new, &new).count(), 0);

@@ -19,7 +19,12 @@ pub(crate) fn backup(
 ) -> Result<ValidatedBackup, Vec<Invalid>> {
     let mut invalid = Vec::new();
     let spec = &backup.spec;
-    check_name("PgBackup", backup.metadata.name.as_deref().unwrap_or_default(), MAX_BACKUP_NAME, &mut invalid);
+    check_name(
+        "PgBackup",
+        backup.metadata.name.as_deref().unwrap_or_default(),
+        MAX_BACKUP_NAME,
+        &mut invalid,
+    );
     let (source, status): (&ServerSpec, _) = match &observed.source {
         Some(SourceFacts::Database(database)) => (&database.spec.server, database.status.as_ref()),
         Some(SourceFacts::Cluster(cluster)) => (&cluster.spec.server, cluster.status.as_ref()),
@@ -30,15 +35,25 @@ pub(crate) fn backup(
             };
             invalid.push(Invalid::new(
                 "spec.source",
-                format!("names {} {}, which does not exist", spec.source.kind.as_str(), spec.source.name),
+                format!(
+                    "names {} {}, which does not exist",
+                    spec.source.kind.as_str(),
+                    spec.source.name
+                ),
                 format!("create it, or name one that `kubectl get {plural}` lists"),
             ));
             return Err(invalid);
         }
     };
     let size = default_size(source);
-    let storage =
-        check_storage(&spec.storage, name::backup_claim(&spec.source.name), &size, None, observed, &mut invalid);
+    let storage = check_storage(
+        &spec.storage,
+        name::backup_claim(&spec.source.name),
+        &size,
+        None,
+        observed,
+        &mut invalid,
+    );
     let strategy_parameters = check_parameters(&spec.strategy_parameters, strategy, &mut invalid);
     if !invalid.is_empty() {
         return Err(invalid);
@@ -58,7 +73,10 @@ pub(crate) fn backup(
         source_serves: status.is_some_and(|s| s.members.iter().any(|m| m.role == Role::Primary && m.ready)),
         port: postgres.port,
         image: postgres.image.clone().unwrap_or_else(|| format!("postgres:{version}")),
-        image_pull_policy: postgres.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".to_owned()),
+        image_pull_policy: postgres
+            .image_pull_policy
+            .clone()
+            .unwrap_or_else(|| "IfNotPresent".to_owned()),
         image_pull_secrets: postgres.image_pull_secrets.clone(),
         replication_secret: source
             .credentials
@@ -66,7 +84,11 @@ pub(crate) fn backup(
             .clone()
             .unwrap_or_else(|| name::replication_secret(&spec.source.name)),
         storage,
-        path: format!("{}/{}", name::backup_folder(&spec.source.name), name::snapshot_time(created(backup))),
+        path: format!(
+            "{}/{}",
+            name::backup_folder(&spec.source.name),
+            name::snapshot_time(created(backup))
+        ),
         resources: spec.resources.clone(),
         pod,
         strategy_parameters,
@@ -76,5 +98,8 @@ pub(crate) fn backup(
 /// Twice the source's size: room for a snapshot while another is kept.
 fn default_size(source: &ServerSpec) -> String {
     let size = source.storage.size.as_ref().map_or(DEFAULT_SIZE, |q| q.0.as_str());
-    milli(size).map_or_else(|| DEFAULT_SIZE.to_owned(), |milli| format!("{}Mi", (2 * milli / 1000).div_euclid(1 << 20).max(1)))
+    milli(size).map_or_else(
+        || DEFAULT_SIZE.to_owned(),
+        |milli| format!("{}Mi", (2 * milli / 1000).div_euclid(1 << 20).max(1)),
+    )
 }

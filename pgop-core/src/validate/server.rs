@@ -30,8 +30,18 @@ pub(super) struct Before<'a> {
 pub(crate) fn foreign(spec: &ServerSpec) -> Foreign {
     let credentials = &spec.credentials;
     Foreign {
-        claims: spec.storage.claim.iter().chain(spec.restore.iter().map(|r| &r.claim)).cloned().collect(),
-        secrets: [&credentials.superuser, &credentials.replication, &credentials.user].into_iter().flatten().cloned().collect(),
+        claims: spec
+            .storage
+            .claim
+            .iter()
+            .chain(spec.restore.iter().map(|r| &r.claim))
+            .cloned()
+            .collect(),
+        secrets: [&credentials.superuser, &credentials.replication, &credentials.user]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
         source: None,
     }
 }
@@ -44,7 +54,12 @@ pub(super) fn check(
     strategy: &Description,
     invalid: &mut Vec<Invalid>,
 ) -> Server {
-    check_name(owner.kind.as_str(), before.meta.name.as_deref().unwrap_or_default(), MAX_SERVER_NAME, invalid);
+    check_name(
+        owner.kind.as_str(),
+        before.meta.name.as_deref().unwrap_or_default(),
+        MAX_SERVER_NAME,
+        invalid,
+    );
     let postgres = &spec.postgres;
     check_postgres(postgres, invalid);
     check_pod(spec, invalid);
@@ -52,13 +67,23 @@ pub(super) fn check(
     Server {
         owner: owner.clone(),
         image: postgres.image.clone().unwrap_or_else(|| format!("postgres:{version}")),
-        image_pull_policy: postgres.image_pull_policy.clone().unwrap_or_else(|| "IfNotPresent".to_owned()),
+        image_pull_policy: postgres
+            .image_pull_policy
+            .clone()
+            .unwrap_or_else(|| "IfNotPresent".to_owned()),
         image_pull_secrets: postgres.image_pull_secrets.clone(),
         parameters: postgres.parameters.clone(),
         port: postgres.port,
         database: postgres.database.clone().unwrap_or_else(|| "app".to_owned()),
         secrets: check_secrets(&owner.name, spec, observed, invalid),
-        storage: check_storage(&spec.storage, name::data_claim(&owner.name), DEFAULT_SIZE, before.status, observed, invalid),
+        storage: check_storage(
+            &spec.storage,
+            name::data_claim(&owner.name),
+            DEFAULT_SIZE,
+            before.status,
+            observed,
+            invalid,
+        ),
         initialize: spec.restore.is_none() && !before.status.is_some_and(|status| status.initialized),
         deletion_policy: spec.deletion_policy,
         resources: spec.resources.clone(),
@@ -72,49 +97,89 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
     let field = |name: &str| format!("spec.postgres.{name}");
     if let Some(version) = &postgres.version {
         let major = version.split('.').next().unwrap_or_default().parse::<u32>().ok();
-        let fine = version.chars().all(|c| c.is_ascii_digit() || c == '.') && major.is_some_and(|m| (14..=99).contains(&m));
+        let fine =
+            version.chars().all(|c| c.is_ascii_digit() || c == '.') && major.is_some_and(|m| (14..=99).contains(&m));
         if !fine {
-            invalid.push(Invalid::new(field("version"), format!("is `{version}`"), "give a version from 14 on, such as 17"));
+            invalid.push(Invalid::new(
+                field("version"),
+                format!("is `{version}`"),
+                "give a version from 14 on, such as 17",
+            ));
         }
     }
     if let Some(image) = &postgres.image {
         if image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            invalid.push(Invalid::new(field("image"), "is no image name", "give one such as postgres:17"));
+            invalid.push(Invalid::new(
+                field("image"),
+                "is no image name",
+                "give one such as postgres:17",
+            ));
         }
     }
     if let Some(policy) = postgres.image_pull_policy.as_deref() {
         if !["Always", "IfNotPresent", "Never"].contains(&policy) {
-            invalid.push(Invalid::new(field("imagePullPolicy"), format!("is `{policy}`"), "give Always, IfNotPresent or Never"));
+            invalid.push(Invalid::new(
+                field("imagePullPolicy"),
+                format!("is `{policy}`"),
+                "give Always, IfNotPresent or Never",
+            ));
         }
     }
     if !(1..=65535).contains(&postgres.port) {
-        invalid.push(Invalid::new(field("port"), format!("is {}", postgres.port), "give 1 to 65535"));
+        invalid.push(Invalid::new(
+            field("port"),
+            format!("is {}", postgres.port),
+            "give 1 to 65535",
+        ));
     }
     if let Some(database) = postgres.database.as_deref() {
         let reserved = matches!(database, "template0" | "template1");
         match name::check_identifier(database) {
             Ok(()) if !reserved => {}
-            Ok(()) => invalid.push(Invalid::new(field("database"), "is PostgreSQL's own template", "choose another name")),
-            Err(error) => invalid.push(Invalid::new(field("database"), error.to_string(), "choose another name")),
+            Ok(()) => invalid.push(Invalid::new(
+                field("database"),
+                "is PostgreSQL's own template",
+                "choose another name",
+            )),
+            Err(error) => invalid.push(Invalid::new(
+                field("database"),
+                error.to_string(),
+                "choose another name",
+            )),
         }
     }
     for (i, secret) in postgres.image_pull_secrets.iter().enumerate() {
         if let Err(error) = name::check_object(secret) {
-            invalid.push(Invalid::new(field(&format!("imagePullSecrets[{i}]")), error.to_string(), "name a Secret of this namespace"));
+            invalid.push(Invalid::new(
+                field(&format!("imagePullSecrets[{i}]")),
+                error.to_string(),
+                "name a Secret of this namespace",
+            ));
         }
     }
-    for (which, role) in [("user", &postgres.user), ("replicationUser", &postgres.replication_user)] {
+    for (which, role) in [
+        ("user", &postgres.user),
+        ("replicationUser", &postgres.replication_user),
+    ] {
         if let Some(Err(error)) = role.as_deref().map(name::check_role) {
             invalid.push(Invalid::new(field(which), error.to_string(), "choose another name"));
         }
     }
     let replication = postgres.replication_user.as_deref().unwrap_or("replicator");
     if postgres.user.as_deref().unwrap_or("app") == replication {
-        invalid.push(Invalid::new(field("user"), "is also the replication role", "choose two names"));
+        invalid.push(Invalid::new(
+            field("user"),
+            "is also the replication role",
+            "choose two names",
+        ));
     }
     for (name, value) in &postgres.parameters {
         if let Some(problem) = parameter::refused(name, value) {
-            invalid.push(Invalid::new(field(&format!("parameters.{name}")), problem, "leave it out or change it"));
+            invalid.push(Invalid::new(
+                field(&format!("parameters.{name}")),
+                problem,
+                "leave it out or change it",
+            ));
         }
     }
 }
@@ -122,7 +187,11 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
 fn check_pod(spec: &ServerSpec, invalid: &mut Vec<Invalid>) {
     for (field, map) in [("labels", &spec.pod.labels), ("annotations", &spec.pod.annotations)] {
         for key in map.keys().filter(|key| label::is_reserved(key)) {
-            invalid.push(Invalid::new(format!("spec.pod.{field}.{key}"), "belongs to pgop or Kubernetes", "use another key"));
+            invalid.push(Invalid::new(
+                format!("spec.pod.{field}.{key}"),
+                "belongs to pgop or Kubernetes",
+                "use another key",
+            ));
         }
     }
 }
@@ -130,7 +199,10 @@ fn check_pod(spec: &ServerSpec, invalid: &mut Vec<Invalid>) {
 fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: &mut Vec<Invalid>) -> Secrets {
     let postgres = &spec.postgres;
     let mut one = |which: &str, given: &Option<String>, generated: String, username: &str| match given {
-        None => SecretUse::Generated { name: generated, username: username.to_owned() },
+        None => SecretUse::Generated {
+            name: generated,
+            username: username.to_owned(),
+        },
         Some(name) => {
             let field = format!("spec.credentials.{which}");
             let problem = match observed.secrets.get(name) {
@@ -141,11 +213,17 @@ fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: 
                 Some(SecretFacts::Usable { username }) => match (which, username.as_str()) {
                     ("superuser", "postgres") => None,
                     ("superuser", other) => Some(format!("is for `{other}`, and the superuser is `postgres`")),
-                    (_, role) => name::check_role(role).err().map(|error| format!("has a username that {error}")),
+                    (_, role) => name::check_role(role)
+                        .err()
+                        .map(|error| format!("has a username that {error}")),
                 },
             };
             if let Some(problem) = problem {
-                invalid.push(Invalid::new(field, format!("names Secret {name}, which {problem}"), "mend the Secret or leave the field out"));
+                invalid.push(Invalid::new(
+                    field,
+                    format!("names Secret {name}, which {problem}"),
+                    "mend the Secret or leave the field out",
+                ));
             }
             SecretUse::Given { name: name.clone() }
         }
@@ -154,8 +232,18 @@ fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: 
     let user = postgres.user.as_deref().unwrap_or("app");
     let replicator = postgres.replication_user.as_deref().unwrap_or("replicator");
     Secrets {
-        superuser: one("superuser", &credentials.superuser, name::superuser_secret(server), "postgres"),
-        replication: one("replication", &credentials.replication, name::replication_secret(server), replicator),
+        superuser: one(
+            "superuser",
+            &credentials.superuser,
+            name::superuser_secret(server),
+            "postgres",
+        ),
+        replication: one(
+            "replication",
+            &credentials.replication,
+            name::replication_secret(server),
+            replicator,
+        ),
         user: one("user", &credentials.user, name::user_secret(server), user),
     }
 }
@@ -172,12 +260,22 @@ pub(super) fn check_storage(
     let size = storage.size.as_ref().map_or(default_size, |q| q.0.as_str()).to_owned();
     let field = "spec.storage.size";
     match milli(&size) {
-        None => invalid.push(Invalid::new(field, format!("`{size}` is no size"), "write one such as 10Gi")),
+        None => invalid.push(Invalid::new(
+            field,
+            format!("`{size}` is no size"),
+            "write one such as 10Gi",
+        )),
         Some(bytes) if Some(bytes) < milli(LEAST_SIZE) => {
-            invalid.push(Invalid::new(field, format!("`{size}` is too small"), format!("give at least {LEAST_SIZE}")));
+            invalid.push(Invalid::new(
+                field,
+                format!("`{size}` is too small"),
+                format!("give at least {LEAST_SIZE}"),
+            ));
         }
         Some(bytes) => {
-            let old = status.and_then(|s| s.storage_size.as_ref()).and_then(|q| Some((&q.0, milli(&q.0)?)));
+            let old = status
+                .and_then(|s| s.storage_size.as_ref())
+                .and_then(|q| Some((&q.0, milli(&q.0)?)));
             if let Some((old, _)) = old.filter(|(_, old)| bytes < *old) {
                 let problem = format!("is {size}, and the claims have {old}; a claim never shrinks");
                 invalid.push(Invalid::new(field, problem, format!("set it to {old} or more")));
@@ -185,10 +283,18 @@ pub(super) fn check_storage(
         }
     }
     if storage.claim.is_some() && storage.class_name.is_some() {
-        invalid.push(Invalid::new("spec.storage.className", "is for a claim that pgop makes", "leave out className or claim"));
+        invalid.push(Invalid::new(
+            "spec.storage.className",
+            "is for a claim that pgop makes",
+            "leave out className or claim",
+        ));
     }
     if let Some(Err(error)) = storage.class_name.as_deref().map(name::check_object) {
-        invalid.push(Invalid::new("spec.storage.className", error.to_string(), "name a class that `kubectl get storageclass` lists"));
+        invalid.push(Invalid::new(
+            "spec.storage.className",
+            error.to_string(),
+            "name a class that `kubectl get storageclass` lists",
+        ));
     }
     if let Some(claim) = &storage.claim {
         check_claim("spec.storage.claim", claim, observed, invalid);
@@ -204,12 +310,20 @@ pub(super) fn check_storage(
 
 fn check_claim(field: &str, claim: &str, observed: &Observed, invalid: &mut Vec<Invalid>) {
     if let Err(error) = name::check_object(claim) {
-        invalid.push(Invalid::new(field, error.to_string(), "name a claim that `kubectl get pvc` lists"));
+        invalid.push(Invalid::new(
+            field,
+            error.to_string(),
+            "name a claim that `kubectl get pvc` lists",
+        ));
         return;
     }
     match observed.claims.get(claim) {
         Some(Some(facts)) if facts.deleting => {
-            invalid.push(Invalid::new(field, format!("names claim {claim}, which is being deleted"), "name another claim"));
+            invalid.push(Invalid::new(
+                field,
+                format!("names claim {claim}, which is being deleted"),
+                "name another claim",
+            ));
         }
         Some(Some(_)) => {}
         _ => invalid.push(Invalid::new(
@@ -233,7 +347,10 @@ fn check_restore(
         if done != restore {
             invalid.push(Invalid::new(
                 "spec.restore",
-                format!("names another snapshot than {} in {}, which the data was restored from", done.path, done.claim),
+                format!(
+                    "names another snapshot than {} in {}, which the data was restored from",
+                    done.path, done.claim
+                ),
                 "set it back, or create a new resource to restore that snapshot",
             ));
         }
@@ -241,7 +358,11 @@ fn check_restore(
     }
     check_claim("spec.restore.claim", &restore.claim, observed, invalid);
     if let Err(problem) = name::check_snapshot_path(&restore.path) {
-        invalid.push(Invalid::new("spec.restore.path", problem, "give a path as `pgo show backup` prints it"));
+        invalid.push(Invalid::new(
+            "spec.restore.path",
+            problem,
+            "give a path as `pgo show backup` prints it",
+        ));
     }
     Some(RestoreFrom {
         claim: restore.claim.clone(),
@@ -256,12 +377,23 @@ pub(super) fn check_parameters(
     invalid: &mut Vec<Invalid>,
 ) -> serde_json::Map<String, serde_json::Value> {
     strategy.check_parameters(given).unwrap_or_else(|(path, problem)| {
-        let known = strategy.parameters.get("properties").and_then(serde_json::Value::as_object);
+        let known = strategy
+            .parameters
+            .get("properties")
+            .and_then(serde_json::Value::as_object);
         let known: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         invalid.push(Invalid::new(
             format!("spec.strategyParameters{path}"),
             format!("is refused: {problem}"),
-            format!("strategy {} takes: {}", strategy.name, if known.is_empty() { "none".to_owned() } else { known.join(", ") }),
+            format!(
+                "strategy {} takes: {}",
+                strategy.name,
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            ),
         ));
         serde_json::Map::new()
     })

@@ -58,7 +58,9 @@ impl Strategy<PgCluster> for Small {
             json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
                    "spec": {"serviceName": name, "selector": {"matchLabels": {"pgop.dev/cluster": name}}, "template": pod}}),
         ];
-        all.into_iter().map(|value| Manifest::from_value(value).map_err(StrategyError::from)).collect()
+        all.into_iter()
+            .map(|value| Manifest::from_value(value).map_err(StrategyError::from))
+            .collect()
     }
 }
 
@@ -127,7 +129,10 @@ impl Cluster for Memory {
     async fn create_secret(&self, _: &str, secret: &Value) -> Result<(), CallError> {
         let name = secret["metadata"]["name"].as_str().unwrap().to_owned();
         self.call(true, |state| {
-            assert!(!state.objects.contains_key(&(None, name.clone())), "a password was generated twice");
+            assert!(
+                !state.objects.contains_key(&(None, name.clone())),
+                "a password was generated twice"
+            );
             Self::put(state, None, &name, secret);
             Ok(())
         })
@@ -159,7 +164,11 @@ fn hippo() -> PgCluster {
 }
 
 async fn round(cluster: &Memory, resource: &PgCluster) -> Result<Plan, ApplyError> {
-    let observed = Observed { live: cluster.live(), served: Kind::ALL.into_iter().collect(), ..Observed::default() };
+    let observed = Observed {
+        live: cluster.live(),
+        served: Kind::ALL.into_iter().collect(),
+        ..Observed::default()
+    };
     let strategy = Small::new();
     let validated = resource.validate(&observed, strategy.description()).unwrap();
     let plan = plan::<PgCluster>(&strategy, &validated, &observed).unwrap();
@@ -221,21 +230,38 @@ async fn drift_and_removal_are_mended_and_claims_only_grow() {
     let mut grown = hippo();
     grown.spec.server.storage.size = serde_json::from_value(json!("11Gi")).unwrap();
     round(&cluster, &grown).await.unwrap();
-    assert_eq!(cluster.live().objects[&(Kind::PersistentVolumeClaim, "hippo-pvc".to_owned())]["spec"]["resources"]["requests"]["storage"], "11Gi");
+    assert_eq!(
+        cluster.live().objects[&(Kind::PersistentVolumeClaim, "hippo-pvc".to_owned())]["spec"]["resources"]["requests"]
+            ["storage"],
+        "11Gi"
+    );
 }
 
 #[tokio::test]
 async fn a_strangers_object_is_never_taken_over() {
     let cluster = Memory::default();
-    Memory::put(&mut cluster.state.lock().unwrap(), Some(Kind::Service), "hippo", &json!({"metadata": {"name": "hippo", "labels": {"team": "billing"}}}));
+    Memory::put(
+        &mut cluster.state.lock().unwrap(),
+        Some(Kind::Service),
+        "hippo",
+        &json!({"metadata": {"name": "hippo", "labels": {"team": "billing"}}}),
+    );
     // The caches hold only what is labelled as ours.
-    let observed = Observed { served: Kind::ALL.into_iter().collect(), ..Observed::default() };
+    let observed = Observed {
+        served: Kind::ALL.into_iter().collect(),
+        ..Observed::default()
+    };
     let strategy = Small::new();
     let validated = hippo().validate(&observed, strategy.description()).unwrap();
     let plan = plan::<PgCluster>(&strategy, &validated, &observed).unwrap();
     let error = apply(&cluster, &Owner::of(&hippo()), &plan).await.unwrap_err();
     assert_eq!(error.reason(), "NameTaken");
-    assert!(error.to_string().starts_with("Service hippo exists and belongs to somebody else"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("Service hippo exists and belongs to somebody else"),
+        "{error}"
+    );
     assert_eq!(cluster.writes(), 0, "nothing is made when one name is taken");
 }
 
@@ -243,7 +269,11 @@ async fn a_strangers_object_is_never_taken_over() {
 async fn what_is_not_wanted_any_more_is_deleted_but_for_claims() {
     let cluster = Memory::default();
     let owned = |kind: Kind, name: &str, whose: &str| {
-        let owner = Owner { name: whose.to_owned(), uid: format!("uid-of-{whose}"), ..Owner::of(&hippo()) };
+        let owner = Owner {
+            name: whose.to_owned(),
+            uid: format!("uid-of-{whose}"),
+            ..Owner::of(&hippo())
+        };
         let object = json!({"metadata": {"name": name, "ownerReferences": [owner.reference()]}});
         Memory::put(&mut cluster.state.lock().unwrap(), Some(kind), name, &object);
     };
@@ -252,5 +282,8 @@ async fn what_is_not_wanted_any_more_is_deleted_but_for_claims() {
     owned(Kind::PersistentVolumeClaim, "old-claim", "hippo");
     round(&cluster, &hippo()).await.unwrap();
     let left: Vec<String> = cluster.live().objects.keys().map(|(_, name)| name.clone()).collect();
-    assert_eq!(left, ["anothers", "hippo-config", "hippo-pvc", "old-claim", "hippo", "hippo"]);
+    assert_eq!(
+        left,
+        ["anothers", "hippo-config", "hippo-pvc", "old-claim", "hippo", "hippo"]
+    );
 }
