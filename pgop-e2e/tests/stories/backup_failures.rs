@@ -1,0 +1,91 @@
+//! Backups and restores that fail: loudly, and with nothing left that looks like success.
+
+use pgop_e2e::{Space, api, until};
+
+const CLAIM: &str = "src-backup-pvc";
+
+#[test]
+#[ignore = "needs cluster (makes a namespace)"]
+fn a_failed_backup_leaves_nothing_and_a_failed_restore_starts_nothing() {
+    let space = Space::new("failures");
+    space.pgo("create database src --wait --timeout 4m").ok();
+    space.sql("src", "create table s as select generate_series(1, 1000) i");
+    space.pgo("create backup src --name good --wait --timeout 3m").ok();
+    let good = api::text(&space.resource("PgBackup", "good"), "/status/path");
+
+    let hand = space.hand(CLAIM);
+    spoil(&space, &hand, &good);
+    refused(&space, "missing", "src-backups/2001-01-01-00-00-00", "no snapshot");
+    refused(&space, "partial", "src-backups/partial", "backup_manifest");
+    refused(&space, "corrupt", "src-backups/corrupt", "damaged");
+    refused(&space, "truncated", "src-backups/truncated", "damaged");
+
+    the_source_dies(&space, &hand);
+    let shown = space.pgo("show backup src").ok();
+    assert!(shown.contains(&good), "the good one is still there\n{shown}");
+    let others = shown.matches("src-backups/2").count() - shown.matches(good.as_str()).count();
+    assert_eq!(others, 0, "a failed backup shows as a snapshot\n{shown}");
+}
+
+/// Copies the good snapshot and breaks the copies: one that was never finished, one with a flipped byte, one cut short.
+fn spoil(space: &Space, hand: &str, good: &str) {
+    let script = format!(
+        "set -e; cd /claim/src-backups; for kind in partial corrupt truncated; do cp -a /claim/{good} $kind; done
+         rm partial/backup_manifest
+         file=$(ls -S corrupt/base/1/* | head -1); size=$(stat -c %s $file)
+         printf '\\377\\377\\377\\377' | dd of=$file bs=1 seek=$((size / 2)) conv=notrunc status=none
+         file=$(ls -S truncated/base/1/* | head -1); truncate -s -8192 $file"
+    );
+    space.bash(hand, &script);
+}
+
+/// The restore ends with an error that names the path; the condition and an event do too; no server was started.
+fn refused(space: &Space, name: &str, path: &str, why: &str) {
+    let done = space.pgo(&format!(
+        "create database {name} --backup-pvc={CLAIM} --backup-path={path} --wait --timeout 2m"
+    ));
+    done.fails(1, &[path, why]);
+    let database = space.resource("PgDatabase", name);
+    assert_eq!(api::text(&database, "/status/phase"), "Failed");
+    let (status, _, message) = api::condition(&database, "Restored");
+    assert!(
+        status == "False" && message.contains(path) && message.contains(why),
+        "{status}: {message}"
+    );
+    until(20, &format!("an event about {name} that names {path}"), || {
+        let events = space.events(name);
+        if events.iter().any(|event| event.contains(path)) {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        }
+    });
+    assert!(
+        !space.names("apps/v1", "StatefulSet").contains(&name.to_owned()),
+        "a server of {name} was started"
+    );
+    space.pgo(&format!("delete database {name} --yes")).ok();
+}
+
+/// The source is deleted while it is being copied, slowly.
+fn the_source_dies(space: &Space, hand: &str) {
+    let unfinished = "ls -d /claim/src-backups/.partial-*/data/base 2>/dev/null | wc -l";
+    space
+        .pgo("create backup src --name doomed --strategy-param maxRate=256k")
+        .ok();
+    until(60, "a backup that is under way", || {
+        match space.bash(hand, unfinished).trim() {
+            "0" => Err("nothing is being written".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    api::delete(space.name(), &api::kind("v1", "Pod"), "src-0", true);
+    let backup = space.phase_becomes("PgBackup", "doomed", "Failed", 120);
+    let (status, _, message) = api::condition(&backup, "Complete");
+    assert!(status == "False" && message.contains("src"), "{status}: {message}");
+    assert_eq!(api::text(&backup, "/status/path"), "", "a failed backup has no path");
+    assert_eq!(space.bash(hand, unfinished).trim(), "0", "something unfinished is left");
+    space
+        .pgo("create backup src --name late --strategy-param maxRate=nonsense")
+        .fails(2, &["maxRate"]);
+}

@@ -1,0 +1,133 @@
+//! Input that makes no sense: each is refused with words that name the field, and nothing is created.
+
+use pgop_e2e::{Space, api, hold};
+use serde_json::{Value, json};
+
+/// A command line, and what its error has to name.
+const LINES: &[(&str, &[&str])] = &[
+    ("create database Orders", &["metadata.name", "lower-case"]),
+    ("create database 1orders", &["metadata.name"]),
+    (
+        "create cluster a-name-that-is-much-too-long-for-what-is-derived",
+        &["metadata.name", "40"],
+    ),
+    ("create cluster hippo --replicas=-1", &["--replicas"]),
+    ("create cluster hippo --replicas=51", &["--replicas"]),
+    (
+        "create database orders --strategy=nope",
+        &["strategy", "nope", "standalone"],
+    ),
+    ("create database orders --storage-size=lots", &["storage.size", "lots"]),
+    ("create database orders --storage-size=1Mi", &["storage.size", "1Mi"]),
+    (
+        "create database orders --access-mode=Sometimes",
+        &["access", "Sometimes"],
+    ),
+    ("create database orders --port=0", &["--port"]),
+    ("create database orders --user=postgres", &["user", "postgres"]),
+    (
+        "create database orders --database=template1",
+        &["database", "template1"],
+    ),
+    ("create database orders --parameter=nonsense", &["--parameter"]),
+    ("create database orders --parameter=port=1", &["parameters", "port"]),
+    (
+        "create database orders --strategy-param=nope=1",
+        &["strategyParameters", "nope"],
+    ),
+    ("create database orders --backup-pvc=x", &["--backup-path"]),
+    (
+        "create database orders --backup-pvc=x --backup-path=../../etc",
+        &["restore.path"],
+    ),
+    ("create database orders --claim=nothing", &["nothing"]),
+    ("create database orders --memory=much", &["memory", "much"]),
+    ("create backup nothing", &["nothing"]),
+    ("create database all", &["all"]),
+    ("scale cluster nothing --replicas=2", &["nothing"]),
+    ("show database nothing", &["nothing"]),
+    ("delete database nothing --yes", &["nothing"]),
+    ("psql nothing -- -c select", &["nothing"]),
+];
+
+#[test]
+#[ignore = "needs cluster (makes a namespace)"]
+fn senseless_input_is_refused_by_name_and_makes_nothing() {
+    let space = Space::new("input");
+    for (line, words) in LINES {
+        let done = space.pgo(line);
+        assert!(done.code != 0, "{done}");
+        assert!(!done.stderr.contains("panicked"), "{done}");
+        for word in *words {
+            assert!(done.stderr.contains(word), "the error does not name `{word}`\n{done}");
+        }
+    }
+    for kind in ["PgDatabase", "PgCluster", "PgBackup"] {
+        assert_eq!(space.names("pgop.dev/v1alpha1", kind), Vec::<String>::new());
+    }
+
+    // What comes past pgo is refused by the API server or by the operator.
+    for (name, spec, field) in BY_HAND {
+        let spec: Value = serde_json::from_str(spec).unwrap();
+        let database =
+            json!({"apiVersion": "pgop.dev/v1alpha1", "kind": "PgDatabase", "metadata": {"name": name}, "spec": spec});
+        if let Err(refusal) = api::create(space.name(), database) {
+            assert!(refusal.contains(field), "{name}: {refusal}");
+            continue;
+        }
+        let refused = space.phase_becomes("PgDatabase", name, "Invalid", 30);
+        let (status, reason, message) = api::condition(&refused, "Accepted");
+        assert!(
+            status == "False" && reason == "Invalid" && message.contains(field),
+            "{name}: {status} {reason} {message}"
+        );
+        assert!(
+            space.events(name).iter().any(|event| event.contains(field)),
+            "{name}: {:?}",
+            space.events(name)
+        );
+    }
+    hold(3, "nothing is created", || {
+        let made = [space.made(), space.names("v1", "PersistentVolumeClaim")].concat();
+        if made.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{made:?}"))
+        }
+    });
+}
+
+/// Name, spec and the field that has to be named.
+const BY_HAND: &[(&str, &str, &str)] = &[
+    ("unknown-strategy", r#"{"strategy": "nope"}"#, "strategy"),
+    ("tiny", r#"{"storage": {"size": "1Mi"}}"#, "spec.storage.size"),
+    ("both", r#"{"storage": {"claim": "x", "className": "y"}}"#, "storage"),
+    ("negative", r#"{"postgres": {"port": -1}}"#, "port"),
+    ("owner", r#"{"postgres": {"user": "pg_owner"}}"#, "spec.postgres.user"),
+    (
+        "unsafe",
+        r#"{"postgres": {"parameters": {"data_directory": "/tmp"}}}"#,
+        "data_directory",
+    ),
+    ("no-claim", r#"{"storage": {"claim": "nothing"}}"#, "spec.storage.claim"),
+    (
+        "no-secret",
+        r#"{"credentials": {"user": "nothing"}}"#,
+        "spec.credentials.user",
+    ),
+    (
+        "outside",
+        r#"{"restore": {"claim": "x", "path": "../y"}}"#,
+        "spec.restore.path",
+    ),
+    (
+        "parameter",
+        r#"{"strategyParameters": {"nope": true}}"#,
+        "strategyParameters",
+    ),
+    (
+        "label",
+        r#"{"pod": {"labels": {"pgop.dev/role": "primary"}}}"#,
+        "spec.pod.labels",
+    ),
+];

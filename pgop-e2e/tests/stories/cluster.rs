@@ -1,0 +1,84 @@
+//! A cluster: made, written to, read from, scaled, its primary lost, deleted.
+
+use pgop_e2e::{Space, api, leak, until};
+
+#[test]
+#[ignore = "needs cluster (makes a namespace)"]
+fn a_cluster_streams_scales_and_survives_its_primary() {
+    let space = Space::new("cluster");
+    space.pgo("create cluster hippo --wait --timeout 4m").ok();
+    space.sql("hippo", "create table t (i int); insert into t values (1)");
+    for pod in ["hippo-replica-0", "hippo-replica-1"] {
+        space.sql_becomes(pod, "select i from t", "1");
+    }
+
+    let shown = space.pgo("show cluster hippo").ok();
+    assert!(shown.starts_with("cluster : hippo (Ready)"), "{shown}");
+    for line in [
+        "pod : hippo-0 (primary, ready",
+        "pod : hippo-replica-0 (replica, ready",
+        "claim : hippo-pvc",
+    ] {
+        assert!(shown.contains(line), "no `{line}` in\n{shown}");
+    }
+
+    space.pgo("scale cluster hippo --replicas=3 --wait --timeout 4m").ok();
+    space.sql_becomes("hippo-replica-2", "select i from t", "1");
+    assert_eq!(
+        api::text(&space.resource("PgCluster", "hippo"), "/status/phase"),
+        "Ready"
+    );
+
+    lose_the_primary(&space);
+
+    space.pgo("scale cluster hippo --replicas=1 --wait --timeout 4m").ok();
+    until(120, "one replica, and slots for it alone", || {
+        let pods = space.names("v1", "Pod");
+        let slots = space.try_sql("hippo", "select count(*) from pg_replication_slots")?;
+        if pods == ["hippo-0", "hippo-replica-0"] && slots == "1" {
+            Ok(())
+        } else {
+            Err(format!("{pods:?}, {slots} slots"))
+        }
+    });
+    assert_eq!(
+        space.names("v1", "PersistentVolumeClaim").len(),
+        4,
+        "the claims of replicas that were scaled away stay"
+    );
+    leak::assert_none(&space);
+
+    space.pgo("delete cluster hippo --yes --wait --timeout 3m").ok();
+    until(120, "everything but the claims to go", || match space.made() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+    assert!(
+        space
+            .names("v1", "PersistentVolumeClaim")
+            .contains(&"hippo-pvc".to_owned())
+    );
+}
+
+/// Its pod is deleted; it comes back with its data, and the replicas follow what is written then.
+fn lose_the_primary(space: &Space) {
+    let pod = |name: &str| api::find(space.name(), &api::kind("v1", "Pod"), name);
+    let uid = |pod: &serde_json::Value| api::text(pod, "/metadata/uid");
+    let old = uid(&pod("hippo-0").unwrap());
+    api::delete(space.name(), &api::kind("v1", "Pod"), "hippo-0", false);
+    until(120, "a new primary", || match pod("hippo-0") {
+        Some(new) if uid(&new) != old => Ok(()),
+        _ => Err("the old one".to_owned()),
+    });
+    until(120, "the data", || {
+        match space.sql_in("hippo-0", "select i from t")? {
+            rows if rows == "1" => Ok(()),
+            rows => Err(rows),
+        }
+    });
+    space.sql("hippo", "insert into t values (2)");
+    for pod in ["hippo-replica-0", "hippo-replica-1", "hippo-replica-2"] {
+        space.sql_becomes(pod, "select count(*) from t", "2");
+    }
+    space.phase_becomes("PgCluster", "hippo", "Ready", 90);
+}

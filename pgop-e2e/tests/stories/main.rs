@@ -1,0 +1,10 @@
+//! One story a file. All need a cluster: `make e2e`.
+#![allow(clippy::unwrap_used)] // a test speaks by panicking
+
+mod backup_failures;
+mod bad_input;
+mod cluster;
+mod database;
+mod killed;
+mod passwords;
+mod writes_nothing;
