@@ -98,30 +98,22 @@ pub enum Color {
     Never,
 }
 
-/// The verbs.
+/// The verbs. Clap takes the help of those with arguments from their structs.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
 pub enum Verb {
-    /// Create databases, clusters and backups; restore them from a backup
     Create(create::Create),
-    /// Show databases, clusters, backups, and what is on a claim
     Show(show::Show),
-    /// Delete databases, clusters or backups; data and snapshots stay unless deletionPolicy says otherwise
     Delete(show::Delete),
-    /// Change the number of replicas of clusters
     Scale(operate::Scale),
-    /// Run psql as the superuser in the pod of the primary
     Psql(operate::Psql),
-    /// Show the logs of the servers of a database or cluster
     Logs(operate::Logs),
-    /// Install or update the operator and its resource definitions
     Install(operate::Install),
-    /// Remove the operator; the resource definitions only with --crds
     Uninstall(operate::Uninstall),
     /// List the strategies that are built in
     Strategies,
     /// Show every configuration key, its value, and where the value comes from
     Config,
-    /// Show the version of pgo and, when it can be reached, of the operator
     Version(operate::Version),
     /// Print the completion script of a shell
     ///

@@ -178,8 +178,7 @@ pub fn message(conditions: &[Condition], phase: &str) -> String {
     };
     // A condition that is fine explains nothing.
     let fine = |c: &Condition| match c.type_.as_str() {
-        "Degraded" => c.status == "False",
-        "Progressing" => false,
+        "Degraded" | "Progressing" => c.status == "False",
         _ => c.status == "True",
     };
     order

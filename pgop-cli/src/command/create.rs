@@ -215,7 +215,10 @@ pub(super) async fn finish<R: Waitable>(
         code = code.and(
             for_each(context, &created, async |context, resource| {
                 let left = sending.wait.timeout.saturating_sub(start.elapsed());
-                wait_for(resource, context, left).await?;
+                let now = wait_for(resource, context, left).await?;
+                if context.config.output.is_none() {
+                    context.screen.note_line(now.as_ref().unwrap_or(resource).hint());
+                }
                 Ok(ExitCode::Ok)
             })
             .await,
@@ -228,7 +231,12 @@ pub(super) async fn finish<R: Waitable>(
     Ok(code)
 }
 
-pub(super) async fn wait_for<R: Waitable>(resource: &R, context: &mut Context<'_>, timeout: Duration) -> Result<(), Error> {
+/// Waits until a resource is as it should be, and returns it as it is then.
+pub(super) async fn wait_for<R: Waitable>(
+    resource: &R,
+    context: &mut Context<'_>,
+    timeout: Duration,
+) -> Result<Option<R>, Error> {
     let name = name_of(resource);
     let cluster = context.cluster().await?.in_namespace(resource.meta().namespace.as_deref().unwrap_or("default"));
     wait::until::<R>(&cluster, &mut context.screen, &name, R::GOAL, timeout, |found| match found {
@@ -239,10 +247,8 @@ pub(super) async fn wait_for<R: Waitable>(resource: &R, context: &mut Context<'_
     let (kind, goal) = (R::KIND.as_str(), R::GOAL);
     if context.config.output.is_none() {
         context.screen.line(format!("{kind} {name} is {goal}"));
-        let now = cluster.get::<R>(&name).await?;
-        context.screen.note_line(now.as_ref().unwrap_or(resource).hint());
     }
-    Ok(())
+    Ok(cluster.get::<R>(&name).await?)
 }
 
 async fn files(args: Create, context: &mut Context<'_>, registry: &Registry) -> Result<ExitCode, Error> {

@@ -52,11 +52,12 @@ async fn one(name: &str, replicas: i32, context: &mut Context<'_>) -> Result<PgC
     let after = cluster.ask(format!("scale {}", cluster.object::<PgCluster>(name)), api.patch(name, &params, &patch)).await?;
     if context.config.output.is_none() {
         let from = before.spec.replicas;
+        let many = if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") };
         let text = match from.cmp(&replicas) {
-            std::cmp::Ordering::Equal => format!("PgCluster {name} has {replicas} replicas already"),
-            std::cmp::Ordering::Less => format!("PgCluster {name} scaled from {from} to {replicas} replicas"),
+            std::cmp::Ordering::Equal => format!("PgCluster {name} has {many} already"),
+            std::cmp::Ordering::Less => format!("PgCluster {name} scaled from {from} to {many}"),
             std::cmp::Ordering::Greater => {
-                format!("PgCluster {name} scaled from {from} to {replicas} replicas; the claims of those that go are kept")
+                format!("PgCluster {name} scaled from {from} to {many}; the claims of those that go are kept")
             }
         };
         context.screen.line(text);

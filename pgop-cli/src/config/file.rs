@@ -187,8 +187,16 @@ impl<'de, V: Value> Visitor<'de> for Section<V> {
         }
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Keys<V>, E> {
+    fn visit_none<E: de::Error>(self) -> Result<Keys<V>, E> {
         Ok(Keys::default()) // `DB:` with nothing below it
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Keys<V>, E> {
+        Ok(Keys::default())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Keys<V>, D::Error> {
+        deserializer.deserialize_map(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<V>, A::Error> {
@@ -222,7 +230,7 @@ impl<'de, V: Value> de::DeserializeSeed<'de> for Seed<V> {
     type Value = Keys<V>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Keys<V>, D::Error> {
-        deserializer.deserialize_map(self.0)
+        deserializer.deserialize_option(self.0)
     }
 }
 

@@ -32,7 +32,8 @@ for entry in *; do
   [ ! -L "$entry" ] || kind=l
   whole=-
   [ ! -f "$entry/backup_manifest" ] || [ ! -f "$entry/PG_VERSION" ] || whole=s
-  size=$(du -sk -- "./$entry" 2>/dev/null | cut -f1)
+  size=''
+  read -r size _ < <(du -sk -- "./$entry" 2>/dev/null)
   time=$(stat -c %Y -- "./$entry" 2>/dev/null)
   printf '%s %s %s %s %s\n' "$kind" "${size:--}" "${time:--}" "$whole" "${entry//[[:cntrl:]]/?}"
 done

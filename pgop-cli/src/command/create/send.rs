@@ -95,7 +95,8 @@ async fn make_secrets<R: Managed>(
                 ..ObjectMeta::default()
             },
             string_data: Some(BTreeMap::from([("username".to_owned(), username), ("password".to_owned(), password)])),
-            type_: Some("Opaque".to_owned()),
+            // As the operator's own are: the type of a Secret can't be changed when it takes this one over.
+            type_: Some("kubernetes.io/basic-auth".to_owned()),
             ..Secret::default()
         };
         let params = PostParams { dry_run, field_manager: Some("pgo".to_owned()) };
