@@ -1,0 +1,64 @@
+# make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
+# make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
+# make bench   a table of measured figures, on the same cluster
+# make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
+SHELL := /bin/bash
+LAB := ../shared/kube-lab
+LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: test setup lint purity package unit e2e bench images generate
+
+test: setup lint purity package unit
+
+# Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for our scripts.
+setup:
+	@missing=(); for pair in gcc:gcc make:make shellcheck:shellcheck; do command -v $${pair%%:*} >/dev/null || missing+=($${pair##*:}); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
+
+lint:
+	cargo fmt --all --check
+	shellcheck -x --source-path=templates/files templates/files/*.sh
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# The pure core: no client, no async runtime, no templates without the feature `runtime`.
+purity:
+	@found=$$(cargo tree -p pgop-core -e normal --prefix none | grep -E '^(kube-client|kube-runtime|tokio|handlebars) ' || true); \
+	if [ -n "$$found" ]; then echo "pgop-core without features depends on: $$found" >&2; exit 1; fi
+	@echo "pgop-core without features names no kube-client, tokio or handlebars"
+
+# What would be published holds the templates.
+package:
+	@list=$$(cargo package --list --allow-dirty -p pgop-strategies); for file in $$(cd templates && find . -type f | cut -c3-); do \
+	  grep -qx "templates/$$file" <<<"$$list" || { echo "the package of pgop-strategies lacks templates/$$file" >&2; exit 1; }; done
+	@echo "the package of pgop-strategies holds every template"
+
+unit:
+	cargo test --workspace --quiet
+	cargo doc --workspace --no-deps --quiet
+
+# Brings the lab up when no cluster is named; never touches one that is.
+define with_cluster
+	set -euo pipefail; \
+	if [ -z "$${KUBECONFIG:-}" ]; then \
+	  [ -x $(LAB)/up ] || { echo "set KUBECONFIG to a cluster whose nodes have the images (see docs/)" >&2; exit 1; }; \
+	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
+	fi; \
+	cargo build --release --quiet -p pgop-operator -p pgop-cli; \
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image target/release/pgop-operator pgop/operator:dev; fi
+endef
+
+e2e:
+	@$(with_cluster); cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 --nocapture
+
+bench:
+	@$(with_cluster); cargo run --release --quiet -p pgop-e2e --bin bench
+
+generate:
+	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
+	UPDATE=1 cargo test --quiet -p pgop-core --test docs
+	INSTA_UPDATE=always cargo test --quiet -p pgop-strategies --test snapshots
