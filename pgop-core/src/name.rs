@@ -177,6 +177,10 @@ pub fn check_snapshot_path(path: &str) -> Result<(), &'static str> {
     if path.chars().any(char::is_control) {
         return Err("has control characters");
     }
+    // The kubelet would put a variable's value in its place.
+    if path.contains("$(") {
+        return Err("has `$(`, which Kubernetes replaces");
+    }
     Ok(())
 }
 
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn snapshot_paths_stay_inside_their_claim() {
         assert_eq!(check_snapshot_path("orders-backups/2026-11-22-17-57-21"), Ok(()));
-        for bad in ["", "/etc", "../x", "a/../b", "a//b", "./a", "a/", "a\nb"] {
+        for bad in ["", "/etc", "../x", "a/../b", "a//b", "./a", "a/", "a\nb", "a/$(HOME)"] {
             assert!(check_snapshot_path(bad).is_err(), "{bad:?}");
         }
     }

@@ -164,7 +164,10 @@ impl Applied<'_> {
     ) -> ServerStatus {
         let members = &self.assessment.members;
         let restored = matches!(self.assessment.job, Some(JobState::Succeeded { .. }));
-        let verdict = self.verdict(is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded"));
+        // What people change takes its time, and is no trouble.
+        let same_spec = old.observed_generation == generation;
+        let was_up = is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded");
+        let verdict = self.verdict(same_spec && was_up);
         let count = |ready: bool| {
             members
                 .iter()

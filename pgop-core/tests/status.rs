@@ -1,0 +1,346 @@
+//! What the status says, scene by scene, and that saying it twice writes nothing.
+
+use jiff::Timestamp;
+use pgop_core::assessment::{Assessment, JobState};
+use pgop_core::condition::{find, is_true};
+use pgop_core::crd::{Member, PgBackup, PgCluster, Role, ServerStatus};
+use pgop_core::invalid::Invalid;
+use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
+use pgop_core::plan::{Held, Plan};
+use pgop_core::resource::{Outcome, Round};
+use pgop_core::strategy::{Description, Members};
+use pgop_core::{Managed, manifest::Kind};
+use serde_json::json;
+
+fn strategy() -> Description {
+    Description {
+        name: "streaming".to_owned(),
+        aliases: Vec::new(),
+        version: 3,
+        summary: String::new(),
+        parameters: json!({"type": "object"}),
+        members: Members {
+            primary: [("pgop.dev/role".to_owned(), "primary".to_owned())].into(),
+            replica: [("pgop.dev/role".to_owned(), "replica".to_owned())].into(),
+        },
+    }
+}
+
+fn hippo(spec: &str) -> PgCluster {
+    serde_saphyr::from_str(&format!(
+        "apiVersion: pgop.dev/v1alpha1\nkind: PgCluster\n\
+         metadata: {{name: hippo, namespace: zoo, uid: u1, generation: 1, creationTimestamp: 2026-11-22T10:00:00Z}}\nspec: {spec}"
+    ))
+    .unwrap()
+}
+
+fn observed() -> Observed {
+    Observed {
+        claims: [("vault".to_owned(), Some(ClaimFacts::default()))].into(),
+        ..Observed::default()
+    }
+}
+
+/// One round that was carried out, at some second.
+fn round(cluster: &PgCluster, plan: &Plan, assessment: &Assessment, second: i64) -> PgCluster {
+    let (observed, strategy) = (observed(), strategy());
+    let validated = cluster.validate(&observed, &strategy).unwrap();
+    let outcome = Outcome::Applied {
+        validated: &validated,
+        strategy: &strategy,
+        plan,
+        assessment,
+    };
+    cluster.with_status(&Round {
+        observed: &observed,
+        now: Timestamp::from_second(second).unwrap(),
+        outcome,
+    })
+}
+
+fn members(primary: bool, replicas: &[bool]) -> Assessment {
+    let member = |name: String, role, ready| Member {
+        name,
+        role,
+        ready,
+        address: None,
+        message: None,
+    };
+    let mut all = vec![member("hippo-0".to_owned(), Role::Primary, primary)];
+    let replicas = replicas.iter().enumerate();
+    all.extend(replicas.map(|(i, ready)| member(format!("hippo-replica-{i}"), Role::Replica, *ready)));
+    Assessment {
+        members: all,
+        ..Assessment::default()
+    }
+}
+
+fn status(cluster: &PgCluster) -> &ServerStatus {
+    cluster.status.as_ref().unwrap()
+}
+
+fn phase(cluster: &PgCluster) -> &str {
+    status(cluster).phase.as_deref().unwrap()
+}
+
+#[test]
+fn from_start_to_ready_and_then_nothing_changes() {
+    let plan = Plan::default();
+    let starting = round(&hippo("{replicas: 2}"), &plan, &members(false, &[]), 10);
+    assert_eq!(phase(&starting), "Progressing");
+    assert!(!status(&starting).initialized);
+    let half = round(&starting, &plan, &members(true, &[true]), 20);
+    assert_eq!(phase(&half), "Progressing");
+    assert_eq!(
+        find(&status(&half).conditions, "Ready").unwrap().message,
+        "1 of 2 replicas stream"
+    );
+    let ready = round(&half, &plan, &members(true, &[true, true]), 30);
+    let now = status(&ready);
+    assert_eq!(
+        (phase(&ready), now.initialized, now.ready_replicas),
+        ("Ready", true, Some(2))
+    );
+    assert_eq!(
+        now.selector.as_deref(),
+        Some("pgop.dev/cluster=hippo,pgop.dev/role=replica")
+    );
+    assert_eq!(
+        now.endpoints.as_ref().unwrap().read_only.as_deref(),
+        Some("hippo-replica.zoo.svc:5432")
+    );
+    assert_eq!(now.strategy.as_ref().unwrap().version, 3);
+    assert_eq!(
+        round(&ready, &plan, &members(true, &[true, true]), 99),
+        ready,
+        "an idle resource is not written"
+    );
+}
+
+#[test]
+fn a_lost_replica_degrades_and_a_wanted_one_does_not() {
+    let plan = Plan::default();
+    let ready = round(&hippo("{replicas: 1}"), &plan, &members(true, &[true]), 10);
+    let lost = round(&ready, &plan, &members(true, &[false]), 20);
+    assert_eq!(phase(&lost), "Degraded");
+    assert!(status(&lost).initialized, "what was once served is known for ever");
+    let mut scaled = ready.clone();
+    scaled.spec.replicas = 2;
+    scaled.metadata.generation = Some(2);
+    let scaling = round(&scaled, &plan, &members(true, &[true]), 20);
+    assert_eq!(
+        (phase(&scaling), status(&scaling).observed_generation),
+        ("Progressing", Some(2))
+    );
+    assert_eq!(
+        phase(&round(&scaling, &plan, &members(true, &[true]), 30)),
+        "Progressing"
+    );
+    let mut fewer = ready;
+    fewer.spec.replicas = 0;
+    fewer.metadata.generation = Some(2);
+    assert_eq!(
+        phase(&round(&fewer, &plan, &members(true, &[true]), 20)),
+        "Progressing",
+        "a replica is being removed"
+    );
+}
+
+#[test]
+fn what_fails_is_told_in_its_own_words() {
+    let mut assessment = members(false, &[]);
+    assessment.failing = vec!["hippo-0: directory /pgdata/hippo belongs to PgDatabase/zoo/hippo".to_owned()];
+    let failing = round(&hippo("{replicas: 0}"), &Plan::default(), &assessment, 10);
+    assert_eq!(phase(&failing), "Degraded");
+    let degraded = find(&status(&failing).conditions, "Degraded").unwrap();
+    assert_eq!(
+        (degraded.reason.as_str(), degraded.message.as_str()),
+        ("MemberFails", assessment.failing[0].as_str())
+    );
+}
+
+#[test]
+fn a_rollout_is_progress_though_everything_serves() {
+    let mut assessment = members(true, &[]);
+    assessment.rolling = vec!["hippo has 0 of 1 pods up to date".to_owned()];
+    let rolling = round(&hippo("{replicas: 0}"), &Plan::default(), &assessment, 10);
+    assert_eq!(phase(&rolling), "Progressing");
+    assert!(is_true(&status(&rolling).conditions, "Ready"));
+}
+
+#[test]
+fn a_restore_ends_in_success_or_names_its_path() {
+    let restoring = hippo("{replicas: 0, restore: {claim: vault, path: rhino-backups/2026-11-22-09-00-00}}");
+    let with = |job: JobState| Assessment {
+        job: Some(job),
+        ..Assessment::default()
+    };
+    let held = Held {
+        kind: Kind::StatefulSet,
+        name: "hippo".to_owned(),
+        why: "waits".to_owned(),
+    };
+    let plan = Plan {
+        held: vec![held],
+        ..Plan::default()
+    };
+    let running = round(
+        &restoring,
+        &plan,
+        &with(JobState::Running {
+            waits: None,
+            started: None,
+        }),
+        10,
+    );
+    assert_eq!(phase(&running), "Restoring");
+    let broken = JobState::Failed {
+        message: "PG_VERSION is missing".to_owned(),
+        started: None,
+        finished: None,
+    };
+    let failed = round(&running, &plan, &with(broken), 20);
+    assert_eq!(phase(&failed), "Failed");
+    let message = &find(&status(&failed).conditions, "Restored").unwrap().message;
+    for part in [
+        "rhino-backups/2026-11-22-09-00-00",
+        "vault",
+        "PG_VERSION is missing",
+        "no server was started",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let done = JobState::Succeeded {
+        message: None,
+        started: None,
+        finished: None,
+    };
+    let restored = round(&running, &Plan::default(), &with(done), 30);
+    assert_eq!(status(&restored).restored_from, restoring.spec.server.restore);
+    assert!(is_true(&status(&restored).conditions, "Restored"));
+}
+
+#[test]
+fn a_refused_change_leaves_what_runs_alone() {
+    let ready = round(&hippo("{replicas: 1}"), &Plan::default(), &members(true, &[true]), 10);
+    let mut changed = ready.clone();
+    changed.metadata.generation = Some(2);
+    let invalid = [Invalid::new(
+        "spec.storage.size",
+        "is 1Gi, and the claims have 2Gi",
+        "set it to 2Gi or more",
+    )];
+    let outcome = Outcome::Invalid(&invalid);
+    let refused = changed.with_status(&Round {
+        observed: &observed(),
+        now: Timestamp::UNIX_EPOCH,
+        outcome,
+    });
+    let now = status(&refused);
+    assert_eq!((phase(&refused), now.observed_generation), ("Invalid", Some(2)));
+    assert!(is_true(&now.conditions, "Ready"), "it still serves");
+    assert_eq!(now.members, status(&ready).members);
+    let accepted = find(&now.conditions, "Accepted").unwrap();
+    assert_eq!(
+        accepted.message,
+        "spec.storage.size is 1Gi, and the claims have 2Gi: set it to 2Gi or more"
+    );
+}
+
+#[test]
+fn data_from_before_is_announced() {
+    let cluster = hippo("{replicas: 0}");
+    let (mut observed, strategy) = (observed(), strategy());
+    let claim = |at: &str| json!({"metadata": {"name": "hippo-pvc", "creationTimestamp": at}});
+    let mut said = |at: &str| {
+        observed
+            .live
+            .objects
+            .insert((Kind::PersistentVolumeClaim, "hippo-pvc".to_owned()), claim(at));
+        let validated = cluster.validate(&observed, &strategy).unwrap();
+        let assessment = members(true, &[]);
+        let outcome = Outcome::Applied {
+            validated: &validated,
+            strategy: &strategy,
+            plan: &Plan::default(),
+            assessment: &assessment,
+        };
+        let after = cluster.with_status(&Round {
+            observed: &observed,
+            now: Timestamp::UNIX_EPOCH,
+            outcome,
+        });
+        find(&status(&after).conditions, "Accepted").unwrap().message.clone()
+    };
+    assert_eq!(said("2026-11-22T10:00:01Z"), "strategy streaming");
+    assert_eq!(
+        said("2026-11-21T10:00:00Z"),
+        "strategy streaming; serves the data that claim hippo-pvc had before"
+    );
+}
+
+fn backup_round(state: JobState) -> PgBackup {
+    let backup: PgBackup = serde_saphyr::from_str(
+        "apiVersion: pgop.dev/v1alpha1\nkind: PgBackup\n\
+         metadata: {name: b, namespace: zoo, uid: u2, generation: 1, creationTimestamp: 2026-11-22T17:57:21Z}\n\
+         spec: {source: {kind: PgCluster, name: hippo}}",
+    )
+    .unwrap();
+    let observed = Observed {
+        source: Some(SourceFacts::Cluster(Box::new(hippo("{}")))),
+        ..Observed::default()
+    };
+    let strategy = strategy();
+    let validated = backup.validate(&observed, &strategy).unwrap();
+    let assessment = Assessment {
+        job: Some(state),
+        ..Assessment::default()
+    };
+    let outcome = Outcome::Applied {
+        validated: &validated,
+        strategy: &strategy,
+        plan: &Plan::default(),
+        assessment: &assessment,
+    };
+    backup.with_status(&Round {
+        observed: &observed,
+        now: Timestamp::UNIX_EPOCH,
+        outcome,
+    })
+}
+
+#[test]
+fn a_backup_is_complete_or_absent() {
+    let report = json!({"path": "hippo-backups/x", "bytes": 7, "startLsn": "0/1", "stopLsn": "0/2", "timeline": 1, "serverVersion": "15.18"});
+    let succeeded = backup_round(JobState::Succeeded {
+        message: Some(report.to_string()),
+        started: None,
+        finished: None,
+    });
+    let status = succeeded.status.as_ref().unwrap();
+    assert_eq!(
+        (status.phase.as_deref(), status.path.as_deref(), status.size_bytes),
+        (Some("Succeeded"), Some("hippo-backups/x"), Some(7))
+    );
+    assert!(succeeded.is_finished());
+    let failed = backup_round(JobState::Failed {
+        message: "the source died".to_owned(),
+        started: None,
+        finished: None,
+    });
+    let status = failed.status.as_ref().unwrap();
+    assert_eq!(
+        (status.phase.as_deref(), status.path.as_deref()),
+        (Some("Failed"), None)
+    );
+    assert!(failed.is_finished());
+    assert_eq!(
+        find(&status.conditions, "Complete").unwrap().message,
+        "the source died; no snapshot was left"
+    );
+    let running = backup_round(JobState::Running {
+        waits: None,
+        started: None,
+    });
+    assert!(!running.is_finished());
+}
