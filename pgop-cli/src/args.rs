@@ -1,5 +1,7 @@
 //! The command line. Only this file and those below it know clap; the rest of the program reads plain fields.
 
+#![allow(clippy::doc_markdown)] // the comments are help texts, where backticks would be noise
+
 pub mod create;
 pub mod operate;
 pub mod show;
@@ -100,7 +102,7 @@ pub enum Color {
 
 /// The verbs. Clap takes the help of those with arguments from their structs.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::large_enum_variant)] // there is one of it
 pub enum Verb {
     Create(create::Create),
     Show(show::Show),
@@ -172,7 +174,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Answer> {
 
 /// The command; as a kubectl plugin it calls itself `kubectl pgo` in help.
 fn command(program: Option<&std::ffi::OsStr>) -> clap::Command {
-    let name = program.map(Path::new).and_then(Path::file_stem).and_then(|s| s.to_str()).unwrap_or("pgo");
+    let name = program
+        .map(Path::new)
+        .and_then(Path::file_stem)
+        .and_then(|s| s.to_str())
+        .unwrap_or("pgo");
     if name.starts_with("kubectl-") {
         Cli::command().bin_name("kubectl pgo")
     } else {
@@ -197,8 +203,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.trim().parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|_| "give a time such as 90s, 10m or 1h30m".to_owned())?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "give a time such as 90s, 10m or 1h30m".to_owned())?;
     Duration::try_from(span).map_err(|_| "a time can't be negative".to_owned())
 }
 
@@ -248,14 +255,23 @@ mod tests {
 
     #[test]
     fn typos_are_usage_errors() {
-        for text in ["pgo create databse x", "pgo shw", "pgo show", "pgo show database", "pgo show database x --nope", "pgo -A -n x show cluster all"] {
+        for text in [
+            "pgo create databse x",
+            "pgo shw",
+            "pgo show",
+            "pgo show database",
+            "pgo show database x --nope",
+            "pgo -A -n x show cluster all",
+        ] {
             assert!(matches!(line(text), Err(Answer::Wrong(_))), "{text}");
         }
     }
 
     #[test]
     fn as_a_plugin_it_says_so() {
-        let Err(Answer::Help(help)) = line("/usr/bin/kubectl-pgo show --help") else { panic!("no help") };
+        let Err(Answer::Help(help)) = line("/usr/bin/kubectl-pgo show --help") else {
+            panic!("no help")
+        };
         assert!(help.contains("Usage: kubectl pgo show"), "{help}");
     }
 

@@ -24,7 +24,9 @@ pub enum ClusterError {
         problem: String,
     },
     /// Nobody answers.
-    #[error("cluster {server} can't be reached ({problem}); check that it runs and that --kubeconfig and --context name the right one")]
+    #[error(
+        "cluster {server} can't be reached ({problem}); check that it runs and that --kubeconfig and --context name the right one"
+    )]
     Unreachable {
         /// URL of the API server.
         server: String,
@@ -129,19 +131,32 @@ impl Cluster {
     pub async fn connect(config: &Config) -> Result<Self, ClusterError> {
         let no_config = |problem: String| ClusterError::NoConfig { problem };
         let mut found = if config.kubeconfig.is_empty() {
-            kube::Config::incluster().map_err(|_| {
-                no_config("there is no KUBECONFIG, no ~/.kube/config, and this is not a pod".to_owned())
-            })?
+            kube::Config::incluster()
+                .map_err(|_| no_config("there is no KUBECONFIG, no ~/.kube/config, and this is not a pod".to_owned()))?
         } else {
             let kubeconfig = read(&config.kubeconfig).map_err(|e| no_config(e.to_string()))?;
-            let options = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| no_config(e.to_string()))?
+            let options = KubeConfigOptions {
+                context: config.context.clone(),
+                ..KubeConfigOptions::default()
+            };
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|e| no_config(e.to_string()))?
         };
         found.connect_timeout = Some(config.request_timeout.min(Duration::from_secs(10)));
         let server = found.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let namespace = config.namespace.clone().unwrap_or_else(|| found.default_namespace.clone());
+        let namespace = config
+            .namespace
+            .clone()
+            .unwrap_or_else(|| found.default_namespace.clone());
         let client = Client::try_from(found).map_err(|e| no_config(chain(&e)))?;
-        Ok(Self { client, namespace, server, timeout: config.request_timeout, debug: config.debug })
+        Ok(Self {
+            client,
+            namespace,
+            server,
+            timeout: config.request_timeout,
+            debug: config.debug,
+        })
     }
 
     /// Resources of the namespace.
@@ -155,7 +170,10 @@ impl Cluster {
     /// The same cluster in another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), ..self.clone() }
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// One resource, if it exists.
@@ -188,7 +206,8 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
         let api: Api<K> = Api::all(self.client.clone());
-        self.ask(format!("list {} in all namespaces", K::plural(&())), api.list(params)).await
+        self.ask(format!("list {} in all namespaces", K::plural(&())), api.list(params))
+            .await
     }
 
     /// How a resource is called in messages.
@@ -214,7 +233,11 @@ impl Cluster {
             eprintln!("pgo: debug: {action}: {outcome} ({} ms)", start.elapsed().as_millis());
         }
         match result {
-            Err(_) => Err(ClusterError::Silent { server: self.server.clone(), action, timeout: self.timeout }),
+            Err(_) => Err(ClusterError::Silent {
+                server: self.server.clone(),
+                action,
+                timeout: self.timeout,
+            }),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.explain(action, &error)),
         }
@@ -230,31 +253,58 @@ fn explain(server: &str, action: String, error: &kube::Error) -> ClusterError {
     let server = server.to_owned();
     match error {
         kube::Error::Api(status) => match status.code {
-            401 => ClusterError::Credentials { server, problem: status.message.clone() },
-            403 if is_no_right(&status.message) => ClusterError::Refused { action, problem: status.message.clone() },
-            403 => ClusterError::Forbidden { action, problem: status.message.clone() },
-            404 if status.details.as_ref().is_none_or(|d| d.name.is_empty()) => {
-                ClusterError::NotInstalled { action, group: pgop_core::crd::GROUP }
-            }
-            404 => ClusterError::NotFound { action, problem: status.message.clone() },
+            401 => ClusterError::Credentials {
+                server,
+                problem: status.message.clone(),
+            },
+            403 if is_no_right(&status.message) => ClusterError::Refused {
+                action,
+                problem: status.message.clone(),
+            },
+            403 => ClusterError::Forbidden {
+                action,
+                problem: status.message.clone(),
+            },
+            404 if status.details.as_ref().is_none_or(|d| d.name.is_empty()) => ClusterError::NotInstalled {
+                action,
+                group: pgop_core::crd::GROUP,
+            },
+            404 => ClusterError::NotFound {
+                action,
+                problem: status.message.clone(),
+            },
             409 if status.reason == "AlreadyExists" => ClusterError::Exists { action },
-            _ => ClusterError::Refused { action, problem: status.message.clone() },
+            _ => ClusterError::Refused {
+                action,
+                problem: status.message.clone(),
+            },
         },
-        kube::Error::Auth(_) => ClusterError::Credentials { server, problem: chain(error) },
+        kube::Error::Auth(_) => ClusterError::Credentials {
+            server,
+            problem: chain(error),
+        },
         kube::Error::UpgradeConnection(e) => match e.to_string() {
             text if text.contains("403") => ClusterError::Forbidden { action, problem: text },
             text => ClusterError::Refused { action, problem: text },
         },
         kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
-            ClusterError::Refused { action, problem: chain(error) }
+            ClusterError::Refused {
+                action,
+                problem: chain(error),
+            }
         }
-        _ => ClusterError::Unreachable { server, problem: chain(error) },
+        _ => ClusterError::Unreachable {
+            server,
+            problem: chain(error),
+        },
     }
 }
 
 /// Quotas and admission rules answer 403 too, and it is not the rights that are missing.
 fn is_no_right(message: &str) -> bool {
-    message.contains("exceeded quota") || message.contains("violates PodSecurity") || message.contains("is being terminated")
+    message.contains("exceeded quota")
+        || message.contains("violates PodSecurity")
+        || message.contains("is being terminated")
 }
 
 /// Reads and merges kubeconfig files; of a list, missing ones are left out as kubectl does.
@@ -300,7 +350,11 @@ mod tests {
     use super::*;
 
     fn explained(status: Status) -> ClusterError {
-        explain("https://there", "create PgDatabase a".into(), &kube::Error::Api(status.boxed()))
+        explain(
+            "https://there",
+            "create PgDatabase a".into(),
+            &kube::Error::Api(status.boxed()),
+        )
     }
 
     #[test]
@@ -310,8 +364,14 @@ mod tests {
         assert!(unknown.to_string().contains("pgo install"), "{unknown}");
         assert_eq!(unknown.exit_code(), ExitCode::NoAccess);
         assert_eq!(of(401, "Unauthorized", "Unauthorized").exit_code(), ExitCode::NoAccess);
-        assert_eq!(of(403, "User ann cannot create", "Forbidden").exit_code(), ExitCode::NoAccess);
-        assert_eq!(of(403, "exceeded quota: small", "Forbidden").exit_code(), ExitCode::Failed);
+        assert_eq!(
+            of(403, "User ann cannot create", "Forbidden").exit_code(),
+            ExitCode::NoAccess
+        );
+        assert_eq!(
+            of(403, "exceeded quota: small", "Forbidden").exit_code(),
+            ExitCode::Failed
+        );
         assert!(matches!(of(409, "", "AlreadyExists"), ClusterError::Exists { .. }));
         assert!(matches!(of(409, "", "Conflict"), ClusterError::Refused { .. }));
         assert!(matches!(of(422, "bad", "Invalid"), ClusterError::Refused { .. }));

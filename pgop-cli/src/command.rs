@@ -39,18 +39,23 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A context that has not talked to a cluster yet.
     pub fn new(config: Config, env: &'a Env, screen: Screen<'a>) -> Self {
-        Self { config, env, screen, interrupt: Interrupt::new(), cluster: None }
+        Self {
+            config,
+            env,
+            screen,
+            interrupt: Interrupt::new(),
+            cluster: None,
+        }
     }
 
     /// The cluster, found when it is first needed: what works offline never looks for it.
     pub async fn cluster(&mut self) -> Result<Cluster, Error> {
-        match &self.cluster {
-            Some(cluster) => Ok(cluster.clone()),
-            None => {
-                let cluster = Cluster::connect(&self.config).await?;
-                self.cluster = Some(cluster.clone());
-                Ok(cluster)
-            }
+        if let Some(cluster) = &self.cluster {
+            Ok(cluster.clone())
+        } else {
+            let cluster = Cluster::connect(&self.config).await?;
+            self.cluster = Some(cluster.clone());
+            Ok(cluster)
         }
     }
 
@@ -65,7 +70,9 @@ impl<'a> Context<'a> {
     /// Refuses `-A` for a verb that works in one namespace.
     pub fn one_namespace(&self, verb: &str) -> Result<(), Error> {
         if self.config.all_namespaces {
-            return Err(Error::Usage(format!("pgo {verb} works in one namespace: give -n instead of -A")));
+            return Err(Error::Usage(format!(
+                "pgo {verb} works in one namespace: give -n instead of -A"
+            )));
         }
         Ok(())
     }
@@ -107,7 +114,9 @@ fn unique(names: &[String]) -> Vec<&str> {
 fn is_all(names: &[String]) -> Result<bool, Error> {
     let all = names.iter().any(|name| name == "all");
     if all && unique(names).len() > 1 {
-        return Err(Error::Usage("`all` stands alone: leave it out, or leave out the other names".to_owned()));
+        return Err(Error::Usage(
+            "`all` stands alone: leave it out, or leave out the other names".to_owned(),
+        ));
     }
     Ok(all)
 }
@@ -124,7 +133,7 @@ pub async fn run(verb: Verb, context: &mut Context<'_>) -> Result<ExitCode, Erro
         Verb::Install(args) => install::run(args, context).await,
         Verb::Uninstall(args) => uninstall::run(args, context).await,
         Verb::Strategies => strategies::run(context),
-        Verb::Config => config::run(context),
+        Verb::Config => Ok(config::run(context)),
         Verb::Version(args) => version::run(&args, context).await,
         Verb::Completion { .. } => Ok(ExitCode::Ok), // done before the configuration is read
     }

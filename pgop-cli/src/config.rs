@@ -64,7 +64,10 @@ pub struct Settings(BTreeMap<&'static str, (String, Source)>);
 impl Settings {
     /// Value of a key, if it is set to something.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(|(value, _)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .get(key)
+            .map(|(value, _)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A number. Its form was checked when the configuration was read.
@@ -74,7 +77,9 @@ impl Settings {
 
     /// Numbers with commas between them.
     pub fn numbers(&self, key: &str) -> Vec<i64> {
-        self.get(key).map(|list| list.split(',').filter_map(|n| n.trim().parse().ok()).collect()).unwrap_or_default()
+        self.get(key)
+            .map(|list| list.split(',').filter_map(|n| n.trim().parse().ok()).collect())
+            .unwrap_or_default()
     }
 
     /// Value and source of a key, even where the value is empty.
@@ -116,7 +121,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn resolve(global: &Global, env: &Env) -> Result<Config, ConfigError> {
     let file = match &global.config {
         Some(path) => Some(file::read(&env.directory.join(path))?),
-        None => file::find(&directories(env)).map(|path| file::read(&path)).transpose()?,
+        None => file::find(&directories(env))
+            .map(|path| file::read(&path))
+            .transpose()?,
     };
     let settings = merge(global, env, file.as_ref());
     for (key, (value, source)) in &settings.0 {
@@ -125,17 +132,25 @@ pub fn resolve(global: &Global, env: &Env) -> Result<Config, ConfigError> {
     // With a kubeconfig list the files are merged, as kubectl does.
     let kubeconfig = match (&global.kubeconfig, settings.entry("KUBECONFIG")) {
         (Some(path), _) => vec![path.clone()],
-        (None, Some((value, Source::Variable(_)))) => {
-            std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect()
-        }
+        (None, Some((value, Source::Variable(_)))) => std::env::split_paths(value)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
         (None, Some((value, _))) if !value.is_empty() => vec![PathBuf::from(value)],
-        _ => env.home().map(|home| home.join(".kube/config")).filter(|path| path.is_file()).into_iter().collect(),
+        _ => env
+            .home()
+            .map(|home| home.join(".kube/config"))
+            .filter(|path| path.is_file())
+            .into_iter()
+            .collect(),
     };
     Ok(Config {
         file: file.map(|file| file.path),
         kubeconfig: kubeconfig.into_iter().map(|path| env.directory.join(path)).collect(),
         context: global.context.clone(),
-        namespace: global.namespace.clone().or_else(|| settings.get("DB.NAMESPACE").map(str::to_owned)),
+        namespace: global
+            .namespace
+            .clone()
+            .or_else(|| settings.get("DB.NAMESPACE").map(str::to_owned)),
         all_namespaces: global.all_namespaces,
         selector: global.selector.clone(),
         output: global.output,
@@ -158,7 +173,10 @@ fn merge(global: &Global, env: &Env, file: Option<&File>) -> Settings {
     let mut settings = Settings::default();
     for key in KEYS {
         let flag = match key.name {
-            "KUBECONFIG" => global.kubeconfig.as_ref().map(|p| (p.display().to_string(), "--kubeconfig")),
+            "KUBECONFIG" => global
+                .kubeconfig
+                .as_ref()
+                .map(|p| (p.display().to_string(), "--kubeconfig")),
             "DB.NAMESPACE" => global.namespace.clone().map(|n| (n, "--namespace")),
             "PGO.DEBUG" if global.debug => Some(("true".to_owned(), "--debug")),
             _ => None,
@@ -167,7 +185,9 @@ fn merge(global: &Global, env: &Env, file: Option<&File>) -> Settings {
             .map(|(value, name)| (value, Source::Flag(name)))
             .or_else(|| {
                 let variable = key.variable();
-                let value = env.get(&variable).filter(|value| !value.is_empty() || key.name != "KUBECONFIG")?;
+                let value = env
+                    .get(&variable)
+                    .filter(|value| !value.is_empty() || key.name != "KUBECONFIG")?;
                 Some((value.to_owned(), Source::Variable(variable)))
             })
             .or_else(|| {
@@ -184,7 +204,10 @@ fn merge(global: &Global, env: &Env, file: Option<&File>) -> Settings {
 
 fn unknown_variables(env: &Env) -> Vec<String> {
     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-    env.names().filter(|name| name.starts_with("PGO_") && !known.iter().any(|k| k == name)).map(str::to_owned).collect()
+    env.names()
+        .filter(|name| name.starts_with("PGO_") && !known.iter().any(|k| k == name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Checks the form of a value. An empty one is as good as none, as it was in v1.0.0.
@@ -207,7 +230,12 @@ fn check(name: &'static str, value: &str, source: &Source) -> Result<(), ConfigE
         Kind::Switch if is_true(text).is_none() => "true or false",
         _ => return Ok(()),
     };
-    Err(ConfigError::Value { key: key.name, value: value.to_owned(), origin: source.clone(), expected })
+    Err(ConfigError::Value {
+        key: key.name,
+        value: value.to_owned(),
+        origin: source.clone(),
+        expected,
+    })
 }
 
 fn is_true(text: &str) -> Option<bool> {
@@ -223,7 +251,10 @@ mod tests {
     use super::*;
 
     fn env(variables: &[(&str, &str)], directory: &std::path::Path) -> Env {
-        Env::of(variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())), directory)
+        Env::of(
+            variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+            directory,
+        )
     }
 
     #[test]
@@ -233,12 +264,18 @@ mod tests {
         let read = |global: &Global, vars: &[(&str, &str)]| resolve(global, &env(vars, dir.path())).unwrap();
         let by_file = read(&Global::default(), &[]);
         assert_eq!(by_file.namespace.as_deref(), Some("of-file"));
-        assert_eq!(by_file.settings.entry("DB.PORT").unwrap().1, Source::File(dir.path().join(".pgo.yaml"), 3));
+        assert_eq!(
+            by_file.settings.entry("DB.PORT").unwrap().1,
+            Source::File(dir.path().join(".pgo.yaml"), 3)
+        );
         let vars = [("PGO_DB_NAMESPACE", "of-env"), ("PGO_DB_PORT", "2")];
         let by_env = read(&Global::default(), &vars);
         assert_eq!(by_env.namespace.as_deref(), Some("of-env"));
         assert_eq!(by_env.settings.number::<i32>("DB.PORT"), Some(2));
-        let flag = Global { namespace: Some("of-flag".into()), ..Global::default() };
+        let flag = Global {
+            namespace: Some("of-flag".into()),
+            ..Global::default()
+        };
         assert_eq!(read(&flag, &vars).namespace.as_deref(), Some("of-flag"));
     }
 
@@ -248,8 +285,14 @@ mod tests {
         let vars = [("KUBECONFIG", "/a:/b:")];
         let config = resolve(&Global::default(), &env(&vars, dir.path())).unwrap();
         assert_eq!(config.kubeconfig, [PathBuf::from("/a"), PathBuf::from("/b")]);
-        let flag = Global { kubeconfig: Some("x:y".into()), ..Global::default() };
-        assert_eq!(resolve(&flag, &env(&vars, dir.path())).unwrap().kubeconfig, [dir.path().join("x:y")]);
+        let flag = Global {
+            kubeconfig: Some("x:y".into()),
+            ..Global::default()
+        };
+        assert_eq!(
+            resolve(&flag, &env(&vars, dir.path())).unwrap().kubeconfig,
+            [dir.path().join("x:y")]
+        );
     }
 
     #[test]
@@ -269,14 +312,20 @@ mod tests {
             ("PGO_DB_PVC_ACCESS_MODE", "RWO"),
             ("PGO_DEBUG", "maybe"),
         ] {
-            assert!(resolve(&Global::default(), &env(&[(variable, value)], dir.path())).is_err(), "{variable}={value}");
+            assert!(
+                resolve(&Global::default(), &env(&[(variable, value)], dir.path())).is_err(),
+                "{variable}={value}"
+            );
         }
     }
 
     #[test]
     fn a_named_file_has_to_exist() {
         let dir = tempfile::tempdir().unwrap();
-        let global = Global { config: Some("nope.yaml".into()), ..Global::default() };
+        let global = Global {
+            config: Some("nope.yaml".into()),
+            ..Global::default()
+        };
         let error = resolve(&global, &env(&[], dir.path())).unwrap_err().to_string();
         assert!(error.contains("nope.yaml can't be read"), "{error}");
     }

@@ -34,7 +34,11 @@ impl Env {
 
     /// One without terminals.
     pub fn of(variables: impl IntoIterator<Item = (String, String)>, directory: &Path) -> Self {
-        Self { variables: variables.into_iter().collect(), directory: directory.to_owned(), ..Self::default() }
+        Self {
+            variables: variables.into_iter().collect(),
+            directory: directory.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// A variable.
@@ -49,6 +53,9 @@ impl Env {
 
     /// The home directory.
     pub fn home(&self) -> Option<PathBuf> {
-        self.get("HOME").or_else(|| self.get("USERPROFILE")).filter(|home| !home.is_empty()).map(PathBuf::from)
+        self.get("HOME")
+            .or_else(|| self.get("USERPROFILE"))
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from)
     }
 }

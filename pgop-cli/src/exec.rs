@@ -26,7 +26,12 @@ pub struct Output {
 }
 
 /// Runs a program that ends soon, and takes what it says.
-pub async fn capture(cluster: &Cluster, pod: &str, command: &[&str], timeout: Duration) -> Result<Output, ClusterError> {
+pub async fn capture(
+    cluster: &Cluster,
+    pod: &str,
+    command: &[&str],
+    timeout: Duration,
+) -> Result<Output, ClusterError> {
     let api = cluster.api::<Pod>();
     let params = AttachParams::default().container(CONTAINER).stdout(true).stderr(true);
     let action = format!("run {} in pod {pod}", command.first().copied().unwrap_or_default());
@@ -50,12 +55,19 @@ pub async fn capture(cluster: &Cluster, pod: &str, command: &[&str], timeout: Du
             None => None,
         };
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Output { stdout: text(out), stderr: text(err), code: exit_code(status.as_ref()) })
+        Ok(Output {
+            stdout: text(out),
+            stderr: text(err),
+            code: exit_code(status.as_ref()),
+        })
     };
     // The whole of it in one answer's time: a program that hangs is no better than a server that does.
     match tokio::time::timeout(timeout, cluster.ask(action.clone(), work)).await {
         Ok(result) => result,
-        Err(_) => Err(ClusterError::Refused { action, problem: format!("it did not end within {} s", timeout.as_secs()) }),
+        Err(_) => Err(ClusterError::Refused {
+            action,
+            problem: format!("it did not end within {} s", timeout.as_secs()),
+        }),
     }
 }
 
@@ -89,7 +101,10 @@ mod tests {
             "message": "command terminated with non-zero exit code",
             "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}"#;
         assert_eq!(code(failed), 3);
-        assert_eq!(code(r#"{"metadata": {}, "status": "Failure", "reason": "InternalError", "message": "no such container"}"#), 255);
+        assert_eq!(
+            code(r#"{"metadata": {}, "status": "Failure", "reason": "InternalError", "message": "no such container"}"#),
+            255
+        );
         assert_eq!(exit_code(None), 255);
     }
 }

@@ -32,7 +32,10 @@ impl Drop for Hold {
 impl Interrupt {
     /// One that was not asked for yet.
     pub fn new() -> Self {
-        Self { asked: Arc::new(watch::channel(false).0), held: Arc::default() }
+        Self {
+            asked: Arc::new(watch::channel(false).0),
+            held: Arc::default(),
+        }
     }
 
     /// Makes an interrupted run wait until the hold is dropped. Its holder listens to [`Interrupt::asked`].
@@ -113,7 +116,10 @@ mod tests {
         };
         // `work` is polled first, as it takes its hold before it waits.
         let signal = async { tokio::task::yield_now().await };
-        assert_eq!(run(interrupt.clone(), std::pin::pin!(work), signal).await, ExitCode::Interrupted);
+        assert_eq!(
+            run(interrupt.clone(), std::pin::pin!(work), signal).await,
+            ExitCode::Interrupted
+        );
         assert!(cleaned.get());
     }
 

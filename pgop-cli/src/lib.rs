@@ -1,4 +1,4 @@
-//! `pgo`: create, show, back up and restore PostgreSQL on Kubernetes.
+//! `pgo`: create, show, back up and restore `PostgreSQL` on Kubernetes.
 //!
 //! ```text
 //! args      the command line; the only place that knows clap
@@ -22,6 +22,8 @@
 //! assert_eq!(code, pgop_cli::ExitCode::Ok, "{}", String::from_utf8_lossy(&err));
 //! assert!(String::from_utf8(out).unwrap().contains("statefulset.apps/orders\n"));
 //! ```
+
+#![allow(clippy::large_futures)] // one future runs the whole program, once; nothing is gained by boxing parts of it
 
 pub mod args;
 pub mod cluster;
@@ -76,7 +78,13 @@ pub fn run(
         Color::Never => ColourWish::Never,
     };
     let no_color = env.get("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let mut screen = Screen::new(stdout, stderr, (env.stdout_terminal, env.stderr_terminal), wish, no_color);
+    let mut screen = Screen::new(
+        stdout,
+        stderr,
+        (env.stdout_terminal, env.stderr_terminal),
+        wish,
+        no_color,
+    );
     // These work whatever the configuration holds: they help to mend it.
     if let args::Verb::Completion { shell } = cli.verb {
         screen.raw(&args::completion(shell));
@@ -89,7 +97,11 @@ pub fn run(
             return ExitCode::Usage;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             screen.error(format!("could not start: {error}"));

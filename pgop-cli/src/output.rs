@@ -14,28 +14,37 @@ pub struct Table {
 impl Table {
     /// A table with these headings.
     pub fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|h| (*h).to_owned()).collect()] }
+        Self {
+            rows: vec![headings.iter().map(|h| (*h).to_owned()).collect()],
+        }
     }
 
     /// Adds a row.
-    pub fn push(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| one_line(cell).into_owned()).collect());
+    pub fn push(&mut self, cells: &[String]) {
+        self.rows
+            .push(cells.iter().map(|cell| one_line(cell).into_owned()).collect());
     }
 
     /// The lines.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
         for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:<width$}   "));
-            }
-            text.push_str(line.trim_end());
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            text.push_str(cells.join("   ").trim_end());
             text.push('\n');
         }
         text
@@ -59,6 +68,8 @@ pub fn values(format: Output, values: &[Value]) -> String {
 
 /// Resources in a format for programs; `None` when the format is one for people.
 pub fn resources(format: Option<Output>, resources: &[Value], always_list: bool) -> Option<String> {
+    let resources: Vec<Value> = resources.iter().cloned().map(without_bookkeeping).collect();
+    let resources = resources.as_slice();
     match format {
         Some(Output::Json) if always_list => {
             Some(pretty(&json!({"apiVersion": "v1", "kind": "List", "items": resources})))
@@ -67,6 +78,14 @@ pub fn resources(format: Option<Output>, resources: &[Value], always_list: bool)
         Some(Output::Name) => Some(resources.iter().map(|value| name(value) + "\n").collect()),
         Some(Output::Wide) | None => None,
     }
+}
+
+/// Who set which field last is nothing that people ask for; kubectl leaves it out too.
+fn without_bookkeeping(mut resource: Value) -> Value {
+    if let Some(metadata) = resource.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    resource
 }
 
 /// `pgdatabase.pgop.dev/orders`, as kubectl takes it.
@@ -126,16 +145,22 @@ mod tests {
     #[test]
     fn columns_line_up_and_lines_have_no_tail() {
         let mut table = Table::new(&["NAME", "STATUS"]);
-        table.push(vec!["hippo".into(), "Ready".into()]);
-        table.push(vec!["é".into(), String::new()]);
+        table.push(&["hippo".into(), "Ready".into()]);
+        table.push(&["é".into(), String::new()]);
         assert_eq!(table.render(), "NAME    STATUS\nhippo   Ready\né\n");
     }
 
     #[test]
     fn sizes_are_short() {
-        for (count, text) in
-            [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1400, "1.4 kB"), (31_457_280, "31.5 MB"), (123_456_789, "123 MB"), (2_000_000_000, "2 GB")]
-        {
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1 kB"),
+            (1400, "1.4 kB"),
+            (31_457_280, "31.5 MB"),
+            (123_456_789, "123 MB"),
+            (2_000_000_000, "2 GB"),
+        ] {
             assert_eq!(bytes(count), text);
         }
         assert_eq!(bytes(u64::MAX), "18.4 EB");
@@ -144,7 +169,13 @@ mod tests {
     #[test]
     fn ages_have_one_unit() {
         let at = |second| jiff::Timestamp::from_second(second).unwrap();
-        for (seconds, text) in [(5, "5 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")] {
+        for (seconds, text) in [
+            (5, "5 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7200, "2 h"),
+            (172_800, "2 d"),
+        ] {
             assert_eq!(age(at(0), at(seconds)), text);
         }
         assert_eq!(age(at(10), at(0)), "0 s");

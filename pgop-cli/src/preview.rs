@@ -53,20 +53,35 @@ pub fn assumed<R: Managed>(resource: &R) -> Observed {
     let foreign = resource.foreign();
     let usable = |name: &String| {
         // The superuser's Secret has to be the superuser's; which one it is, the name of the field tells.
-        let username = if is_superuser_secret(resource, name) { "postgres" } else { "app" };
-        (name.clone(), SecretFacts::Usable { username: username.to_owned() })
+        let username = if is_superuser_secret(resource, name) {
+            "postgres"
+        } else {
+            "app"
+        };
+        (
+            name.clone(),
+            SecretFacts::Usable {
+                username: username.to_owned(),
+            },
+        )
     };
     Observed {
         served: Kind::ALL.into(),
-        claims: foreign.claims.iter().map(|name| (name.clone(), Some(ClaimFacts::default()))).collect(),
+        claims: foreign
+            .claims
+            .iter()
+            .map(|name| (name.clone(), Some(ClaimFacts::default())))
+            .collect(),
         secrets: foreign.secrets.iter().map(usable).collect::<BTreeMap<_, _>>(),
         source: foreign.source.map(|source| match source.kind {
-            SourceKind::PgDatabase => {
-                SourceFacts::Database(Box::new(PgDatabase::new(&source.name, pgop_core::crd::PgDatabaseSpec::default())))
-            }
-            SourceKind::PgCluster => {
-                SourceFacts::Cluster(Box::new(PgCluster::new(&source.name, pgop_core::crd::PgClusterSpec::default())))
-            }
+            SourceKind::PgDatabase => SourceFacts::Database(Box::new(PgDatabase::new(
+                &source.name,
+                pgop_core::crd::PgDatabaseSpec::default(),
+            ))),
+            SourceKind::PgCluster => SourceFacts::Cluster(Box::new(PgCluster::new(
+                &source.name,
+                pgop_core::crd::PgClusterSpec::default(),
+            ))),
         }),
         ..Observed::default()
     }
@@ -79,9 +94,8 @@ fn is_superuser_secret<R: Managed>(resource: &R, name: &str) -> bool {
 
 /// Checks a resource as the operator will. A strategy that only the operator knows is left to it, with `false` for "not checked".
 pub fn check<R: Managed>(registry: &Registry, resource: &R, observed: &Observed) -> Result<bool, PreviewError> {
-    let strategy = match R::family(registry).get(resource.strategy()) {
-        Ok(strategy) => strategy,
-        Err(_) => return Ok(false),
+    let Ok(strategy) = R::family(registry).get(resource.strategy()) else {
+        return Ok(false);
     };
     match resource.validate(observed, strategy.description()) {
         Ok(_) => Ok(true),
@@ -94,24 +108,39 @@ pub fn plan<R: Managed>(registry: &Registry, resource: &R, observed: &Observed) 
     let (kind, name) = (R::KIND.as_str(), name_of(resource));
     let strategy = R::family(registry)
         .get(resource.strategy())
-        .map_err(|source| PreviewError::Strategy { kind, name: name.clone(), source })?;
-    let validated =
-        resource.validate(observed, strategy.description()).map_err(|problems| refused(resource, problems))?;
+        .map_err(|source| PreviewError::Strategy {
+            kind,
+            name: name.clone(),
+            source,
+        })?;
+    let validated = resource
+        .validate(observed, strategy.description())
+        .map_err(|problems| refused(resource, problems))?;
     plan::plan(&**strategy, &validated, observed).map_err(|source| PreviewError::Plan { kind, name, source })
 }
 
 /// The manifests of a plan for people to read: Secrets without their password, and what waits for a Job is named.
 pub fn manifests(plan: &Plan) -> Vec<Value> {
-    let secrets = plan.secrets.iter().filter(|secret| secret.change == SecretChange::Generate).map(|secret| {
-        let mut data = json!(secret.public);
-        data["password"] = json!("(generated when it is created)");
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": secret.metadata, "stringData": data})
-    });
-    secrets.chain(plan.apply.iter().map(|apply| apply.manifest.value().clone())).collect()
+    let secrets = plan
+        .secrets
+        .iter()
+        .filter(|secret| secret.change == SecretChange::Generate)
+        .map(|secret| {
+            let mut data = json!(secret.public);
+            data["password"] = json!("(generated when it is created)");
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": secret.metadata, "stringData": data})
+        });
+    secrets
+        .chain(plan.apply.iter().map(|apply| apply.manifest.value().clone()))
+        .collect()
 }
 
 fn refused<R: Managed>(resource: &R, problems: Vec<Invalid>) -> PreviewError {
-    PreviewError::Invalid { kind: R::KIND.as_str(), name: name_of(resource), problems }
+    PreviewError::Invalid {
+        kind: R::KIND.as_str(),
+        name: name_of(resource),
+        problems,
+    }
 }
 
 fn name_of<R: Managed>(resource: &R) -> String {
@@ -149,7 +178,12 @@ mod tests {
         let plan = plan(&registry, &database, &assumed(&database)).unwrap();
         let all = manifests(&plan);
         let names: Vec<_> = all.iter().map(crate::output::name).collect();
-        for name in ["secret/orders-user", "persistentvolumeclaim/orders-pvc", "service/orders", "statefulset.apps/orders"] {
+        for name in [
+            "secret/orders-user",
+            "persistentvolumeclaim/orders-pvc",
+            "service/orders",
+            "statefulset.apps/orders",
+        ] {
             assert!(names.iter().any(|n| n == name), "{name} is not in {names:?}");
         }
         assert_eq!(all[0]["stringData"]["password"], "(generated when it is created)");
@@ -161,7 +195,10 @@ mod tests {
         let database = database("ours");
         assert!(!check(&registry, &database, &assumed(&database)).unwrap());
         let error = plan(&registry, &database, &assumed(&database)).unwrap_err().to_string();
-        assert!(error.contains("there is no strategy `ours` for a PgDatabase"), "{error}");
+        assert!(
+            error.contains("there is no strategy `ours` for a PgDatabase"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -169,8 +206,13 @@ mod tests {
         let registry = pgop_strategies::builtin().unwrap();
         let mut database = database("1");
         database.metadata.name = Some("Orders".into());
-        let error = check(&registry, &database, &assumed(&database)).unwrap_err().to_string();
-        assert!(error.starts_with("PgDatabase Orders is not valid: metadata.name `Orders` must be lower-case"), "{error}");
+        let error = check(&registry, &database, &assumed(&database))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("PgDatabase Orders is not valid: metadata.name `Orders` must be lower-case"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
 use pgop_core::crd::{
-    AccessMode, Credentials, DeletionPolicy, PgBackup, PgBackupSpec, PgCluster, PgClusterSpec, PgDatabase, PgDatabaseSpec,
-    PodSettings, Postgres, Restore, ServerSpec, Source, Storage,
+    AccessMode, Credentials, DeletionPolicy, PgBackup, PgBackupSpec, PgCluster, PgClusterSpec, PgDatabase,
+    PgDatabaseSpec, PodSettings, Postgres, Restore, ServerSpec, Source, Storage,
 };
 use pgop_core::name;
 use serde_json::{Map, Value};
@@ -43,8 +43,15 @@ pub enum RequestError {
 pub fn database(name: &str, namespace: &str, flags: &Server, settings: &Settings) -> Result<PgDatabase, RequestError> {
     let spec: PgDatabaseSpec = defaults();
     let strategy = chosen(flags.strategy.as_ref(), settings, "DB.STRATEGY").unwrap_or(spec.strategy);
-    let spec = PgDatabaseSpec { strategy, server: server(flags, settings)? };
-    Ok(PgDatabase { metadata: metadata(name, namespace, flags)?, spec, status: None })
+    let spec = PgDatabaseSpec {
+        strategy,
+        server: server(flags, settings)?,
+    };
+    Ok(PgDatabase {
+        metadata: metadata(name, namespace, flags)?,
+        spec,
+        status: None,
+    })
 }
 
 /// The resource of a cluster.
@@ -57,9 +64,19 @@ pub fn cluster(
 ) -> Result<PgCluster, RequestError> {
     let spec: PgClusterSpec = defaults();
     let strategy = chosen(flags.strategy.as_ref(), settings, "CLUSTER.STRATEGY").unwrap_or(spec.strategy);
-    let replicas = replicas.or_else(|| settings.number("CLUSTER.REPLICAS")).unwrap_or(spec.replicas);
-    let spec = PgClusterSpec { strategy, replicas, server: server(flags, settings)? };
-    Ok(PgCluster { metadata: metadata(name, namespace, flags)?, spec, status: None })
+    let replicas = replicas
+        .or_else(|| settings.number("CLUSTER.REPLICAS"))
+        .unwrap_or(spec.replicas);
+    let spec = PgClusterSpec {
+        strategy,
+        replicas,
+        server: server(flags, settings)?,
+    };
+    Ok(PgCluster {
+        metadata: metadata(name, namespace, flags)?,
+        spec,
+        status: None,
+    })
 }
 
 /// The resource of a backup.
@@ -82,7 +99,8 @@ pub fn backup(
         access_mode: None,
         claim,
     };
-    let strategy = chosen(flags.strategy.as_ref(), settings, "BACKUP.STRATEGY").unwrap_or_else(|| "basebackup".to_owned());
+    let strategy =
+        chosen(flags.strategy.as_ref(), settings, "BACKUP.STRATEGY").unwrap_or_else(|| "basebackup".to_owned());
     let spec = PgBackupSpec {
         source,
         strategy,
@@ -91,9 +109,16 @@ pub fn backup(
         resources: None,
         pod: PodSettings::default(),
     };
-    let metadata =
-        ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
-    Ok(PgBackup { metadata, spec, status: None })
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectMeta::default()
+    };
+    Ok(PgBackup {
+        metadata,
+        spec,
+        status: None,
+    })
 }
 
 /// Passwords from the configuration, for the Secrets `<name>-user`, `-superuser` and `-replication`.
@@ -112,8 +137,18 @@ pub fn passwords(name: &str, spec: &ServerSpec, settings: &Settings) -> Vec<Pass
     let given = &spec.credentials;
     let or = |role: &Option<String>, default: &str| role.clone().unwrap_or_else(|| default.to_owned());
     [
-        (&given.user, name::user_secret(name), or(&postgres.user, "app"), "DB.PG_PASSWORD"),
-        (&given.superuser, name::superuser_secret(name), "postgres".to_owned(), "DB.PG_ROOT_PASSWORD"),
+        (
+            &given.user,
+            name::user_secret(name),
+            or(&postgres.user, "app"),
+            "DB.PG_PASSWORD",
+        ),
+        (
+            &given.superuser,
+            name::superuser_secret(name),
+            "postgres".to_owned(),
+            "DB.PG_ROOT_PASSWORD",
+        ),
         (
             &given.replication,
             name::replication_secret(name),
@@ -125,7 +160,11 @@ pub fn passwords(name: &str, spec: &ServerSpec, settings: &Settings) -> Vec<Pass
     .filter(|(given, ..)| given.is_none())
     .filter_map(|(_, secret, username, key)| {
         let password = settings.get(key)?.to_owned();
-        Some(Password { secret, username, password })
+        Some(Password {
+            secret,
+            username,
+            password,
+        })
     })
     .collect()
 }
@@ -137,7 +176,8 @@ fn defaults<S: serde::de::DeserializeOwned + Default>() -> S {
 
 /// The flag, or the key.
 fn chosen(flag: Option<&String>, settings: &Settings, key: &str) -> Option<String> {
-    flag.cloned().or_else(|| settings.get(key).map(|value| value.trim().to_owned()))
+    flag.cloned()
+        .or_else(|| settings.get(key).map(|value| value.trim().to_owned()))
 }
 
 fn metadata(name: &str, namespace: &str, flags: &Server) -> Result<ObjectMeta, RequestError> {
@@ -154,7 +194,10 @@ fn metadata(name: &str, namespace: &str, flags: &Server) -> Result<ObjectMeta, R
 fn server(flags: &Server, settings: &Settings) -> Result<ServerSpec, RequestError> {
     let port = flags.port.map(i32::from).or_else(|| settings.number("DB.PORT"));
     let restore = match (&flags.backup_pvc, &flags.backup_path) {
-        (Some(claim), Some(path)) => Some(Restore { claim: claim.clone(), path: snapshot_path(path)? }),
+        (Some(claim), Some(path)) => Some(Restore {
+            claim: claim.clone(),
+            path: snapshot_path(path)?,
+        }),
         _ => None,
     };
     Ok(ServerSpec {
@@ -175,8 +218,12 @@ fn server(flags: &Server, settings: &Settings) -> Result<ServerSpec, RequestErro
             user: flags.user_secret.clone(),
         },
         storage: storage(flags, settings)?,
-        deletion_policy: word("--deletion-policy", flags.deletion_policy.as_deref(), "Retain or Delete")?
-            .unwrap_or(DeletionPolicy::Retain),
+        deletion_policy: word(
+            "--deletion-policy",
+            flags.deletion_policy.as_deref(),
+            "Retain or Delete",
+        )?
+        .unwrap_or(DeletionPolicy::Retain),
         resources: resources(flags)?,
         pod: PodSettings {
             run_as_user: flags.run_as_user.or_else(|| settings.number("DB.RUN_AS_USER")),
@@ -199,25 +246,36 @@ fn snapshot_path(path: &str) -> Result<String, RequestError> {
 }
 
 fn flag(flag: &'static str, value: &str, expected: impl Into<String>) -> RequestError {
-    RequestError::Flag { flag, value: value.to_owned(), expected: expected.into() }
+    RequestError::Flag {
+        flag,
+        value: value.to_owned(),
+        expected: expected.into(),
+    }
 }
 
 fn storage(flags: &Server, settings: &Settings) -> Result<Storage, RequestError> {
-    let claim = match (&flags.claim, flags.storage_class.is_some() || flags.storage_size.is_some()) {
+    let claim = match (
+        &flags.claim,
+        flags.storage_class.is_some() || flags.storage_size.is_some(),
+    ) {
         (Some(claim), _) => Some(claim.clone()),
         // Somebody who asks for a size or a class wants a claim to be made, whatever DB.PVC_NAME is.
         (None, true) => None,
         (None, false) => chosen(None, settings, "DB.PVC_NAME"),
     };
-    let made = |flag: Option<&String>, key| match (&claim, flag) {
+    let of_new = |flag: Option<&String>, key| match (&claim, flag) {
         (Some(_), None) => None,
         _ => chosen(flag, settings, key),
     };
-    let mode = made(flags.access_mode.as_ref(), "DB.PVC_ACCESS_MODE");
+    let mode = of_new(flags.access_mode.as_ref(), "DB.PVC_ACCESS_MODE");
     Ok(Storage {
-        size: made(flags.storage_size.as_ref(), "DB.PVC_SIZE").map(Quantity),
-        class_name: made(flags.storage_class.as_ref(), "DB.STORAGE_CLASS"),
-        access_mode: word::<AccessMode>("--access-mode", mode.as_deref(), "ReadWriteOnce, ReadWriteOncePod or ReadWriteMany")?,
+        size: of_new(flags.storage_size.as_ref(), "DB.PVC_SIZE").map(Quantity),
+        class_name: of_new(flags.storage_class.as_ref(), "DB.STORAGE_CLASS"),
+        access_mode: word::<AccessMode>(
+            "--access-mode",
+            mode.as_deref(),
+            "ReadWriteOnce, ReadWriteOncePod or ReadWriteMany",
+        )?,
         claim,
     })
 }
@@ -230,8 +288,13 @@ fn word<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<T>, RequestError> {
     let Some(value) = value else { return Ok(None) };
     let words = allowed.split([',', ' ']).filter(|w| !w.is_empty());
-    let spelled = words.filter(|word| word.eq_ignore_ascii_case(value)).next_back().unwrap_or(value);
-    serde_json::from_value(Value::from(spelled)).map(Some).map_err(|_| flag(name, value, format!("give {allowed}")))
+    let spelled = words
+        .into_iter()
+        .find(|word| word.eq_ignore_ascii_case(value))
+        .unwrap_or(value);
+    serde_json::from_value(Value::from(spelled))
+        .map(Some)
+        .map_err(|_| flag(name, value, format!("give {allowed}")))
 }
 
 fn resources(flags: &Server) -> Result<Option<ResourceRequirements>, RequestError> {
@@ -271,8 +334,14 @@ fn quantity(name: &'static str, text: &str) -> Result<Quantity, RequestError> {
 fn unique(name: &'static str, pairs: &[(String, String)]) -> Result<BTreeMap<String, String>, RequestError> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
-        if map.insert(key.clone(), value.clone()).is_some_and(|before| before != *value) {
-            return Err(RequestError::Twice { flag: name, key: key.clone() });
+        if map
+            .insert(key.clone(), value.clone())
+            .is_some_and(|before| before != *value)
+        {
+            return Err(RequestError::Twice {
+                flag: name,
+                key: key.clone(),
+            });
         }
     }
     Ok(map)
@@ -281,10 +350,13 @@ fn unique(name: &'static str, pairs: &[(String, String)]) -> Result<BTreeMap<Str
 /// Values that read as JSON are numbers, switches or lists; the rest is text.
 fn parameters(pairs: &[(String, String)]) -> Result<Map<String, Value>, RequestError> {
     let map = unique("--strategy-param", pairs)?;
-    Ok(map.into_iter().map(|(key, value)| {
-        let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
-        (key, value)
-    }).collect())
+    Ok(map
+        .into_iter()
+        .map(|(key, value)| {
+            let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+            (key, value)
+        })
+        .collect())
 }
 
 #[cfg(test)]

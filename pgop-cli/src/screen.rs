@@ -55,7 +55,11 @@ impl Style {
 
     /// `text` in this style, if colour is wanted.
     pub fn paint(self, text: &str, colour: bool) -> String {
-        if colour && self != Self::Plain { format!("{}{text}\x1b[0m", self.code()) } else { text.to_owned() }
+        if colour && self != Self::Plain {
+            format!("{}{text}\x1b[0m", self.code())
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -73,7 +77,14 @@ impl<'a> Screen<'a> {
             ColourWish::Always => true,
             ColourWish::Never => false,
         };
-        Self { out, err, out_colour: colour(terminals.0), err_colour: colour(terminals.1), lively: terminals.1, broken: None }
+        Self {
+            out,
+            err,
+            out_colour: colour(terminals.0),
+            err_colour: colour(terminals.1),
+            lively: terminals.1,
+            broken: None,
+        }
     }
 
     /// Whether results are coloured.

@@ -13,12 +13,19 @@ pub struct Tree {
 impl Tree {
     /// A line.
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self { text: one_line(text.as_ref()).into_owned(), style: Style::Plain, branches: Vec::new() }
+        Self {
+            text: one_line(text.as_ref()).into_owned(),
+            style: Style::Plain,
+            branches: Vec::new(),
+        }
     }
 
     /// A line that stands out.
     pub fn styled(text: impl AsRef<str>, style: Style) -> Self {
-        Self { style, ..Self::new(text) }
+        Self {
+            style,
+            ..Self::new(text)
+        }
     }
 
     /// Adds a line below this one.

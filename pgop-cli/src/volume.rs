@@ -2,7 +2,7 @@
 
 pub mod listing;
 mod pod;
-mod reason;
+pub(crate) mod reason;
 
 use std::time::Duration;
 
@@ -91,12 +91,21 @@ pub async fn list(cluster: &Cluster, interrupt: &Interrupt, look: &Look) -> Resu
     sweep(cluster).await;
     let node = node_of(cluster, &look.claim).await?;
     let api = cluster.api::<Pod>();
-    let params = PostParams { dry_run: false, field_manager: Some("pgo".to_owned()) };
+    let params = PostParams {
+        dry_run: false,
+        field_manager: Some("pgo".to_owned()),
+    };
     let wanted = pod::build(look, node.as_deref(), &cluster.namespace);
     // From here on Ctrl-C has to wait until the pod is deleted.
     let _hold = interrupt.hold();
     let created = cluster
-        .ask(format!("create a pod that looks into claim {} in namespace {}", look.claim, cluster.namespace), api.create(&params, &wanted))
+        .ask(
+            format!(
+                "create a pod that looks into claim {} in namespace {}",
+                look.claim, cluster.namespace
+            ),
+            api.create(&params, &wanted),
+        )
         .await?;
     let name = created.metadata.name.unwrap_or_default();
     let result = tokio::select! {
@@ -114,12 +123,23 @@ async fn read(cluster: &Cluster, name: &str, look: &Look) -> Result<Option<Vec<E
     match ended.code {
         0 => {
             let api = cluster.api::<Pod>();
-            let log = cluster.ask(format!("read the log of pod {name}"), api.logs(name, &LogParams::default())).await?;
-            listing::parse(&log).map(Some).map_err(|message| VolumeError::Listing { claim, message })
+            let log = cluster
+                .ask(
+                    format!("read the log of pod {name}"),
+                    api.logs(name, &LogParams::default()),
+                )
+                .await?;
+            listing::parse(&log)
+                .map(Some)
+                .map_err(|message| VolumeError::Listing { claim, message })
         }
         pod::NO_FOLDER => Ok(None),
         code => {
-            let message = if ended.message.is_empty() { format!("the pod ended with code {code}") } else { ended.message };
+            let message = if ended.message.is_empty() {
+                format!("the pod ended with code {code}")
+            } else {
+                ended.message
+            };
             Err(VolumeError::Listing { claim, message })
         }
     }
@@ -132,27 +152,36 @@ struct Ended {
 
 async fn ended(cluster: &Cluster, name: &str, look: &Look) -> Result<Ended, VolumeError> {
     let start = tokio::time::Instant::now();
-    let mut stream = watcher::watch_object(cluster.api::<Pod>(), name).default_backoff().boxed();
+    let mut stream = watcher::watch_object(cluster.api::<Pod>(), name)
+        .default_backoff()
+        .boxed();
     let mut last: Option<Pod> = None;
     loop {
-        let Ok(next) = tokio::time::timeout_at(start + look.timeout, stream.next()).await else { break };
+        let Ok(next) = tokio::time::timeout_at(start + look.timeout, stream.next()).await else {
+            break;
+        };
         match next {
             Some(Ok(Some(pod))) => {
                 if let Some(state) = terminated(&pod) {
                     return Ok(state);
                 }
                 if let Some(reason) = reason::hopeless(&pod) {
-                    return Err(VolumeError::Stuck { claim: look.claim.clone(), reason });
+                    return Err(VolumeError::Stuck {
+                        claim: look.claim.clone(),
+                        reason,
+                    });
                 }
                 last = Some(pod);
             }
             Some(Ok(None)) => {
-                return Err(VolumeError::Stuck { claim: look.claim.clone(), reason: format!("its pod {name} was deleted") });
+                return Err(VolumeError::Stuck {
+                    claim: look.claim.clone(),
+                    reason: format!("its pod {name} was deleted"),
+                });
             }
             Some(Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))) => {
-                match cluster.explain(format!("watch pod {name}"), &error) {
-                    error @ ClusterError::Forbidden { .. } => return Err(error.into()),
-                    _ => {}
+                if let error @ ClusterError::Forbidden { .. } = cluster.explain(format!("watch pod {name}"), &error) {
+                    return Err(error.into());
                 }
             }
             Some(Err(_)) => {}
@@ -163,14 +192,21 @@ async fn ended(cluster: &Cluster, name: &str, look: &Look) -> Result<Ended, Volu
         Some(pod) => reason::waiting(pod, &reason::warnings(cluster, name).await),
         None => "nothing is known of its pod".to_owned(),
     };
-    Err(VolumeError::TimedOut { claim: look.claim.clone(), waited: look.timeout, reason })
+    Err(VolumeError::TimedOut {
+        claim: look.claim.clone(),
+        waited: look.timeout,
+        reason,
+    })
 }
 
 fn terminated(pod: &Pod) -> Option<Ended> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let state = statuses.first()?.state.as_ref()?.terminated.as_ref()?;
     let message = state.message.clone().unwrap_or_default().trim().to_owned();
-    Some(Ended { code: state.exit_code, message })
+    Some(Ended {
+        code: state.exit_code,
+        message,
+    })
 }
 
 /// Node of the pod that uses the claim: a `ReadWriteOnce` volume can be mounted there and nowhere else.
@@ -187,17 +223,24 @@ async fn node_of(cluster: &Cluster, claim: &str) -> Result<Option<String>, Clust
 async fn delete(cluster: &Cluster, name: &str) {
     let api = cluster.api::<Pod>();
     let params = DeleteParams::default().grace_period(0);
-    let deleted = cluster.ask(format!("delete pod {name}"), api.delete(name, &params)).await;
-    if let Err(error) = deleted {
-        if !matches!(error, ClusterError::NotFound { .. }) {
-            eprintln!("pgo: warning: pod {name} in namespace {} could not be deleted: {error}", cluster.namespace);
-        }
+    let deleted = cluster
+        .ask(format!("delete pod {name}"), api.delete(name, &params))
+        .await;
+    if let Err(error) = deleted
+        && !matches!(error, ClusterError::NotFound { .. })
+    {
+        eprintln!(
+            "pgo: warning: pod {name} in namespace {} could not be deleted: {error}",
+            cluster.namespace
+        );
     }
 }
 
 /// Deletes what a killed pgo left: pods that ended long ago.
 async fn sweep(cluster: &Cluster) {
-    let Ok(pods) = cluster.list::<Pod>(&ListParams::default().labels(pod::SELECTOR)).await else { return };
+    let Ok(pods) = cluster.list::<Pod>(&ListParams::default().labels(pod::SELECTOR)).await else {
+        return;
+    };
     let now = jiff::Timestamp::now();
     for pod in pods.items.iter().filter(|pod| pod::is_left_over(pod, now)) {
         if let Some(name) = &pod.metadata.name {

@@ -36,7 +36,7 @@ pub enum WaitError {
         object: String,
     },
     /// Time is up.
-    #[error("{object} is not {goal} after {} s: {last}; it goes on without pgo, and `pgo show` tells how it stands", waited.as_secs())]
+    #[error("{object} is not {goal} after {} s: {last}; it may still become so, pgo has only stopped waiting", waited.as_secs())]
     TimedOut {
         /// The resource.
         object: String,
@@ -89,10 +89,19 @@ where
     let object = format!("{} {name}", K::kind(&()));
     let start = Instant::now();
     let mut last = "nothing is known of it yet".to_owned();
-    let mut stream = watcher::watch_object(cluster.api::<K>(), name).default_backoff().boxed();
+    let mut stream = watcher::watch_object(cluster.api::<K>(), name)
+        .default_backoff()
+        .boxed();
     loop {
-        let timed_out = || WaitError::TimedOut { object: object.clone(), goal, waited: timeout, last: last.clone() };
-        let next = tokio::time::timeout_at(start + timeout, stream.next()).await.map_err(|_| timed_out())?;
+        let timed_out = || WaitError::TimedOut {
+            object: object.clone(),
+            goal,
+            waited: timeout,
+            last: last.clone(),
+        };
+        let next = tokio::time::timeout_at(start + timeout, stream.next())
+            .await
+            .map_err(|_| timed_out())?;
         let found = match next {
             None => return Err(timed_out()),
             Some(Ok(found)) => found,
@@ -105,7 +114,9 @@ where
         };
         match judge(found.as_ref()) {
             Verdict::Done => return Ok(()),
-            Verdict::Failed(message) if found.is_none() && message.is_empty() => return Err(WaitError::Gone { object }),
+            Verdict::Failed(message) if found.is_none() && message.is_empty() => {
+                return Err(WaitError::Gone { object });
+            }
             Verdict::Failed(message) => return Err(WaitError::Failed { object, message }),
             Verdict::NotYet(now) if now != last => {
                 screen.note_line(format!("{object}: {now} ({} s)", start.elapsed().as_secs()));
@@ -118,16 +129,14 @@ where
 
 /// An error that waiting does not mend: no right to watch.
 fn hopeless(cluster: &Cluster, object: &str, error: &watcher::Error) -> Option<ClusterError> {
-    let source = match error {
-        watcher::Error::InitialListFailed(source)
-        | watcher::Error::WatchStartFailed(source)
-        | watcher::Error::WatchFailed(source) => source,
-        _ => return None,
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    let (InitialListFailed(source) | WatchStartFailed(source) | WatchFailed(source)) = error else {
+        return None;
     };
     match cluster.explain(format!("watch {object}"), source) {
-        error @ (ClusterError::Forbidden { .. } | ClusterError::Credentials { .. } | ClusterError::NotInstalled { .. }) => {
-            Some(error)
-        }
+        error @ (ClusterError::Forbidden { .. }
+        | ClusterError::Credentials { .. }
+        | ClusterError::NotInstalled { .. }) => Some(error),
         _ => None,
     }
 }
@@ -135,7 +144,9 @@ fn hopeless(cluster: &Cluster, object: &str, error: &watcher::Error) -> Option<C
 /// Whether a database or cluster serves as its spec says.
 pub fn server(generation: Option<i64>, status: Option<&ServerStatus>) -> Verdict {
     let Some(status) = status.filter(|status| status.phase.is_some()) else {
-        return Verdict::NotYet("waits for the operator (if nothing happens: `pgo version` tells whether it runs)".to_owned());
+        return Verdict::NotYet(
+            "waits for the operator (if nothing happens: `pgo version` tells whether it runs)".to_owned(),
+        );
     };
     if status.observed_generation < generation {
         return Verdict::NotYet("waits for the operator to see the change".to_owned());
@@ -152,7 +163,9 @@ pub fn server(generation: Option<i64>, status: Option<&ServerStatus>) -> Verdict
 /// Whether a backup is complete.
 pub fn backup(backup: &PgBackup) -> Verdict {
     let Some(status) = backup.status.as_ref().filter(|status| status.phase.is_some()) else {
-        return Verdict::NotYet("waits for the operator (if nothing happens: `pgo version` tells whether it runs)".to_owned());
+        return Verdict::NotYet(
+            "waits for the operator (if nothing happens: `pgo version` tells whether it runs)".to_owned(),
+        );
     };
     let phase = status.phase.as_deref().unwrap_or_default();
     let message = message(&status.conditions, phase);
@@ -164,7 +177,11 @@ pub fn backup(backup: &PgBackup) -> Verdict {
 }
 
 fn join(phase: &str, message: &str) -> String {
-    if message.is_empty() { phase.to_owned() } else { format!("{phase}: {message}") }
+    if message.is_empty() {
+        phase.to_owned()
+    } else {
+        format!("{phase}: {message}")
+    }
 }
 
 /// The message of the condition that explains a phase.
@@ -207,7 +224,12 @@ mod tests {
     }
 
     fn status(phase: &str, conditions: Vec<Condition>) -> ServerStatus {
-        ServerStatus { observed_generation: Some(2), phase: Some(phase.into()), conditions, ..ServerStatus::default() }
+        ServerStatus {
+            observed_generation: Some(2),
+            phase: Some(phase.into()),
+            conditions,
+            ..ServerStatus::default()
+        }
     }
 
     #[test]
@@ -216,27 +238,45 @@ mod tests {
         assert_eq!(server(Some(2), Some(&ready)), Verdict::Done);
         assert!(matches!(server(Some(3), Some(&ready)), Verdict::NotYet(_)));
         assert!(matches!(server(Some(2), None), Verdict::NotYet(_)));
-        assert!(matches!(server(Some(2), Some(&ServerStatus::default())), Verdict::NotYet(_)));
+        assert!(matches!(
+            server(Some(2), Some(&ServerStatus::default())),
+            Verdict::NotYet(_)
+        ));
     }
 
     #[test]
     fn a_refusal_ends_the_wait_with_its_message() {
-        let invalid = status("Invalid", vec![
-            condition("Accepted", "False", "spec.storage.size is too small"),
-            condition("Ready", "False", "nothing was created"),
-        ]);
-        assert_eq!(server(Some(2), Some(&invalid)), Verdict::Failed("Invalid: spec.storage.size is too small".into()));
+        let invalid = status(
+            "Invalid",
+            vec![
+                condition("Accepted", "False", "spec.storage.size is too small"),
+                condition("Ready", "False", "nothing was created"),
+            ],
+        );
+        assert_eq!(
+            server(Some(2), Some(&invalid)),
+            Verdict::Failed("Invalid: spec.storage.size is too small".into())
+        );
         let failed = status("Failed", vec![condition("Restored", "False", "no snapshot at a/b")]);
-        assert_eq!(server(Some(2), Some(&failed)), Verdict::Failed("Failed: no snapshot at a/b".into()));
+        assert_eq!(
+            server(Some(2), Some(&failed)),
+            Verdict::Failed("Failed: no snapshot at a/b".into())
+        );
     }
 
     #[test]
     fn progress_tells_what_it_waits_for() {
-        let going = status("Progressing", vec![
-            condition("Accepted", "True", "strategy streaming"),
-            condition("Progressing", "True", "pod hippo-0: pulling its image"),
-        ]);
-        assert_eq!(server(Some(2), Some(&going)), Verdict::NotYet("Progressing: pod hippo-0: pulling its image".into()));
+        let going = status(
+            "Progressing",
+            vec![
+                condition("Accepted", "True", "strategy streaming"),
+                condition("Progressing", "True", "pod hippo-0: pulling its image"),
+            ],
+        );
+        assert_eq!(
+            server(Some(2), Some(&going)),
+            Verdict::NotYet("Progressing: pod hippo-0: pulling its image".into())
+        );
     }
 
     #[test]
@@ -252,7 +292,13 @@ mod tests {
             backup(&made)
         };
         assert_eq!(of("Succeeded", "True", "done"), Verdict::Done);
-        assert_eq!(of("Failed", "False", "no space"), Verdict::Failed("Failed: no space".into()));
-        assert_eq!(of("Running", "False", "writes to claim c"), Verdict::NotYet("Running: writes to claim c".into()));
+        assert_eq!(
+            of("Failed", "False", "no space"),
+            Verdict::Failed("Failed: no space".into())
+        );
+        assert_eq!(
+            of("Running", "False", "writes to claim c"),
+            Verdict::NotYet("Running: writes to claim c".into())
+        );
     }
 }

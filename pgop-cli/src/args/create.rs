@@ -13,7 +13,11 @@ use super::{Wait, pair};
 /// RBAC it needs: create and get on pgdatabases, pgclusters, pgbackups (pgop.dev); get on persistentvolumeclaims; watch on the resource
 /// and list on events for --wait; create on secrets when the configuration holds passwords.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub struct Create {
     /// What to create
     #[command(subcommand)]
@@ -194,10 +198,22 @@ pub struct Server {
     #[arg(long, value_name = "POLICY", help_heading = "Storage")]
     pub deletion_policy: Option<String>,
     /// Claim with the snapshot to restore
-    #[arg(short = 'p', long, value_name = "CLAIM", requires = "backup_path", help_heading = "Restore")]
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "CLAIM",
+        requires = "backup_path",
+        help_heading = "Restore"
+    )]
     pub backup_pvc: Option<String>,
     /// Path of the snapshot, as `pgo show backup` prints it
-    #[arg(short = 'x', long, value_name = "PATH", requires = "backup_pvc", help_heading = "Restore")]
+    #[arg(
+        short = 'x',
+        long,
+        value_name = "PATH",
+        requires = "backup_pvc",
+        help_heading = "Restore"
+    )]
     pub backup_path: Option<String>,
 
     /// CPU request, such as 500m; `500m:2` gives the limit too

@@ -27,7 +27,7 @@ pub struct Scale {
 ///
 /// `pgo psql hippo`, `pgo psql hippo -- -c 'select 1'`, `pgo psql hippo < file.sql`. It ends with psql's exit code.
 ///
-/// RBAC it needs: get on pgdatabases and pgclusters (pgop.dev), list on pods, create on pods/exec.
+/// RBAC it needs: get on pgdatabases and pgclusters (pgop.dev), list on pods, get and create on pods/exec.
 #[derive(Args, Debug)]
 pub struct Psql {
     /// Database or cluster

@@ -9,7 +9,7 @@ use super::{Wait, duration};
 /// Show databases, clusters, backups, and what is on a claim
 ///
 /// RBAC it needs: get and list on pgdatabases, pgclusters, pgbackups (pgop.dev), statefulsets, pods, services,
-/// persistentvolumeclaims, and list on secrets (names only); create on pods/exec for the lag of replicas. For snapshots and claims: create,
+/// persistentvolumeclaims, and list on secrets (names only); get and create on pods/exec for the lag of replicas. For snapshots and claims: create,
 /// get, watch and delete on pods, and get on pods/log. What is not allowed is said in its place; the rest is shown.
 #[derive(Args, Debug)]
 pub struct Show {

@@ -10,7 +10,11 @@ pub fn confirm(context: &mut Context<'_>, question: &str) -> Result<(), Error> {
     context.screen.ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && is_yes(&answer) { Ok(()) } else { Err(Error::Interrupted) }
+    if read.is_ok() && is_yes(&answer) {
+        Ok(())
+    } else {
+        Err(Error::Interrupted)
+    }
 }
 
 fn is_yes(answer: &str) -> bool {

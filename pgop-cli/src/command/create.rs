@@ -42,27 +42,41 @@ async fn databases(args: Database, context: &mut Context<'_>, registry: &Registr
     let Database { names, server, sending } = args;
     let namespace = namespace(context, &sending).await?;
     // Flags that make no resource are usage errors: nothing is created.
-    let made = build(&names, |name| request::database(name, &namespace, &server, &context.config.settings))?;
+    let made = build(&names, |name| {
+        request::database(name, &namespace, &server, &context.config.settings)
+    })?;
     refuse_all(&names)?;
     create(made, context, registry, &sending, |r: &PgDatabase| &r.spec.server).await
 }
 
 async fn clusters(args: Cluster, context: &mut Context<'_>, registry: &Registry) -> Result<ExitCode, Error> {
-    let Cluster { names, replicas, server, sending } = args;
+    let Cluster {
+        names,
+        replicas,
+        server,
+        sending,
+    } = args;
     let namespace = namespace(context, &sending).await?;
-    let made = build(&names, |name| request::cluster(name, &namespace, replicas, &server, &context.config.settings))?;
+    let made = build(&names, |name| {
+        request::cluster(name, &namespace, replicas, &server, &context.config.settings)
+    })?;
     refuse_all(&names)?;
     create(made, context, registry, &sending, |r: &PgCluster| &r.spec.server).await
 }
 
 fn build<R>(names: &[String], make: impl Fn(&str) -> Result<R, request::RequestError>) -> Result<Vec<R>, Error> {
-    unique(names).into_iter().map(|name| make(name).map_err(Error::from)).collect()
+    unique(names)
+        .into_iter()
+        .map(|name| make(name).map_err(Error::from))
+        .collect()
 }
 
 /// `all` is no name: it would be a resource that no other verb could name.
 fn refuse_all(names: &[String]) -> Result<(), Error> {
     match names.iter().find(|name| *name == "all") {
-        Some(_) => Err(Error::Usage("`all` can't be the name of a resource: show and delete take it for all of them".to_owned())),
+        Some(_) => Err(Error::Usage(
+            "`all` can't be the name of a resource: show and delete take it for all of them".to_owned(),
+        )),
         None => Ok(()),
     }
 }
@@ -71,9 +85,10 @@ fn refuse_all(names: &[String]) -> Result<(), Error> {
 pub(super) async fn namespace(context: &mut Context<'_>, sending: &Sending) -> Result<String, Error> {
     match (&context.config.namespace, sending.dry_run) {
         (Some(namespace), _) => Ok(namespace.clone()),
-        (None, Some(DryRun::Client)) => {
-            Ok(context.cluster().await.map_or_else(|_| "default".to_owned(), |cluster| cluster.namespace))
-        }
+        (None, Some(DryRun::Client)) => Ok(context
+            .cluster()
+            .await
+            .map_or_else(|_| "default".to_owned(), |cluster| cluster.namespace)),
         (None, _) => Ok(context.cluster().await?.namespace),
     }
 }
@@ -110,10 +125,14 @@ pub(super) async fn one<R: Managed>(
     }
     if !preview::check(registry, &resource, &observed)? {
         let strategy = resource.strategy().to_owned();
-        context.screen.note_line(format!("strategy {strategy} is not built in: the operator has to know it"));
+        context.screen.note_line(format!(
+            "strategy {strategy} is not built in: the operator has to know it"
+        ));
     }
     let cluster = context.cluster().await?;
-    send(resource, passwords, context, &cluster, sending.dry_run.is_some()).await.map(Some)
+    send(resource, passwords, context, &cluster, sending.dry_run.is_some())
+        .await
+        .map(Some)
 }
 
 fn show_plan<R: Managed>(
@@ -124,23 +143,33 @@ fn show_plan<R: Managed>(
 ) -> Result<(), Error> {
     let plan = preview::plan(registry, resource, observed)?;
     let manifests = preview::manifests(&plan);
-    let format = context.config.output.filter(|format| *format != crate::args::Output::Wide);
-    match output::resources(format, &manifests, false) {
-        Some(text) => {
-            // Documents of several resources have to stay apart.
-            let divider = if format == Some(crate::args::Output::Yaml) { "---\n" } else { "" };
-            context.screen.raw(format!("{divider}{text}").as_bytes());
-        }
-        None => {
-            let name = name_of(resource);
-            context.screen.line(format!("{} {name} is valid; with strategy {} it would make:", R::KIND.as_str(), resource.strategy()));
-            for manifest in &manifests {
-                context.screen.line(format!("  {}", output::name(manifest)));
-            }
+    let format = context
+        .config
+        .output
+        .filter(|format| *format != crate::args::Output::Wide);
+    if let Some(text) = output::resources(format, &manifests, false) {
+        // Documents of several resources have to stay apart.
+        let divider = if format == Some(crate::args::Output::Yaml) {
+            "---\n"
+        } else {
+            ""
+        };
+        context.screen.raw(format!("{divider}{text}").as_bytes());
+    } else {
+        let name = name_of(resource);
+        context.screen.line(format!(
+            "{} {name} is valid; with strategy {} it would make:",
+            R::KIND.as_str(),
+            resource.strategy()
+        ));
+        for manifest in &manifests {
+            context.screen.line(format!("  {}", output::name(manifest)));
         }
     }
     for held in &plan.held {
-        context.screen.note_line(format!("{} {} is made later: {}", held.kind, held.name, held.why));
+        context
+            .screen
+            .note_line(format!("{} {} is made later: {}", held.kind, held.name, held.why));
     }
     Ok(())
 }
@@ -161,7 +190,11 @@ impl Waitable for PgDatabase {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
     fn hint(&self) -> String {
-        connect_hint(&name_of(self), self.metadata.namespace.as_deref().unwrap_or("default"), self.spec.server.postgres.port)
+        connect_hint(
+            &name_of(self),
+            self.metadata.namespace.as_deref().unwrap_or("default"),
+            self.spec.server.postgres.port,
+        )
     }
 }
 
@@ -171,7 +204,11 @@ impl Waitable for PgCluster {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
     fn hint(&self) -> String {
-        connect_hint(&name_of(self), self.metadata.namespace.as_deref().unwrap_or("default"), self.spec.server.postgres.port)
+        connect_hint(
+            &name_of(self),
+            self.metadata.namespace.as_deref().unwrap_or("default"),
+            self.spec.server.postgres.port,
+        )
     }
 }
 
@@ -184,7 +221,11 @@ impl Waitable for PgBackup {
         let status = self.status.clone().unwrap_or_default();
         format!(
             "restore it with: pgo create {} NEW -n {} --backup-pvc={} --backup-path={}",
-            if self.spec.source.kind == pgop_core::crd::SourceKind::PgCluster { "cluster" } else { "database" },
+            if self.spec.source.kind == pgop_core::crd::SourceKind::PgCluster {
+                "cluster"
+            } else {
+                "database"
+            },
             self.metadata.namespace.as_deref().unwrap_or("default"),
             status.claim.unwrap_or_default(),
             status.path.unwrap_or_default()
@@ -224,7 +265,10 @@ pub(super) async fn finish<R: Waitable>(
             .await,
         );
     }
-    let values: Vec<Value> = created.iter().map(|r| serde_json::to_value(r).unwrap_or_default()).collect();
+    let values: Vec<Value> = created
+        .iter()
+        .map(|r| serde_json::to_value(r).unwrap_or_default())
+        .collect();
     if let Some(text) = output::resources(context.config.output, &values, false).filter(|_| !values.is_empty()) {
         context.screen.raw(text.as_bytes());
     }
@@ -238,11 +282,21 @@ pub(super) async fn wait_for<R: Waitable>(
     timeout: Duration,
 ) -> Result<Option<R>, Error> {
     let name = name_of(resource);
-    let cluster = context.cluster().await?.in_namespace(resource.meta().namespace.as_deref().unwrap_or("default"));
-    wait::until::<R>(&cluster, &mut context.screen, &name, R::GOAL, timeout, |found| match found {
-        Some(found) => found.stands(),
-        None => wait::Verdict::Failed(String::new()),
-    })
+    let cluster = context
+        .cluster()
+        .await?
+        .in_namespace(resource.meta().namespace.as_deref().unwrap_or("default"));
+    wait::until::<R>(
+        &cluster,
+        &mut context.screen,
+        &name,
+        R::GOAL,
+        timeout,
+        |found| match found {
+            Some(found) => found.stands(),
+            None => wait::Verdict::Failed(String::new()),
+        },
+    )
     .await?;
     let (kind, goal) = (R::KIND.as_str(), R::GOAL);
     if context.config.output.is_none() {

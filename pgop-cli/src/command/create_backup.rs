@@ -20,7 +20,9 @@ use crate::request;
 pub async fn run(args: Backup, context: &mut Context<'_>, registry: &Registry) -> Result<ExitCode, Error> {
     let names: Vec<String> = unique(&args.names).into_iter().map(str::to_owned).collect();
     if args.name.is_some() && names.len() > 1 {
-        return Err(Error::Usage("--name is for one source: start the others apart".to_owned()));
+        return Err(Error::Usage(
+            "--name is for one source: start the others apart".to_owned(),
+        ));
     }
     let namespace = namespace(context, &args.sending).await?;
     let mut created = Vec::new();
@@ -68,7 +70,10 @@ fn until_next_second(now: Timestamp) -> Duration {
 
 /// Which kind a source is. A database and a cluster may have one name only until the operator sees them, but it may happen.
 async fn find(name: &str, args: &Backup, context: &mut Context<'_>) -> Result<Source, Error> {
-    let source = |kind| Source { kind, name: name.to_owned() };
+    let source = |kind| Source {
+        kind,
+        name: name.to_owned(),
+    };
     let kind = args.kind.map(|kind| match kind {
         Kind::Database => SourceKind::PgDatabase,
         Kind::Cluster => SourceKind::PgCluster,
@@ -80,7 +85,10 @@ async fn find(name: &str, args: &Backup, context: &mut Context<'_>) -> Result<So
     let found = match kind {
         Some(SourceKind::PgDatabase) => (exists::<PgDatabase>(&cluster, name).await?, false),
         Some(SourceKind::PgCluster) => (false, exists::<PgCluster>(&cluster, name).await?),
-        None => (exists::<PgDatabase>(&cluster, name).await?, exists::<PgCluster>(&cluster, name).await?),
+        None => (
+            exists::<PgDatabase>(&cluster, name).await?,
+            exists::<PgCluster>(&cluster, name).await?,
+        ),
     };
     match found {
         (true, false) => Ok(source(SourceKind::PgDatabase)),
@@ -91,7 +99,11 @@ async fn find(name: &str, args: &Backup, context: &mut Context<'_>) -> Result<So
         ))),
         (false, false) => Err(Error::Object(format!(
             "there is no {} {name} in namespace {}: `pgo show database all` and `pgo show cluster all` list what there is",
-            kind.map_or("database or cluster", |kind| if kind == SourceKind::PgDatabase { "database" } else { "cluster" }),
+            kind.map_or("database or cluster", |kind| if kind == SourceKind::PgDatabase {
+                "database"
+            } else {
+                "cluster"
+            }),
             cluster.namespace
         ))),
     }

@@ -67,7 +67,11 @@ async fn delete<R: Deletable>(args: &Deletion, context: &mut Context<'_>) -> Res
     let (found, mut code) = chosen::<R>(args, context).await?;
     if found.is_empty() {
         if code == ExitCode::Ok {
-            context.screen.note_line(format!("there is no {} to delete in namespace {}", R::KIND.component(), cluster.namespace));
+            context.screen.note_line(format!(
+                "there is no {} to delete in namespace {}",
+                R::KIND.component(),
+                cluster.namespace
+            ));
         }
         return Ok(code);
     }
@@ -85,7 +89,7 @@ async fn delete<R: Deletable>(args: &Deletion, context: &mut Context<'_>) -> Res
     let start = std::time::Instant::now();
     code = code.and(
         for_each(context, &found, async |context, resource| {
-            one(resource, context).await?;
+            one(resource, args.wait.wait, context).await?;
             Ok(ExitCode::Ok)
         })
         .await,
@@ -117,15 +121,22 @@ async fn chosen<R: Deletable>(args: &Deletion, context: &mut Context<'_>) -> Res
         _ => Vec::new(),
     };
     for given in &args.names {
-        let of_source: Vec<R> = listed.iter().filter(|r| r.belongs_to(given) && name(*r) != given).cloned().collect();
+        let of_source: Vec<R> = listed
+            .iter()
+            .filter(|r| r.belongs_to(given) && name(*r) != given)
+            .cloned()
+            .collect();
         let is_named = listed.iter().any(|r| name(r) == given);
         if of_source.is_empty() || is_named {
             names.push(given.clone());
         }
         by_source.extend(of_source);
     }
-    let (mut found, code) =
-        if names.is_empty() { (Vec::new(), ExitCode::Ok) } else { find::<R>(&names, context, &cluster).await? };
+    let (mut found, code) = if names.is_empty() {
+        (Vec::new(), ExitCode::Ok)
+    } else {
+        find::<R>(&names, context, &cluster).await?
+    };
     for resource in by_source {
         if !found.iter().any(|r| name(r) == name(&resource)) {
             found.push(resource);
@@ -139,7 +150,9 @@ fn name<R: Managed>(resource: &R) -> &str {
 }
 
 fn loses_data<R: Deletable>(resource: &R) -> bool {
-    resource.server().is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
+    resource
+        .server()
+        .is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
 }
 
 fn question<R: Deletable>(found: &[R], doomed: &[&str]) -> String {
@@ -147,25 +160,42 @@ fn question<R: Deletable>(found: &[R], doomed: &[&str]) -> String {
     let kept = match (doomed.is_empty(), R::KIND) {
         (_, pgop_core::ResourceKind::PgBackup) => "Their snapshots stay on their volumes.".to_owned(),
         (true, _) => "Their claims stay, with the data.".to_owned(),
-        (false, _) => format!("THE DATA OF {} IS DELETED TOO (deletionPolicy: Delete).", doomed.join(", ")),
+        (false, _) => format!(
+            "THE DATA OF {} IS DELETED TOO (deletionPolicy: Delete).",
+            doomed.join(", ")
+        ),
     };
     let (count, kind) = (found.len(), R::KIND.component());
     let plural = if count == 1 { "" } else { "s" };
     format!("Delete {count} {kind}{plural}: {}? {kept}", names.join(", "))
 }
 
-async fn one<R: Deletable>(resource: &R, context: &mut Context<'_>) -> Result<(), Error> {
+async fn one<R: Deletable>(resource: &R, waits: bool, context: &mut Context<'_>) -> Result<(), Error> {
     let cluster = context.cluster().await?;
     let (kind, name) = (R::KIND.as_str(), name(resource));
     // What was shown and confirmed is deleted, and not one of the same name that somebody makes meanwhile.
-    let preconditions = Preconditions { uid: resource.meta().uid.clone(), resource_version: None };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let preconditions = Preconditions {
+        uid: resource.meta().uid.clone(),
+        resource_version: None,
+    };
+    // Whoever waits, waits for the pods too: in the foreground, the resource goes after all that was made for it.
+    let policy = if waits {
+        DeleteParams::foreground()
+    } else {
+        DeleteParams::background()
+    };
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..policy
+    };
     let api = cluster.api::<R>();
     let action = format!("delete {}", cluster.object::<R>(name));
     let deleted = cluster.ask(action, api.delete(name, &params)).await?;
     let lingers = deleted.left().is_some_and(|r| r.meta().deletion_timestamp.is_some());
     if context.config.output == Some(crate::args::Output::Name) {
-        context.screen.line(format!("{}.{}/{name}", kind.to_lowercase(), pgop_core::crd::GROUP));
+        context
+            .screen
+            .line(format!("{}.{}/{name}", kind.to_lowercase(), pgop_core::crd::GROUP));
         return Ok(());
     }
     let word = if lingers { "is being deleted" } else { "deleted" };
@@ -174,7 +204,9 @@ async fn one<R: Deletable>(resource: &R, context: &mut Context<'_>) -> Result<()
 }
 
 fn kept<R: Deletable>(resource: &R) -> String {
-    let Some(server) = resource.server() else { return "; its snapshot stays on the volume".to_owned() };
+    let Some(server) = resource.server() else {
+        return "; its snapshot stays on the volume".to_owned();
+    };
     let name = name(resource);
     match (&server.storage.claim, server.deletion_policy) {
         (Some(claim), _) => format!("; claim {claim} stays, with its data"),
@@ -186,7 +218,11 @@ fn kept<R: Deletable>(resource: &R) -> String {
     }
 }
 
-async fn gone<R: Deletable>(resource: &R, context: &mut Context<'_>, timeout: std::time::Duration) -> Result<(), Error> {
+async fn gone<R: Deletable>(
+    resource: &R,
+    context: &mut Context<'_>,
+    timeout: std::time::Duration,
+) -> Result<(), Error> {
     let cluster = context.cluster().await?;
     let (name, uid) = (name(resource), resource.meta().uid.clone());
     let still = |there: Option<&R>| match there {
@@ -213,11 +249,17 @@ mod tests {
     #[test]
     fn the_question_says_what_becomes_of_the_data() {
         let keep = database("a", DeletionPolicy::Retain);
-        assert_eq!(question(std::slice::from_ref(&keep), &[]), "Delete 1 database: a? Their claims stay, with the data.");
+        assert_eq!(
+            question(std::slice::from_ref(&keep), &[]),
+            "Delete 1 database: a? Their claims stay, with the data."
+        );
         let lose = database("b", DeletionPolicy::Delete);
         assert!(loses_data(&lose) && !loses_data(&keep));
         let text = question(&[keep, lose], &["b"]);
-        assert_eq!(text, "Delete 2 databases: a, b? THE DATA OF b IS DELETED TOO (deletionPolicy: Delete).");
+        assert_eq!(
+            text,
+            "Delete 2 databases: a, b? THE DATA OF b IS DELETED TOO (deletionPolicy: Delete)."
+        );
     }
 
     #[test]

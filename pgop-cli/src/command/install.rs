@@ -2,7 +2,8 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use pgop_core::install::{self, Options};
 use pgop_core::runtime::crds::{self, Changed};
@@ -15,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output;
+use crate::volume::reason;
 use crate::wait::{self, Verdict};
 
 /// Installs or updates the operator.
@@ -24,7 +26,10 @@ pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, E
     let mut manifests = install::manifests(&options);
     if args.dry_run || context.config.output.is_some_and(|o| o != Output::Wide) {
         let definitions = pgop_core::crd::all();
-        let mut all: Vec<Value> = definitions.iter().map(|d| serde_json::to_value(d).unwrap_or_default()).collect();
+        let mut all: Vec<Value> = definitions
+            .iter()
+            .map(|d| serde_json::to_value(d).unwrap_or_default())
+            .collect();
         all.append(&mut manifests);
         let format = context.config.output.unwrap_or(Output::Yaml);
         let text = output::resources(Some(format), &all, false).unwrap_or_default();
@@ -38,13 +43,46 @@ pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, E
         let done = apply(&cluster, &manifest).await?;
         context.screen.line(format!("{name} {done}"));
     }
-    context.screen.note_line(format!("the operator's image is {}", options.image));
+    context
+        .screen
+        .note_line(format!("the operator's image is {}", options.image));
     if args.wait.wait {
         let place = cluster.in_namespace(&options.namespace);
-        wait::until::<Deployment>(&place, &mut context.screen, install::NAME, "available", args.wait.timeout, available).await?;
+        let waited = wait::until::<Deployment>(
+            &place,
+            &mut context.screen,
+            install::NAME,
+            "available",
+            args.wait.timeout,
+            available,
+        )
+        .await;
+        if let Err(error) = waited {
+            why_not(&place, context).await;
+            return Err(error.into());
+        }
         context.screen.line("the operator is running");
     }
     Ok(ExitCode::Ok)
+}
+
+/// Says what the operator's pods wait for.
+async fn why_not(place: &Cluster, context: &mut Context<'_>) {
+    let labels: Vec<String> = install::selector()
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let pods = place
+        .list::<Pod>(&ListParams::default().labels(&labels.join(",")))
+        .await;
+    for pod in pods.map(|list| list.items).unwrap_or_default() {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let warnings = reason::warnings(place, &name).await;
+        context.screen.warn(format!(
+            "pod {name} of the operator: {}",
+            reason::waiting(&pod, &warnings)
+        ));
+    }
 }
 
 /// `-n` is the operator's namespace; the context's namespace is that of databases and is not meant.
@@ -61,7 +99,12 @@ fn options(args: &Install, context: &Context<'_>) -> Options {
     Options {
         namespace: namespace(context),
         image: args.image.clone().unwrap_or(default.image),
-        watch_namespaces: args.watch_namespaces.iter().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect(),
+        watch_namespaces: args
+            .watch_namespaces
+            .iter()
+            .map(|n| n.trim().to_owned())
+            .filter(|n| !n.is_empty())
+            .collect(),
         // They are installed here, with the person's rights; the operator needs none on them.
         crds: false,
         ..Options::default()
@@ -70,7 +113,11 @@ fn options(args: &Install, context: &Context<'_>) -> Options {
 
 async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(), Error> {
     let done = crds::ensure(cluster.client.clone()).await.map_err(|error| {
-        let hint = if error.is_forbidden() { "; installing needs the rights of a cluster admin" } else { "" };
+        let hint = if error.is_forbidden() {
+            "; installing needs the rights of a cluster admin"
+        } else {
+            ""
+        };
         Error::Object(format!("the resource definitions can't be installed: {error}{hint}"))
     })?;
     for (name, changed) in done {
@@ -79,7 +126,9 @@ async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(),
             Changed::Updated => "updated",
             Changed::Unchanged => "unchanged",
         };
-        context.screen.line(format!("customresourcedefinition.apiextensions.k8s.io/{name} {word}"));
+        context
+            .screen
+            .line(format!("customresourcedefinition.apiextensions.k8s.io/{name} {word}"));
     }
     Ok(())
 }
@@ -102,7 +151,12 @@ fn apply<'a>(cluster: &'a Cluster, manifest: &'a Value) -> BoxFuture<'a, Result<
         let what = output::name(manifest);
         let before = cluster.ask(format!("get {what}"), api.get_opt(&name)).await?;
         let params = PatchParams::apply("pgo").force();
-        let after = cluster.ask(format!("apply {what}"), api.patch(&name, &params, &Patch::Apply(manifest))).await?;
+        let after = cluster
+            .ask(
+                format!("apply {what}"),
+                api.patch(&name, &params, &Patch::Apply(manifest)),
+            )
+            .await?;
         Ok(match before {
             None => "created",
             Some(before) if before.metadata.resource_version == after.metadata.resource_version => "unchanged",
@@ -113,7 +167,9 @@ fn apply<'a>(cluster: &'a Cluster, manifest: &'a Value) -> BoxFuture<'a, Result<
 
 /// Whether the last version of the Deployment runs.
 fn available(deployment: Option<&Deployment>) -> Verdict {
-    let value = deployment.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
+    let value = deployment
+        .and_then(|d| serde_json::to_value(d).ok())
+        .unwrap_or_default();
     let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let wanted = number("/spec/replicas");
     let seen = number("/status/observedGeneration") >= number("/metadata/generation");
@@ -122,10 +178,15 @@ fn available(deployment: Option<&Deployment>) -> Verdict {
     if deployment.is_some() && seen && updated >= wanted && ready >= wanted && !old {
         return Verdict::Done;
     }
-    let message = value.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten().find_map(|c| {
-        let failed = c["type"] == "ReplicaFailure" && c["status"] == "True";
-        failed.then(|| c["message"].as_str().unwrap_or_default().to_owned())
-    });
+    let message = value
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find_map(|c| {
+            let failed = c["type"] == "ReplicaFailure" && c["status"] == "True";
+            failed.then(|| c["message"].as_str().unwrap_or_default().to_owned())
+        });
     Verdict::NotYet(message.unwrap_or_else(|| format!("{ready} of {wanted} pods available")))
 }
 

@@ -5,8 +5,8 @@ use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 
-use super::psql::{Server, find_server};
 use super::Context;
+use super::psql::{Server, find_server};
 use crate::args::operate::Logs;
 use crate::error::Error;
 use crate::exec::CONTAINER;
@@ -56,7 +56,12 @@ pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Erro
 /// The pods that are meant.
 fn chosen(server: &Server, member: Option<&str>) -> Result<Vec<String>, Error> {
     let of = |wanted: Option<&str>| -> Vec<String> {
-        server.pods.iter().filter(|pod| wanted.is_none_or(|w| pod.role == w || pod.name == w)).map(|p| p.name.clone()).collect()
+        server
+            .pods
+            .iter()
+            .filter(|pod| wanted.is_none_or(|w| pod.role == w || pod.name == w))
+            .map(|p| p.name.clone())
+            .collect()
     };
     let pods = of(member);
     if !pods.is_empty() {
@@ -65,9 +70,17 @@ fn chosen(server: &Server, member: Option<&str>) -> Result<Vec<String>, Error> {
     let known: Vec<&str> = server.pods.iter().map(|p| p.name.as_str()).collect();
     Err(Error::Object(match member {
         Some(member) if !known.is_empty() => {
-            format!("{} {} has no member {member}; it has {}", server.kind, server.name, known.join(", "))
+            format!(
+                "{} {} has no member {member}; it has {}",
+                server.kind,
+                server.name,
+                known.join(", ")
+            )
         }
-        _ => format!("{} {} has no pod; `pgo show {} {}` tells why", server.kind, server.name, server.kind, server.name),
+        _ => format!(
+            "{} {} has no pod; `pgo show {} {}` tells why",
+            server.kind, server.name, server.kind, server.name
+        ),
     }))
 }
 
@@ -78,7 +91,11 @@ mod tests {
 
     #[test]
     fn members_are_named_by_pod_or_role() {
-        let member = |name: &str, role: &str| Member { name: name.into(), role: role.into(), ready: true };
+        let member = |name: &str, role: &str| Member {
+            name: name.into(),
+            role: role.into(),
+            ready: true,
+        };
         let server = Server {
             kind: "cluster",
             name: "hippo".into(),
@@ -89,6 +106,9 @@ mod tests {
         assert_eq!(chosen(&server, Some("replica")).unwrap(), ["hippo-replica-0"]);
         assert_eq!(chosen(&server, Some("hippo-0")).unwrap(), ["hippo-0"]);
         let error = chosen(&server, Some("hippo-1")).unwrap_err().to_string();
-        assert_eq!(error, "cluster hippo has no member hippo-1; it has hippo-0, hippo-replica-0");
+        assert_eq!(
+            error,
+            "cluster hippo has no member hippo-1; it has hippo-0, hippo-replica-0"
+        );
     }
 }

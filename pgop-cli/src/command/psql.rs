@@ -50,14 +50,28 @@ pub async fn run(args: Psql, context: &mut Context<'_>) -> Result<ExitCode, Erro
     let command = command(&database, &args.args, tty, context.env.get("TERM"));
     let cluster = context.cluster().await?;
     let api = cluster.api::<Pod>();
-    let params = AttachParams::default().container(CONTAINER).stdin(true).stdout(true).stderr(!tty).tty(tty);
-    let process = cluster.ask(format!("run psql in pod {pod}"), api.exec(&pod, &command, &params)).await?;
-    let status = if tty { interactive(process).await? } else { piped(process, context).await };
+    let params = AttachParams::default()
+        .container(CONTAINER)
+        .stdin(true)
+        .stdout(true)
+        .stderr(!tty)
+        .tty(tty);
+    let process = cluster
+        .ask(format!("run psql in pod {pod}"), api.exec(&pod, &command, &params))
+        .await?;
+    let status = if tty {
+        interactive(process).await?
+    } else {
+        piped(process, context).await
+    };
     match status.as_ref().map(|status| (exit_code(Some(status)), status)) {
-        None => Err(Error::Object(format!("the connection to pod {pod} broke; what psql was doing may be done or not"))),
-        Some((255, status)) if status.reason.as_deref() != Some("NonZeroExitCode") => {
-            Err(Error::Object(format!("could not run psql in pod {pod}: {}", status.message.clone().unwrap_or_default())))
-        }
+        None => Err(Error::Object(format!(
+            "the connection to pod {pod} broke; what psql was doing may be done or not"
+        ))),
+        Some((255, status)) if status.reason.as_deref() != Some("NonZeroExitCode") => Err(Error::Object(format!(
+            "could not run psql in pod {pod}: {}",
+            status.message.clone().unwrap_or_default()
+        ))),
         Some((code, _)) => Ok(ExitCode::Program(u8::try_from(code).unwrap_or(255))),
     }
 }
@@ -154,7 +168,9 @@ async fn feed(nothing: bool, mut stdin: impl tokio::io::AsyncWrite + Unpin) {
 async fn interactive(mut process: AttachedProcess) -> Result<Option<Status>, Error> {
     let status = process.take_status();
     let raw = terminal::Raw::enter().map_err(|e| Error::Object(format!("the terminal can't be set up: {e}")))?;
-    let sizes = process.terminal_size().map(|sender| tokio::spawn(terminal::follow_size(sender)));
+    let sizes = process
+        .terminal_size()
+        .map(|sender| tokio::spawn(terminal::follow_size(sender)));
     let feeder = process.stdin().map(|mut stdin| {
         tokio::spawn(async move {
             let mut input = tokio::io::stdin();
@@ -196,8 +212,12 @@ fn choose(server: &Server, replica: bool) -> Result<String, Error> {
     match of_role.first() {
         // A primary that is not ready may be what somebody wants to look at; a replica may serve old data.
         Some(pod) if pod.ready || !replica => Ok(pod.name.clone()),
-        Some(_) => Err(Error::Object(format!("{kind} {name} has no replica that is ready; `pgo show {kind} {name}` tells why"))),
-        None => Err(Error::Object(format!("{kind} {name} has no {role}; `pgo show {kind} {name}` tells why"))),
+        Some(_) => Err(Error::Object(format!(
+            "{kind} {name} has no replica that is ready; `pgo show {kind} {name}` tells why"
+        ))),
+        None => Err(Error::Object(format!(
+            "{kind} {name} has no {role}; `pgo show {kind} {name}` tells why"
+        ))),
     }
 }
 
@@ -223,18 +243,37 @@ pub async fn find_server(name: &str, context: &mut Context<'_>) -> Result<Server
         }
     };
     let params = ListParams::default().labels(&format!("{}={name},{}", owner.kind.label(), label::ROLE));
-    let mut pods: Vec<Member> = cluster.list::<Pod>(&params).await?.items.iter().filter_map(member).collect();
+    let mut pods: Vec<Member> = cluster
+        .list::<Pod>(&params)
+        .await?
+        .items
+        .iter()
+        .filter_map(member)
+        .collect();
     pods.sort_by(|a, b| (&a.role, &a.name).cmp(&(&b.role, &b.name)));
     let database = spec.postgres.database.clone().unwrap_or_else(|| "app".to_owned());
-    Ok(Server { kind: owner.kind.component(), name: name.to_owned(), database, pods })
+    Ok(Server {
+        kind: owner.kind.component(),
+        name: name.to_owned(),
+        database,
+        pods,
+    })
 }
 
 fn member(pod: &Pod) -> Option<Member> {
     let role = pod.metadata.labels.as_ref()?.get(label::ROLE)?.clone();
     let ready = pod.status.as_ref().is_some_and(|status| {
-        status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True")
     });
-    Some(Member { name: pod.metadata.name.clone()?, role, ready })
+    Some(Member {
+        name: pod.metadata.name.clone()?,
+        role,
+        ready,
+    })
 }
 
 #[cfg(test)]
@@ -242,18 +281,36 @@ mod tests {
     use super::*;
 
     fn server(pods: &[(&str, &str, bool)]) -> Server {
-        let pods = pods.iter().map(|(name, role, ready)| Member { name: (*name).into(), role: (*role).into(), ready: *ready });
-        Server { kind: "cluster", name: "hippo".into(), database: "app".into(), pods: pods.collect() }
+        let pods = pods.iter().map(|(name, role, ready)| Member {
+            name: (*name).into(),
+            role: (*role).into(),
+            ready: *ready,
+        });
+        Server {
+            kind: "cluster",
+            name: "hippo".into(),
+            database: "app".into(),
+            pods: pods.collect(),
+        }
     }
 
     #[test]
     fn the_primary_is_taken_even_when_it_is_not_ready_and_a_replica_only_when_it_is() {
-        let both = server(&[("hippo-0", "primary", false), ("hippo-replica-0", "replica", false), ("hippo-replica-1", "replica", true)]);
+        let both = server(&[
+            ("hippo-0", "primary", false),
+            ("hippo-replica-0", "replica", false),
+            ("hippo-replica-1", "replica", true),
+        ]);
         assert_eq!(choose(&both, false).unwrap(), "hippo-0");
         assert_eq!(choose(&both, true).unwrap(), "hippo-replica-1");
         let none = server(&[("hippo-replica-0", "replica", false)]);
         assert!(choose(&none, false).unwrap_err().to_string().contains("has no primary"));
-        assert!(choose(&none, true).unwrap_err().to_string().contains("no replica that is ready"));
+        assert!(
+            choose(&none, true)
+                .unwrap_err()
+                .to_string()
+                .contains("no replica that is ready")
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub async fn run(args: Scale, context: &mut Context<'_>) -> Result<ExitCode, Err
             .await,
         );
     }
-    let values: Vec<_> = scaled.iter().map(|c| serde_json::to_value(c).unwrap_or_default()).collect();
+    let values: Vec<_> = scaled
+        .iter()
+        .map(|c| serde_json::to_value(c).unwrap_or_default())
+        .collect();
     if let Some(text) = output::resources(context.config.output, &values, false).filter(|_| !values.is_empty()) {
         context.screen.raw(text.as_bytes());
     }
@@ -48,11 +51,23 @@ async fn one(name: &str, replicas: i32, context: &mut Context<'_>) -> Result<PgC
     };
     let api = cluster.api::<PgCluster>();
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    let params = PatchParams { field_manager: Some("pgo".to_owned()), ..PatchParams::default() };
-    let after = cluster.ask(format!("scale {}", cluster.object::<PgCluster>(name)), api.patch(name, &params, &patch)).await?;
+    let params = PatchParams {
+        field_manager: Some("pgo".to_owned()),
+        ..PatchParams::default()
+    };
+    let after = cluster
+        .ask(
+            format!("scale {}", cluster.object::<PgCluster>(name)),
+            api.patch(name, &params, &patch),
+        )
+        .await?;
     if context.config.output.is_none() {
         let from = before.spec.replicas;
-        let many = if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") };
+        let many = if replicas == 1 {
+            "1 replica".to_owned()
+        } else {
+            format!("{replicas} replicas")
+        };
         let text = match from.cmp(&replicas) {
             std::cmp::Ordering::Equal => format!("PgCluster {name} has {many} already"),
             std::cmp::Ordering::Less => format!("PgCluster {name} scaled from {from} to {many}"),

@@ -9,7 +9,7 @@ mod server;
 mod wide;
 
 use kube::api::ListParams;
-use pgop_core::crd::{PgCluster, PgDatabase, ServerStatus, ServerSpec};
+use pgop_core::crd::{PgCluster, PgDatabase, ServerSpec, ServerStatus};
 use pgop_core::resource::{Managed, Owner};
 use serde_json::Value;
 
@@ -83,8 +83,10 @@ pub(super) async fn find<R: Managed>(
         }
         return Ok((found, code));
     }
-    let mut params = ListParams::default();
-    params.label_selector = selector;
+    let params = ListParams {
+        label_selector: selector,
+        ..ListParams::default()
+    };
     let mut found = if context.config.all_namespaces {
         cluster.list_all::<R>(&params).await?.items
     } else {
@@ -93,8 +95,12 @@ pub(super) async fn find<R: Managed>(
     if !all {
         for name in unique(names) {
             if !found.iter().any(|r| r.meta().name.as_deref() == Some(name)) {
-                let place = if context.config.all_namespaces { "any namespace" } else { &cluster.namespace };
-                code = code.and(missing::<R>(name, &place.to_owned(), context));
+                let place = if context.config.all_namespaces {
+                    "any namespace"
+                } else {
+                    &cluster.namespace
+                };
+                code = code.and(missing::<R>(name, place, context));
             }
         }
         found.retain(|r| r.meta().name.as_ref().is_some_and(|name| names.contains(name)));
@@ -104,18 +110,33 @@ pub(super) async fn find<R: Managed>(
 }
 
 fn missing<R: Managed>(name: &str, namespace: &str, context: &mut Context<'_>) -> ExitCode {
-    let matching = if context.config.selector.is_some() { " that matches --selector" } else { "" };
-    let place = if namespace == "any namespace" { namespace.to_owned() } else { format!("namespace {namespace}") };
+    let matching = if context.config.selector.is_some() {
+        " that matches --selector"
+    } else {
+        ""
+    };
+    let place = if namespace == "any namespace" {
+        namespace.to_owned()
+    } else {
+        format!("namespace {namespace}")
+    };
     let kind = R::KIND.component();
-    context.fail(&Error::Object(format!("there is no {kind} {name}{matching} in {place}; `pgo show {kind} all` lists them")))
+    context.fail(&Error::Object(format!(
+        "there is no {kind} {name}{matching} in {place}; `pgo show {kind} all` lists them"
+    )))
 }
 
 async fn servers<R: ServerResource>(names: &Names, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
     let (found, code) = find::<R>(&names.names, context, &cluster).await?;
     let single = names.names.len() == 1 && !is_all(&names.names)? && !context.config.all_namespaces;
-    let values: Vec<Value> = found.iter().map(|r| serde_json::to_value(r).unwrap_or_default()).collect();
-    if let Some(text) = output::resources(context.config.output, &values, !single).filter(|_| !(single && values.is_empty())) {
+    let values: Vec<Value> = found
+        .iter()
+        .map(|r| serde_json::to_value(r).unwrap_or_default())
+        .collect();
+    if let Some(text) =
+        output::resources(context.config.output, &values, !single).filter(|_| !(single && values.is_empty()))
+    {
         context.screen.raw(text.as_bytes());
         return Ok(code);
     }
@@ -142,7 +163,17 @@ async fn servers<R: ServerResource>(names: &Names, context: &mut Context<'_>) ->
 }
 
 fn nothing<R: Managed>(context: &mut Context<'_>, cluster: &Cluster) {
-    let place = if context.config.all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", cluster.namespace) };
-    let matching = if context.config.selector.is_some() { " that matches --selector" } else { "" };
-    context.screen.note_line(format!("there is no {}{matching} in {place}", R::KIND.component()));
+    let place = if context.config.all_namespaces {
+        "any namespace".to_owned()
+    } else {
+        format!("namespace {}", cluster.namespace)
+    };
+    let matching = if context.config.selector.is_some() {
+        " that matches --selector"
+    } else {
+        ""
+    };
+    context
+        .screen
+        .note_line(format!("there is no {}{matching} in {place}", R::KIND.component()));
 }

@@ -16,11 +16,28 @@ use crate::tree::Tree;
 pub fn run(context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let registry = registry()?;
     let mut all: Vec<(ResourceKind, Description)> = Vec::new();
-    all.extend(registry.databases.iter().map(|s| (pgop_core::crd::PgDatabase::KIND, s.description().clone())));
-    all.extend(registry.clusters.iter().map(|s| (pgop_core::crd::PgCluster::KIND, s.description().clone())));
-    all.extend(registry.backups.iter().map(|s| (pgop_core::crd::PgBackup::KIND, s.description().clone())));
+    all.extend(
+        registry
+            .databases
+            .iter()
+            .map(|s| (pgop_core::crd::PgDatabase::KIND, s.description().clone())),
+    );
+    all.extend(
+        registry
+            .clusters
+            .iter()
+            .map(|s| (pgop_core::crd::PgCluster::KIND, s.description().clone())),
+    );
+    all.extend(
+        registry
+            .backups
+            .iter()
+            .map(|s| (pgop_core::crd::PgBackup::KIND, s.description().clone())),
+    );
     match context.config.output {
-        Some(Output::Name) => all.iter().for_each(|(kind, d)| context.screen.line(format!("{}/{}", kind.component(), d.name))),
+        Some(Output::Name) => all
+            .iter()
+            .for_each(|(kind, d)| context.screen.line(format!("{}/{}", kind.component(), d.name))),
         Some(format @ (Output::Json | Output::Yaml)) => {
             let values: Vec<Value> = all.iter().map(|(kind, d)| as_value(*kind, d)).collect();
             context.screen.raw(output::values(format, &values).as_bytes());
@@ -43,12 +60,19 @@ fn as_value(kind: ResourceKind, d: &Description) -> Value {
 }
 
 fn as_tree(kind: ResourceKind, d: &Description) -> Tree {
-    let also = if d.aliases.is_empty() { String::new() } else { format!(" (also {})", d.aliases.join(", ")) };
+    let also = if d.aliases.is_empty() {
+        String::new()
+    } else {
+        format!(" (also {})", d.aliases.join(", "))
+    };
     let mut tree = Tree::new(format!("{} : {}{also}: {}", kind.component(), d.name, d.summary));
     let parameters = d.parameters.get("properties").and_then(Value::as_object);
     for (name, schema) in parameters.into_iter().flatten() {
         let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let default = schema.get("default").map(|value| format!(" [{value}]")).unwrap_or_default();
+        let default = schema
+            .get("default")
+            .map(|value| format!(" [{value}]"))
+            .unwrap_or_default();
         tree.push(format!("{name}{default}: {}", text("description")));
     }
     tree

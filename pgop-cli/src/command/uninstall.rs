@@ -23,16 +23,22 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
     context.one_namespace("uninstall")?;
     let asks = context.env.stdin_terminal && context.env.stderr_terminal;
     if !args.yes && !asks {
-        return Err(Error::Usage("uninstalling without a terminal to ask on needs --yes".to_owned()));
+        return Err(Error::Usage(
+            "uninstalling without a terminal to ask on needs --yes".to_owned(),
+        ));
     }
     let cluster = context.cluster().await?;
     let place = namespace(context);
     let lost = if args.crds { lost(&cluster, context).await? } else { 0 };
     if !args.yes {
         let question = if args.crds {
-            format!("Remove the operator from namespace {place}, its definitions, and {lost} resources in all namespaces with their servers?")
+            format!(
+                "Remove the operator from namespace {place}, its definitions, and {lost} resources in all namespaces with their servers?"
+            )
         } else {
-            format!("Remove the operator from namespace {place}? Servers run on, and nothing looks after them; resources stay.")
+            format!(
+                "Remove the operator from namespace {place}? Servers run on, and nothing looks after them; resources stay."
+            )
         };
         confirm(context, &question)?;
     }
@@ -40,7 +46,9 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
     if args.crds {
         definitions(&cluster, context).await?;
     } else {
-        context.screen.note_line("the resource definitions stay, and all resources with them; --crds removes both");
+        context
+            .screen
+            .note_line("the resource definitions stay, and all resources with them; --crds removes both");
     }
     if args.wait.wait {
         let there = cluster.in_namespace(&place);
@@ -48,7 +56,15 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
             None => Verdict::Done,
             Some(_) => Verdict::NotYet("is being deleted".to_owned()),
         };
-        wait::until::<Deployment>(&there, &mut context.screen, install::NAME, "gone", args.wait.timeout, gone).await?;
+        wait::until::<Deployment>(
+            &there,
+            &mut context.screen,
+            install::NAME,
+            "gone",
+            args.wait.timeout,
+            gone,
+        )
+        .await?;
     }
     Ok(code)
 }
@@ -56,7 +72,11 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
 /// Deletes what `pgo install` makes, in the opposite order. The namespace stays when somebody else's things are in it.
 async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let watched = watched(place, cluster).await?;
-    let options = |watch_namespaces| Options { namespace: place.to_owned(), watch_namespaces, ..Options::default() };
+    let options = |watch_namespaces| Options {
+        namespace: place.to_owned(),
+        watch_namespaces,
+        ..Options::default()
+    };
     // Whether it watched some namespaces or all of them: both sets of roles are looked for.
     let mut manifests = install::manifests(&options(Vec::new()));
     for manifest in install::manifests(&options(watched)) {
@@ -69,11 +89,16 @@ async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> R
     Ok(for_each(context, manifests, async |context, manifest| {
         let what = output::name(&manifest);
         if manifest["kind"] == "Namespace" && keep_namespace {
-            context.screen.note_line(format!("namespace {place} stays: it holds databases, clusters or backups"));
+            context.screen.note_line(format!(
+                "namespace {place} stays: it holds databases, clusters or backups"
+            ));
             return Ok(ExitCode::Ok);
         }
         let (api, name) = api_of(cluster, &manifest);
-        match cluster.ask(format!("delete {what}"), api.delete(&name, &DeleteParams::background())).await {
+        match cluster
+            .ask(format!("delete {what}"), api.delete(&name, &DeleteParams::background()))
+            .await
+        {
             Ok(_) => context.screen.line(format!("{what} deleted")),
             Err(ClusterError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -84,7 +109,9 @@ async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> R
 }
 
 fn same(a: &Value, b: &Value) -> bool {
-    ["/kind", "/metadata/name", "/metadata/namespace"].iter().all(|p| a.pointer(p) == b.pointer(p))
+    ["/kind", "/metadata/name", "/metadata/namespace"]
+        .iter()
+        .all(|p| a.pointer(p) == b.pointer(p))
 }
 
 /// The Deployment goes first: an operator without rights would only complain. The namespace goes last.
@@ -101,8 +128,16 @@ fn rank(manifest: &Value) -> u8 {
 async fn watched(place: &str, cluster: &Cluster) -> Result<Vec<String>, Error> {
     let found = cluster.in_namespace(place).get::<Deployment>(install::NAME).await?;
     let value = found.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
-    let env = value.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).cloned().unwrap_or_default();
-    let list = env.iter().find(|v| v["name"] == "PGOP_NAMESPACES").and_then(|v| v["value"].as_str()).unwrap_or_default();
+    let env = value
+        .pointer("/spec/template/spec/containers/0/env")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let list = env
+        .iter()
+        .find(|v| v["name"] == "PGOP_NAMESPACES")
+        .and_then(|v| v["value"].as_str())
+        .unwrap_or_default();
     Ok(list.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect())
 }
 
@@ -139,7 +174,10 @@ async fn lost(cluster: &Cluster, context: &mut Context<'_>) -> Result<usize, Err
         context.screen.warn(format!("{resource}: {data}"));
     }
     if !backups.is_empty() {
-        context.screen.warn(format!("{} PgBackups go; their snapshots stay on their claims", backups.len()));
+        context.screen.warn(format!(
+            "{} PgBackups go; their snapshots stay on their claims",
+            backups.len()
+        ));
     }
     Ok(count)
 }
@@ -155,15 +193,28 @@ async fn all<R: Managed>(cluster: &Cluster) -> Result<Vec<R>, Error> {
 fn describe<R: Managed>(resource: &R) -> String {
     let meta = resource.meta();
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    format!("{} {} in namespace {}", R::KIND.as_str(), text(&meta.name), text(&meta.namespace))
+    format!(
+        "{} {} in namespace {}",
+        R::KIND.as_str(),
+        text(&meta.name),
+        text(&meta.namespace)
+    )
 }
 
 async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(), Error> {
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     for definition in pgop_core::crd::all() {
         let name = definition.metadata.name.unwrap_or_default();
-        match cluster.ask(format!("delete the definition {name}"), api.delete(&name, &DeleteParams::default())).await {
-            Ok(_) => context.screen.line(format!("customresourcedefinition.apiextensions.k8s.io/{name} deleted")),
+        match cluster
+            .ask(
+                format!("delete the definition {name}"),
+                api.delete(&name, &DeleteParams::default()),
+            )
+            .await
+        {
+            Ok(_) => context
+                .screen
+                .line(format!("customresourcedefinition.apiextensions.k8s.io/{name} deleted")),
             Err(ClusterError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -5,8 +5,8 @@ use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::operate::Version;
 use crate::args::Output;
+use crate::args::operate::Version;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output;
@@ -43,7 +43,9 @@ pub async fn run(args: &Version, context: &mut Context<'_>) -> Result<ExitCode, 
     }
     // The version of pgo itself was asked for too, so a cluster that does not answer is no failure.
     if let Some(problem) = report["unknown"].as_str() {
-        context.screen.note_line(format!("the operator's version is unknown: {problem}"));
+        context
+            .screen
+            .note_line(format!("the operator's version is unknown: {problem}"));
     }
     Ok(ExitCode::Ok)
 }
@@ -51,18 +53,32 @@ pub async fn run(args: &Version, context: &mut Context<'_>) -> Result<ExitCode, 
 fn line(operator: &Value) -> String {
     let text = |key: &str| operator[key].as_str().unwrap_or_default().to_owned();
     let ready = operator["ready"].as_i64().unwrap_or(0);
-    let state = if ready > 0 { "running".to_owned() } else { "not ready".to_owned() };
-    format!("operator {} ({state}) in namespace {}", text("image"), text("namespace"))
+    let state = if ready > 0 {
+        "running".to_owned()
+    } else {
+        "not ready".to_owned()
+    };
+    format!(
+        "operator {} ({state}) in namespace {}",
+        text("image"),
+        text("namespace")
+    )
 }
 
 async fn ask(context: &mut Context<'_>) -> Result<(String, Vec<Value>), Error> {
     let cluster = context.cluster().await?;
-    let server = cluster.ask("get the version of the server", cluster.client.apiserver_version()).await?;
-    let labels: Vec<String> =
-        pgop_core::install::selector().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let server = cluster
+        .ask("get the version of the server", cluster.client.apiserver_version())
+        .await?;
+    let labels: Vec<String> = pgop_core::install::selector()
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     let params = ListParams::default().labels(&labels.join(","));
     let api: Api<Deployment> = Api::all(cluster.client.clone());
-    let found = cluster.ask("list the operator's Deployments in all namespaces", api.list(&params)).await?;
+    let found = cluster
+        .ask("list the operator's Deployments in all namespaces", api.list(&params))
+        .await?;
     let operators = found.items.iter().map(|deployment| {
         let value = serde_json::to_value(deployment).unwrap_or_default();
         json!({

@@ -56,12 +56,18 @@ const ENDINGS: [&str; 4] = ["yaml", "yml", "json", "toml"];
 
 /// The first `.pgo.*` in these directories.
 pub fn find(directories: &[PathBuf]) -> Option<PathBuf> {
-    directories.iter().flat_map(|dir| ENDINGS.map(|end| dir.join(format!(".pgo.{end}")))).find(|path| path.is_file())
+    directories
+        .iter()
+        .flat_map(|dir| ENDINGS.map(|end| dir.join(format!(".pgo.{end}"))))
+        .find(|path| path.is_file())
 }
 
 /// Reads a file by the format that its name tells.
 pub fn read(path: &Path) -> Result<File, FileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     // A file named `pgo` or `config` by --config is taken for YAML, of which JSON is a part.
     match ending.as_deref() {
@@ -72,10 +78,17 @@ pub fn read(path: &Path) -> Result<File, FileError> {
 }
 
 fn parse_yaml(path: &Path, text: &str) -> Result<File, FileError> {
-    let content = |line, problem| FileError::Content { path: path.to_owned(), line, problem };
+    let content = |line, problem| FileError::Content {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
     // `Option`: an empty file is no mapping, and that is fine.
     let keys: Option<Keys<YamlValue>> = serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().and_then(|at| usize::try_from(at.line()).ok()).filter(|line| *line > 0);
+        let line = error
+            .location()
+            .and_then(|at| usize::try_from(at.line()).ok())
+            .filter(|line| *line > 0);
         content(line, plain(&error.without_snippet().to_string()))
     })?;
     collect(path, text, keys.unwrap_or_default())
@@ -93,7 +106,10 @@ fn parse_toml(path: &Path, text: &str) -> Result<File, FileError> {
 /// The parser's message in one line, without the place that we give ourselves.
 fn plain(message: &str) -> String {
     let message = message.lines().next().unwrap_or_default();
-    let cut = message.find(" at line ").or_else(|| message.find(" (line ")).unwrap_or(message.len());
+    let cut = message
+        .find(" at line ")
+        .or_else(|| message.find(" (line "))
+        .unwrap_or(message.len());
     let message = &message[..cut];
     match message.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
         Some((_, rest)) => rest.to_owned(),
@@ -106,13 +122,20 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 fn collect<V: Value>(path: &Path, text: &str, keys: Keys<V>) -> Result<File, FileError> {
-    let mut file = File { path: path.to_owned(), values: BTreeMap::new() };
+    let mut file = File {
+        path: path.to_owned(),
+        values: BTreeMap::new(),
+    };
     for (key, value) in keys.0 {
         let (value, line) = value.get(text);
         let Some(value) = value else { continue }; // `PVC_NAME:` with nothing after it is not set
         if file.values.insert(key.name, (value, line)).is_some() {
             let problem = format!("{} is set twice (case does not matter)", key.name);
-            return Err(FileError::Content { path: path.to_owned(), line: Some(line), problem });
+            return Err(FileError::Content {
+                path: path.to_owned(),
+                line: Some(line),
+                problem,
+            });
         }
     }
     Ok(file)
@@ -167,7 +190,10 @@ impl<V> Default for Keys<V> {
 
 impl<'de, V: Value> Deserialize<'de> for Keys<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Section { name: None, value: std::marker::PhantomData })
+        deserializer.deserialize_map(Section {
+            name: None,
+            value: std::marker::PhantomData,
+        })
     }
 }
 
@@ -202,11 +228,17 @@ impl<'de, V: Value> Visitor<'de> for Section<V> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<V>, A::Error> {
         let mut keys = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
-            let name = self.name.as_ref().map_or_else(|| key.clone(), |section| format!("{section}.{key}"));
+            let name = self
+                .name
+                .as_ref()
+                .map_or_else(|| key.clone(), |section| format!("{section}.{key}"));
             if let Some(key) = Key::find(&name) {
                 keys.push((key, map.next_value()?));
             } else if self.name.is_none() && is_section(&key) {
-                let section = Section { name: Some(key), value: std::marker::PhantomData };
+                let section = Section {
+                    name: Some(key),
+                    value: std::marker::PhantomData,
+                };
                 keys.extend(map.next_value_seed(Seed(section))?.0);
             } else {
                 let hint = Key::nearest(&name).map_or_else(
@@ -221,7 +253,9 @@ impl<'de, V: Value> Visitor<'de> for Section<V> {
 }
 
 fn is_section(name: &str) -> bool {
-    ["DB", "CLUSTER", "BACKUP", "PGO"].iter().any(|section| section.eq_ignore_ascii_case(name))
+    ["DB", "CLUSTER", "BACKUP", "PGO"]
+        .iter()
+        .any(|section| section.eq_ignore_ascii_case(name))
 }
 
 struct Seed<V>(Section<V>);

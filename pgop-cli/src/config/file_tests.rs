@@ -12,7 +12,11 @@ fn value(file: &File, key: &str) -> Option<String> {
 
 #[test]
 fn the_sample_of_v1_is_read_unchanged() {
-    let file = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/fixture/v1.pgo.yaml"))).unwrap();
+    let file = read(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/cli/fixture/v1.pgo.yaml"
+    )))
+    .unwrap();
     assert_eq!(value(&file, "DB.PORT").as_deref(), Some("5432"));
     assert_eq!(value(&file, "DB.FSGROUP").as_deref(), Some("26"));
     assert_eq!(value(&file, "DB.CCP_IMAGE_TAG").as_deref(), Some("centos7-9.5-1.2.8"));
@@ -31,18 +35,32 @@ fn text_stays_as_it_was_typed() {
 
 #[test]
 fn case_does_not_matter_and_twice_is_an_error() {
-    assert_eq!(value(&yaml("db:\n  port: 1\n").unwrap(), "DB.PORT").as_deref(), Some("1"));
+    assert_eq!(
+        value(&yaml("db:\n  port: 1\n").unwrap(), "DB.PORT").as_deref(),
+        Some("1")
+    );
     let error = yaml("DB:\n  PORT: 1\n  port: 2\n").unwrap_err().to_string();
-    assert_eq!(error, "configuration file .pgo.yaml, line 3: DB.PORT is set twice (case does not matter)");
+    assert_eq!(
+        error,
+        "configuration file .pgo.yaml, line 3: DB.PORT is set twice (case does not matter)"
+    );
 }
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = yaml("KUBECONFIG: /k\nDB:\n  PROT: 5432\n").unwrap_err().to_string();
-    assert_eq!(error, "configuration file .pgo.yaml, line 3: there is no key DB.PROT; did you mean DB.PORT?");
-    let error = parse_toml(Path::new("x.toml"), "[DB]\nPORT = 1\nPROT = 1\n").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "configuration file .pgo.yaml, line 3: there is no key DB.PROT; did you mean DB.PORT?"
+    );
+    let error = parse_toml(Path::new("x.toml"), "[DB]\nPORT = 1\nPROT = 1\n")
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("configuration file x.toml, line "), "{error}");
-    assert!(error.ends_with("there is no key DB.PROT; did you mean DB.PORT?"), "{error}");
+    assert!(
+        error.ends_with("there is no key DB.PROT; did you mean DB.PORT?"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -57,10 +75,20 @@ fn a_broken_file_is_named_with_its_line() {
 
 #[test]
 fn nothing_is_not_set() {
-    for text in ["", "# only a comment\n", "DB:\n", "DB:\n  PVC_NAME:\n", "PVC_NAME: ~\n", "{}"] {
+    for text in [
+        "",
+        "# only a comment\n",
+        "DB:\n",
+        "DB:\n  PVC_NAME:\n",
+        "PVC_NAME: ~\n",
+        "{}",
+    ] {
         assert!(yaml(text).unwrap().values.is_empty(), "{text:?}");
     }
-    assert_eq!(value(&yaml("PVC_NAME: \"\"\n").unwrap(), "PVC_NAME").as_deref(), Some(""));
+    assert_eq!(
+        value(&yaml("PVC_NAME: \"\"\n").unwrap(), "PVC_NAME").as_deref(),
+        Some("")
+    );
 }
 
 #[test]

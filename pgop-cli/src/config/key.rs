@@ -82,7 +82,11 @@ keys! {
 impl Key {
     /// The key of that name, in any case. `NAMESPACE` is what v1.1.0 called `DB.NAMESPACE`.
     pub fn find(name: &str) -> Option<&'static Self> {
-        let name = if name.eq_ignore_ascii_case("NAMESPACE") { "DB.NAMESPACE" } else { name };
+        let name = if name.eq_ignore_ascii_case("NAMESPACE") {
+            "DB.NAMESPACE"
+        } else {
+            name
+        };
         KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
     }
 
@@ -152,7 +156,10 @@ mod tests {
     #[test]
     fn a_typo_finds_its_key() {
         assert_eq!(Key::nearest("DB.PROT").map(|k| k.name), Some("DB.PORT"));
-        assert_eq!(Key::nearest("db.suplementalgroups").map(|k| k.name), Some("DB.SUPPLEMENTALGROUPS"));
+        assert_eq!(
+            Key::nearest("db.suplementalgroups").map(|k| k.name),
+            Some("DB.SUPPLEMENTALGROUPS")
+        );
         assert_eq!(Key::nearest("whatever"), None);
     }
 }

@@ -23,15 +23,23 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, String> {
     if lines.pop() != Some("end") {
         return Err("the listing was cut off; try again".to_owned());
     }
-    let mut entries =
-        lines.into_iter().map(|line| entry(line).ok_or_else(|| format!("the listing has an odd line: {line}"))).collect::<Result<Vec<_>, _>>()?;
+    let mut entries = lines
+        .into_iter()
+        .map(|line| entry(line).ok_or_else(|| format!("the listing has an odd line: {line}")))
+        .collect::<Result<Vec<_>, _>>()?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
 fn entry(line: &str) -> Option<Entry> {
     let mut words = line.splitn(5, ' ');
-    let (kind, size, time, whole, name) = (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+    let (kind, size, time, whole, name) = (
+        words.next()?,
+        words.next()?,
+        words.next()?,
+        words.next()?,
+        words.next()?,
+    );
     Some(Entry {
         name: name.to_owned(),
         is_directory: kind == "d",
@@ -50,7 +58,16 @@ mod tests {
     #[test]
     fn lines_become_entries_in_order() {
         let entries = parse("d 31720 1795370241 s b\nf 4 - - a name\nend\n").unwrap();
-        assert_eq!(entries[0], Entry { name: "a name".into(), is_directory: false, is_snapshot: false, bytes: Some(4096), modified: None });
+        assert_eq!(
+            entries[0],
+            Entry {
+                name: "a name".into(),
+                is_directory: false,
+                is_snapshot: false,
+                bytes: Some(4096),
+                modified: None
+            }
+        );
         assert_eq!((entries[1].bytes, entries[1].is_snapshot), (Some(32_481_280), true));
         assert_eq!(parse("end\n").unwrap(), []);
     }

@@ -45,7 +45,12 @@ pub fn build(look: &Look, node: Option<&str>, namespace: &str) -> Pod {
     let user = look.pod.run_as_user.unwrap_or(DEFAULT_USER);
     let group = look.pod.run_as_group.unwrap_or(user);
     // The owning group comes as a supplemental one. As fsGroup, the kubelet would change the files' owners under a running server.
-    let mut groups: Vec<i64> = look.pod.fs_group.into_iter().chain(look.pod.supplemental_groups.iter().copied()).collect();
+    let mut groups: Vec<i64> = look
+        .pod
+        .fs_group
+        .into_iter()
+        .chain(look.pod.supplemental_groups.iter().copied())
+        .collect();
     groups.sort_unstable();
     groups.dedup();
     let seconds = look.timeout.as_secs().saturating_add(30);
@@ -78,7 +83,11 @@ pub fn build(look: &Look, node: Option<&str>, namespace: &str) -> Pod {
         spec["containers"][0]["imagePullPolicy"] = json!(policy);
     }
     if !look.image_pull_secrets.is_empty() {
-        spec["imagePullSecrets"] = look.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
+        spec["imagePullSecrets"] = look
+            .image_pull_secrets
+            .iter()
+            .map(|name| json!({"name": name}))
+            .collect();
     }
     spec["tolerations"] = json!(look.pod.tolerations);
     match node {
@@ -115,14 +124,21 @@ pub fn node_that_mounts(pod: &Pod, claim: &str) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     let ended = matches!(pod.status.as_ref()?.phase.as_deref(), Some("Succeeded" | "Failed"));
     let mounts = spec.volumes.iter().flatten().any(|volume| {
-        volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
+        volume
+            .persistent_volume_claim
+            .as_ref()
+            .is_some_and(|source| source.claim_name == claim)
     });
     if mounts && !ended { spec.node_name.clone() } else { None }
 }
 
 /// A pod of this kind that ended long ago.
 pub fn is_left_over(pod: &Pod, now: Timestamp) -> bool {
-    let ended = pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Succeeded" || p == "Failed");
+    let ended = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .is_some_and(|p| p == "Succeeded" || p == "Failed");
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
     ended && created.is_some_and(|second| now.as_second() - second > LEFT_OVER_SECONDS)
 }
@@ -142,7 +158,11 @@ mod tests {
             image: "postgres:17".into(),
             image_pull_policy: None,
             image_pull_secrets: vec!["registry".into()],
-            pod: PodSettings { fs_group: Some(26), supplemental_groups: vec![65534, 26], ..PodSettings::default() },
+            pod: PodSettings {
+                fs_group: Some(26),
+                supplemental_groups: vec![65534, 26],
+                ..PodSettings::default()
+            },
             timeout: Duration::from_secs(60),
         }
     }
@@ -150,19 +170,34 @@ mod tests {
     #[test]
     fn it_reads_and_never_changes_the_volume() {
         let pod = serde_json::to_value(build(&look(), None, "shop")).unwrap();
-        assert_eq!(pod.pointer("/spec/containers/0/volumeMounts/0/readOnly"), Some(&json!(true)));
+        assert_eq!(
+            pod.pointer("/spec/containers/0/volumeMounts/0/readOnly"),
+            Some(&json!(true))
+        );
         assert_eq!(pod.pointer("/spec/securityContext/fsGroup"), None);
-        assert_eq!(pod.pointer("/spec/securityContext/supplementalGroups"), Some(&json!([26, 65534])));
+        assert_eq!(
+            pod.pointer("/spec/securityContext/supplementalGroups"),
+            Some(&json!([26, 65534]))
+        );
         assert_eq!(pod.pointer("/spec/activeDeadlineSeconds"), Some(&json!(90)));
         assert_eq!(pod.pointer("/spec/imagePullSecrets/0/name"), Some(&json!("registry")));
-        assert!(pod["metadata"]["labels"].as_object().unwrap().keys().all(|key| !key.starts_with("pgop.dev/")));
+        assert!(
+            pod["metadata"]["labels"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|key| !key.starts_with("pgop.dev/"))
+        );
     }
 
     #[test]
     fn it_goes_where_the_volume_is() {
         let pod = build(&look(), Some("node-7"), "shop");
         let text = serde_json::to_string(&pod).unwrap();
-        assert!(text.contains(r#""matchFields":[{"key":"metadata.name","operator":"In","values":["node-7"]}]"#), "{text}");
+        assert!(
+            text.contains(r#""matchFields":[{"key":"metadata.name","operator":"In","values":["node-7"]}]"#),
+            "{text}"
+        );
         let user: Pod = serde_json::from_value(json!({
             "metadata": {}, "status": {"phase": "Running"},
             "spec": {"containers": [], "nodeName": "node-7", "volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "c"}}]}
@@ -175,9 +210,15 @@ mod tests {
     #[test]
     fn only_old_pods_that_ended_are_left_overs() {
         let pod = |phase: &str| -> Pod {
-            serde_json::from_value(json!({"metadata": {"creationTimestamp": "2026-11-22T12:00:00Z"}, "status": {"phase": phase}})).unwrap()
+            serde_json::from_value(
+                json!({"metadata": {"creationTimestamp": "2026-11-22T12:00:00Z"}, "status": {"phase": phase}}),
+            )
+            .unwrap()
         };
-        let (soon, late) = ("2026-11-22T12:05:00Z".parse().unwrap(), "2026-11-22T12:11:00Z".parse().unwrap());
+        let (soon, late) = (
+            "2026-11-22T12:05:00Z".parse().unwrap(),
+            "2026-11-22T12:11:00Z".parse().unwrap(),
+        );
         assert!(is_left_over(&pod("Succeeded"), late));
         assert!(!is_left_over(&pod("Succeeded"), soon));
         assert!(!is_left_over(&pod("Running"), late));
@@ -197,19 +238,30 @@ mod tests {
             let script = SCRIPT
                 .replace("/volume", dir.path().to_str().unwrap())
                 .replace("/dev/termination-log", dir.path().join("words").to_str().unwrap());
-            let output = std::process::Command::new("bash").arg("-c").arg(script).env("FOLDER", folder).output().unwrap();
+            let output = std::process::Command::new("bash")
+                .arg("-c")
+                .arg(script)
+                .env("FOLDER", folder)
+                .output()
+                .unwrap();
             (output.status.code(), String::from_utf8(output.stdout).unwrap())
         };
         let (code, text) = run("orders-backups");
         assert_eq!(code, Some(0));
         let entries = super::super::listing::parse(&text).unwrap();
-        let seen: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.is_directory, e.is_snapshot)).collect();
-        assert_eq!(seen, [
-            (".partial-1", true, false),
-            ("2026-11-22-17-57-21", true, true),
-            ("2026-11-22-18-00-00", true, false),
-            ("odd?name $(id) '", false, false),
-        ]);
+        let seen: Vec<_> = entries
+            .iter()
+            .map(|e| (e.name.as_str(), e.is_directory, e.is_snapshot))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (".partial-1", true, false),
+                ("2026-11-22-17-57-21", true, true),
+                ("2026-11-22-18-00-00", true, false),
+                ("odd?name $(id) '", false, false),
+            ]
+        );
         assert!(entries.iter().all(|e| e.bytes.is_some() && e.modified.is_some()));
         assert_eq!(run("nothing"), (Some(NO_FOLDER), String::new()));
     }

@@ -50,7 +50,7 @@ impl Test {
 
     /// Standard input.
     pub fn stdin(mut self, text: &str) -> Self {
-        self.stdin = text.to_owned();
+        self.stdin.push_str(text);
         self
     }
 

@@ -4,15 +4,36 @@ use crate::harness::Test;
 
 #[test]
 fn help_tells_exit_codes_and_rights() {
-    Test::new("--help").run().code(0).quiet().out_has("Exit codes:\n  0    everything");
-    for verb in ["create", "show", "delete", "scale", "psql", "logs", "install", "uninstall"] {
-        Test::new(&format!("{verb} --help")).run().code(0).quiet().out_has("RBAC it needs");
+    Test::new("--help")
+        .run()
+        .code(0)
+        .quiet()
+        .out_has("Exit codes:\n  0    everything");
+    for verb in [
+        "create",
+        "show",
+        "delete",
+        "scale",
+        "psql",
+        "logs",
+        "install",
+        "uninstall",
+    ] {
+        Test::new(&format!("{verb} --help"))
+            .run()
+            .code(0)
+            .quiet()
+            .out_has("RBAC it needs");
     }
 }
 
 #[test]
 fn as_a_plugin_it_is_called_kubectl_pgo() {
-    Test::new("show --help").called("kubectl-pgo").run().code(0).out_has("Usage: kubectl pgo show");
+    Test::new("show --help")
+        .called("kubectl-pgo")
+        .run()
+        .code(0)
+        .out_has("Usage: kubectl pgo show");
     Test::new("show --help").run().code(0).out_has("Usage: pgo show");
 }
 
@@ -23,38 +44,81 @@ fn nothing_is_help_and_a_usage_error() {
 
 #[test]
 fn completion_scripts_are_for_their_shell() {
-    Test::new("completion bash").run().code(0).quiet().out_has("complete -F _pgo");
-    Test::new("completion zsh").run().code(0).quiet().out_has("#compdef pgo");
-    Test::new("completion fish").run().code(0).quiet().out_has("complete -c pgo");
+    Test::new("completion bash")
+        .run()
+        .code(0)
+        .quiet()
+        .out_has("complete -F _pgo");
+    Test::new("completion zsh")
+        .run()
+        .code(0)
+        .quiet()
+        .out_has("#compdef pgo");
+    Test::new("completion fish")
+        .run()
+        .code(0)
+        .quiet()
+        .out_has("complete -c pgo");
 }
 
 #[test]
 fn the_version_needs_no_cluster() {
     let version = format!("pgo {}\n", env!("CARGO_PKG_VERSION"));
     Test::new("version --client").run().code(0).quiet().out(&version);
-    Test::new("version").run().code(0).out(&version).err_has("the operator's version is unknown: no cluster to talk to");
-    Test::new("version --client -o json").run().code(0).out_has("\"pgo\": \"");
+    Test::new("version")
+        .run()
+        .code(0)
+        .out(&version)
+        .err_has("the operator's version is unknown: no cluster to talk to");
+    Test::new("version --client -o json")
+        .run()
+        .code(0)
+        .out_has("\"pgo\": \"");
 }
 
 #[test]
 fn strategies_are_listed_with_their_parameters() {
-    Test::new("strategies -o name").run().code(0).quiet().out_has("database/standalone\n").out_has("cluster/streaming\n");
-    Test::new("strategies").run().code(0).out_has("backup : basebackup (also 1): ");
+    Test::new("strategies -o name")
+        .run()
+        .code(0)
+        .quiet()
+        .out_has("database/standalone\n")
+        .out_has("cluster/streaming\n");
+    Test::new("strategies")
+        .run()
+        .code(0)
+        .out_has("backup : basebackup (also 1): ");
 }
 
 #[test]
 fn an_installation_can_be_read_before_it_is_made() {
-    let ran = Test::new("install --dry-run -n ops --image img:1 -o yaml").run().code(0).quiet();
-    for kind in ["CustomResourceDefinition", "Namespace", "ServiceAccount", "ClusterRole", "Deployment"] {
+    let ran = Test::new("install --dry-run -n ops --image img:1 -o yaml")
+        .run()
+        .code(0)
+        .quiet();
+    for kind in [
+        "CustomResourceDefinition",
+        "Namespace",
+        "ServiceAccount",
+        "ClusterRole",
+        "Deployment",
+    ] {
         assert!(ran.out.contains(&format!("kind: {kind}\n")), "no {kind}");
     }
-    assert!(ran.out.contains("image: img:1") || ran.out.contains("image: \"img:1\""), "{}", ran.out);
+    assert!(
+        ran.out.contains("image: img:1") || ran.out.contains("image: \"img:1\""),
+        "{}",
+        ran.out
+    );
     assert!(ran.out.contains("namespace: ops\n"));
 }
 
 #[test]
 fn colour_is_for_those_who_ask() {
-    Test::new("show database x --color always").run().code(3).err_has("\u{1b}[31mpgo: error:\u{1b}[0m");
+    Test::new("show database x --color always")
+        .run()
+        .code(3)
+        .err_has("\u{1b}[31mpgo: error:\u{1b}[0m");
     let ran = Test::new("show database x").run().code(3);
     assert!(!ran.err.contains('\u{1b}'), "{ran:#?}");
 }

@@ -26,14 +26,22 @@ pub async fn send<R: Managed>(
     let name = name_of(&resource);
     let object = cluster.object::<R>(&name);
     if cluster.get::<R>(&name).await?.is_some() {
-        return Err(ClusterError::Exists { action: format!("create {object}") }.into());
+        return Err(ClusterError::Exists {
+            action: format!("create {object}"),
+        }
+        .into());
     }
     claims_exist(&resource, &cluster, &object).await?;
     let reused = reused_claim(&resource, &cluster).await;
     let secrets = make_secrets(&resource, passwords, context, &cluster, dry_run).await?;
-    let params = PostParams { dry_run, field_manager: Some("pgo".to_owned()) };
+    let params = PostParams {
+        dry_run,
+        field_manager: Some("pgo".to_owned()),
+    };
     let api = cluster.api::<R>();
-    let result = cluster.ask(format!("create {object}"), api.create(&params, &resource)).await;
+    let result = cluster
+        .ask(format!("create {object}"), api.create(&params, &resource))
+        .await;
     let created = match result {
         Ok(created) => created,
         Err(error) => {
@@ -42,11 +50,21 @@ pub async fn send<R: Managed>(
         }
     };
     if context.config.output.is_none() {
-        let how = if dry_run { "would be created (the server has checked it)" } else { "created" };
-        context.screen.line(format!("{} {name} {how} in namespace {}", R::KIND.as_str(), cluster.namespace));
+        let how = if dry_run {
+            "would be created (the server has checked it)"
+        } else {
+            "created"
+        };
+        context.screen.line(format!(
+            "{} {name} {how} in namespace {}",
+            R::KIND.as_str(),
+            cluster.namespace
+        ));
     }
     if let Some(claim) = reused.filter(|_| !dry_run) {
-        context.screen.note_line(format!("claim {claim} exists already: the data on it will be served again"));
+        context.screen.note_line(format!(
+            "claim {claim} exists already: the data on it will be served again"
+        ));
     }
     Ok(created)
 }
@@ -72,7 +90,11 @@ async fn claims_exist<R: Managed>(resource: &R, cluster: &Cluster, object: &str)
 async fn reused_claim<R: Managed>(resource: &R, cluster: &Cluster) -> Option<String> {
     let own_claim = R::KIND != ResourceKind::PgBackup && resource.foreign().claims.is_empty();
     let claim = name::data_claim(&name_of(resource));
-    let found = if own_claim { cluster.get::<PersistentVolumeClaim>(&claim).await } else { Ok(None) };
+    let found = if own_claim {
+        cluster.get::<PersistentVolumeClaim>(&claim).await
+    } else {
+        Ok(None)
+    };
     matches!(found, Ok(Some(_))).then_some(claim)
 }
 
@@ -86,7 +108,12 @@ async fn make_secrets<R: Managed>(
 ) -> Result<Vec<Secret>, Error> {
     let mut made = Vec::new();
     let owner = Owner::of(resource);
-    for Password { secret, username, password } in passwords {
+    for Password {
+        secret,
+        username,
+        password,
+    } in passwords
+    {
         let value = Secret {
             metadata: ObjectMeta {
                 name: Some(secret.clone()),
@@ -94,14 +121,26 @@ async fn make_secrets<R: Managed>(
                 labels: Some(label::common(&owner)),
                 ..ObjectMeta::default()
             },
-            string_data: Some(BTreeMap::from([("username".to_owned(), username), ("password".to_owned(), password)])),
+            string_data: Some(BTreeMap::from([
+                ("username".to_owned(), username),
+                ("password".to_owned(), password),
+            ])),
             // As the operator's own are: the type of a Secret can't be changed when it takes this one over.
             type_: Some("kubernetes.io/basic-auth".to_owned()),
             ..Secret::default()
         };
-        let params = PostParams { dry_run, field_manager: Some("pgo".to_owned()) };
+        let params = PostParams {
+            dry_run,
+            field_manager: Some("pgo".to_owned()),
+        };
         let api = cluster.api::<Secret>();
-        match cluster.ask(format!("create {}", cluster.object::<Secret>(&secret)), api.create(&params, &value)).await {
+        match cluster
+            .ask(
+                format!("create {}", cluster.object::<Secret>(&secret)),
+                api.create(&params, &value),
+            )
+            .await
+        {
             Ok(created) => made.push(created),
             Err(ClusterError::Exists { .. }) => context.screen.warn(format!(
                 "Secret {secret} exists already and is used as it is; the password of the configuration is not"
@@ -121,8 +160,19 @@ async fn remove(secrets: &[Secret], cluster: &Cluster) {
     for secret in secrets {
         let Some(name) = &secret.metadata.name else { continue };
         // Only the one that was made here, not one that somebody made meanwhile.
-        let preconditions = Preconditions { uid: secret.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let _ = cluster.ask(format!("delete {}", cluster.object::<Secret>(name)), api.delete(name, &params)).await;
+        let preconditions = Preconditions {
+            uid: secret.metadata.uid.clone(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        let _ = cluster
+            .ask(
+                format!("delete {}", cluster.object::<Secret>(name)),
+                api.delete(name, &params),
+            )
+            .await;
     }
 }

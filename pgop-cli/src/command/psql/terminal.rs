@@ -26,7 +26,9 @@ impl Drop for Raw {
 }
 
 fn size() -> Option<TerminalSize> {
-    terminal::size().ok().map(|(width, height)| TerminalSize { width, height })
+    terminal::size()
+        .ok()
+        .map(|(width, height)| TerminalSize { width, height })
 }
 
 /// Tells the program the size of the window, now and whenever it changes.
@@ -37,12 +39,14 @@ pub async fn follow_size(mut sender: Sender<TerminalSize>) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
+        let Ok(mut changes) = signal(SignalKind::window_change()) else {
+            return;
+        };
         while changes.recv().await.is_some() {
-            if let Some(size) = size() {
-                if sender.send(size).await.is_err() {
-                    return;
-                }
+            if let Some(size) = size()
+                && sender.send(size).await.is_err()
+            {
+                return;
             }
         }
     }

@@ -31,36 +31,61 @@ pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, E
     };
     if !all {
         // A PgBackup may be named too: `pgo create backup` prints its name.
-        backups.retain(|b| args.names.contains(&b.spec.source.name) || b.metadata.name.as_ref().is_some_and(|n| args.names.contains(n)));
+        backups.retain(|b| {
+            args.names.contains(&b.spec.source.name) || b.metadata.name.as_ref().is_some_and(|n| args.names.contains(n))
+        });
     }
-    backups.sort_by_key(|b| (b.metadata.namespace.clone(), b.spec.source.name.clone(), b.metadata.creation_timestamp.clone()));
+    backups.sort_by_key(|b| {
+        (
+            b.metadata.namespace.clone(),
+            b.spec.source.name.clone(),
+            b.metadata.creation_timestamp.clone(),
+        )
+    });
     if context.config.output.is_some() {
-        return table(&backups, all, &args, context, &cluster);
+        return Ok(table(&backups, all, &args, context, &cluster));
     }
     if context.config.all_namespaces {
-        return Err(Error::Usage("pgo show backup looks into volumes of one namespace: give -n, or -o wide with -A".to_owned()));
+        return Err(Error::Usage(
+            "pgo show backup looks into volumes of one namespace: give -n, or -o wide with -A".to_owned(),
+        ));
     }
     let sources = sources(&args, all, &backups, &cluster).await?;
     if sources.is_empty() {
-        context.screen.note_line(format!("there is no backup in namespace {}", cluster.namespace));
+        context
+            .screen
+            .note_line(format!("there is no backup in namespace {}", cluster.namespace));
     }
-    Ok(for_each(context, sources, async |context, source| one(&source, &backups, &args, context).await).await)
+    Ok(for_each(context, sources, async |context, source| {
+        one(&source, &backups, &args, context).await
+    })
+    .await)
 }
 
-fn table(backups: &[PgBackup], all: bool, args: &Browsed, context: &mut Context<'_>, cluster: &Cluster) -> Result<ExitCode, Error> {
-    let values: Vec<Value> = backups.iter().map(|b| serde_json::to_value(b).unwrap_or_default()).collect();
+fn table(backups: &[PgBackup], all: bool, args: &Browsed, context: &mut Context<'_>, cluster: &Cluster) -> ExitCode {
+    let values: Vec<Value> = backups
+        .iter()
+        .map(|b| serde_json::to_value(b).unwrap_or_default())
+        .collect();
     let text = match output::resources(context.config.output, &values, true) {
         Some(text) => text,
         None => wide::backups(backups, context.config.all_namespaces, jiff::Timestamp::now()),
     };
     context.screen.raw(text.as_bytes());
     let mut code = ExitCode::Ok;
-    let known = |name: &str| backups.iter().any(|b| b.spec.source.name == name || b.metadata.name.as_deref() == Some(name));
+    let known = |name: &str| {
+        backups
+            .iter()
+            .any(|b| b.spec.source.name == name || b.metadata.name.as_deref() == Some(name))
+    };
     for name in unique(&args.names).into_iter().filter(|name| !all && !known(name)) {
-        let error = Error::Object(format!("there is no backup of {name} in namespace {}", cluster.namespace));
+        let error = Error::Object(format!(
+            "there is no backup of {name} in namespace {}",
+            cluster.namespace
+        ));
         code = code.and(context.fail(&error));
     }
-    Ok(code)
+    code
 }
 
 /// The sources to show: those of the names, or every database and cluster that has a backup or might have one.
@@ -76,9 +101,16 @@ async fn sources(args: &Browsed, all: bool, backups: &[PgBackup], cluster: &Clus
     };
     if all {
         // Snapshots outlive their PgBackups: a claim tells of them.
-        let claims = cluster.list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::complete::BACKUPS_OF)).await;
+        let claims = cluster
+            .list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::complete::BACKUPS_OF))
+            .await;
         for claim in claims.map(|list| list.items).unwrap_or_default() {
-            names.extend(claim.metadata.labels.and_then(|mut labels| labels.remove(pgop_core::complete::BACKUPS_OF)));
+            names.extend(
+                claim
+                    .metadata
+                    .labels
+                    .and_then(|mut labels| labels.remove(pgop_core::complete::BACKUPS_OF)),
+            );
         }
         names.sort();
     }
@@ -100,24 +132,29 @@ async fn one(source: &str, backups: &[PgBackup], args: &Browsed, context: &mut C
     let mut found = !mine.is_empty() || spec.is_some();
     let mut errors = Vec::new();
     for claim in claims {
-        match cluster.get::<PersistentVolumeClaim>(&claim).await? {
-            None => tree.push(Tree::styled(format!("claim : {claim} (does not exist)"), Style::Dim)),
-            Some(_) => {
-                found = true;
-                let mut branch = Tree::new(format!("claim : {claim}"));
-                if !args.no_volume {
-                    let look = browse::look(&claim, &name::backup_folder(source), spec.as_ref(), args, &context.config);
-                    match volume::list(&cluster, &context.interrupt, &look).await {
-                        Ok(entries) => snapshots(&mut branch, source, &entries.unwrap_or_default()),
-                        Err(error) => {
-                            branch.push(Tree::styled("snapshots : ? (see the error)", Style::Warn));
-                            errors.push(Error::from(error));
-                        }
-                    }
+        if cluster.get::<PersistentVolumeClaim>(&claim).await?.is_none() {
+            tree.push(Tree::styled(format!("claim : {claim} (does not exist)"), Style::Dim));
+            continue;
+        }
+        found = true;
+        let mut branch = Tree::new(format!("claim : {claim}"));
+        if !args.no_volume {
+            let look = browse::look(
+                &claim,
+                &name::backup_folder(source),
+                spec.as_ref(),
+                args,
+                &context.config,
+            );
+            match volume::list(&cluster, &context.interrupt, &look).await {
+                Ok(entries) => snapshots(&mut branch, source, &entries.unwrap_or_default()),
+                Err(error) => {
+                    branch.push(Tree::styled("snapshots : ? (see the error)", Style::Warn));
+                    errors.push(Error::from(error));
                 }
-                tree.push(branch);
             }
         }
+        tree.push(branch);
     }
     if !found {
         return Err(Error::Object(format!(
@@ -140,7 +177,10 @@ async fn one(source: &str, backups: &[PgBackup], args: &Browsed, context: &mut C
 fn claims(source: &str, backups: &[&PgBackup], context: &Context<'_>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     let named = backups.iter().filter_map(|b| {
-        b.status.as_ref().and_then(|s| s.claim.clone()).or_else(|| b.spec.storage.claim.clone())
+        b.status
+            .as_ref()
+            .and_then(|s| s.claim.clone())
+            .or_else(|| b.spec.storage.claim.clone())
     });
     all.extend(named);
     all.extend(context.config.settings.get("PVC_NAME").map(str::to_owned));
@@ -161,10 +201,16 @@ async fn server(cluster: &Cluster, source: &str) -> Result<Option<ServerSpec>, E
 
 fn backup_line(backup: &PgBackup, now: jiff::Timestamp) -> Tree {
     let status = backup.status.clone().unwrap_or_default();
-    let phase = status.phase.clone().unwrap_or_else(|| "not seen by the operator yet".to_owned());
+    let phase = status
+        .phase
+        .clone()
+        .unwrap_or_else(|| "not seen by the operator yet".to_owned());
     let mut words = vec![phase.clone()];
     words.extend(status.size_bytes.and_then(|n| u64::try_from(n).ok()).map(bytes));
-    let time = status.finished_at.as_ref().or(backup.metadata.creation_timestamp.as_ref());
+    let time = status
+        .finished_at
+        .as_ref()
+        .or(backup.metadata.creation_timestamp.as_ref());
     words.extend(time.map(|time| age(time.0, now) + " ago"));
     let style = match phase.as_str() {
         "Succeeded" => Style::Good,
@@ -183,19 +229,31 @@ fn backup_line(backup: &PgBackup, now: jiff::Timestamp) -> Tree {
 /// The snapshots that are complete, each as `--backup-path` takes it; a word on the rest.
 fn snapshots(branch: &mut Tree, source: &str, entries: &[Entry]) {
     let folder = name::backup_folder(source);
-    let complete: Vec<&Entry> = entries.iter().filter(|e| e.is_snapshot && !e.name.starts_with('.')).collect();
+    let complete: Vec<&Entry> = entries
+        .iter()
+        .filter(|e| e.is_snapshot && !e.name.starts_with('.'))
+        .collect();
     for entry in &complete {
-        let size = entry.bytes.map(bytes).unwrap_or_else(|| "?".to_owned());
+        let size = entry.bytes.map_or_else(|| "?".to_owned(), bytes);
         let time = entry.modified.map(|time| format!(", {time}")).unwrap_or_default();
         branch.push(format!("{folder}/{} ({size}{time})", entry.name));
     }
     let running = entries.iter().filter(|e| e.name.starts_with(".partial-")).count();
-    let other = entries.iter().filter(|e| !e.is_snapshot && !e.name.starts_with('.')).count();
+    let other = entries
+        .iter()
+        .filter(|e| !e.is_snapshot && !e.name.starts_with('.'))
+        .count();
     if running > 0 {
-        branch.push(Tree::styled(format!("{running} unfinished (a running backup, or one that was cut off)"), Style::Dim));
+        branch.push(Tree::styled(
+            format!("{running} unfinished (a running backup, or one that was cut off)"),
+            Style::Dim,
+        ));
     }
     if other > 0 {
-        branch.push(Tree::styled(format!("{other} that is no complete snapshot of pgop"), Style::Dim));
+        branch.push(Tree::styled(
+            format!("{other} that is no complete snapshot of pgop"),
+            Style::Dim,
+        ));
     }
     if complete.is_empty() && running == 0 && other == 0 {
         branch.push(Tree::styled("no snapshot", Style::Dim));
@@ -219,7 +277,12 @@ mod tests {
     #[test]
     fn only_complete_snapshots_can_be_pasted() {
         let mut branch = Tree::new("claim : orders-backup-pvc");
-        let entries = [entry(".lock", false), entry(".partial-1", false), entry("2026-11-22-17-57-21", true), entry("2017-03-21-15-57-21", false)];
+        let entries = [
+            entry(".lock", false),
+            entry(".partial-1", false),
+            entry("2026-11-22-17-57-21", true),
+            entry("2017-03-21-15-57-21", false),
+        ];
         snapshots(&mut branch, "orders", &entries);
         let expected = "\
 claim : orders-backup-pvc

@@ -16,9 +16,17 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
     let settings = &config.settings;
     let of_resource = user.map(|spec| {
         let version = spec.postgres.version.as_deref();
-        spec.postgres.image.clone().unwrap_or_else(|| version.map_or(DEFAULT_IMAGE.to_owned(), |v| format!("postgres:{v}")))
+        spec.postgres
+            .image
+            .clone()
+            .unwrap_or_else(|| version.map_or(DEFAULT_IMAGE.to_owned(), |v| format!("postgres:{v}")))
     });
-    let of_config = || settings.get("PGO.BROWSE_IMAGE").or_else(|| settings.get("DB.IMAGE")).map(str::to_owned);
+    let of_config = || {
+        settings
+            .get("PGO.BROWSE_IMAGE")
+            .or_else(|| settings.get("DB.IMAGE"))
+            .map(str::to_owned)
+    };
     let configured = PodSettings {
         run_as_user: settings.number("DB.RUN_AS_USER"),
         fs_group: settings.number("DB.FSGROUP"),
@@ -39,7 +47,9 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
         image_pull_policy: user
             .and_then(|spec| spec.postgres.image_pull_policy.clone())
             .or_else(|| settings.get("DB.IMAGE_PULL_POLICY").map(str::to_owned)),
-        image_pull_secrets: user.map(|spec| spec.postgres.image_pull_secrets.clone()).unwrap_or_default(),
+        image_pull_secrets: user
+            .map(|spec| spec.postgres.image_pull_secrets.clone())
+            .unwrap_or_default(),
         pod: user.map_or(configured, |spec| spec.pod.clone()),
         timeout: args.timeout,
     }
@@ -47,10 +57,22 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
 
 /// The database or cluster that uses a claim, for its data or its backups.
 pub async fn user_of(cluster: &Cluster, claim: &str) -> Option<ServerSpec> {
-    let databases = cluster.list::<PgDatabase>(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
-    let clusters = cluster.list::<PgCluster>(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
-    let of_databases = databases.iter().map(|d| (&d.metadata.name, &d.spec.server, d.status.as_ref()));
-    let of_clusters = clusters.iter().map(|c| (&c.metadata.name, &c.spec.server, c.status.as_ref()));
+    let databases = cluster
+        .list::<PgDatabase>(&ListParams::default())
+        .await
+        .map(|l| l.items)
+        .unwrap_or_default();
+    let clusters = cluster
+        .list::<PgCluster>(&ListParams::default())
+        .await
+        .map(|l| l.items)
+        .unwrap_or_default();
+    let of_databases = databases
+        .iter()
+        .map(|d| (&d.metadata.name, &d.spec.server, d.status.as_ref()));
+    let of_clusters = clusters
+        .iter()
+        .map(|c| (&c.metadata.name, &c.spec.server, c.status.as_ref()));
     of_databases
         .chain(of_clusters)
         .find(|(name, spec, status)| uses(name.as_deref().unwrap_or_default(), spec, *status, claim))
@@ -61,7 +83,10 @@ fn uses(server: &str, spec: &ServerSpec, status: Option<&ServerStatus>, claim: &
     spec.storage.claim.as_deref() == Some(claim)
         || claim == name::data_claim(server)
         || claim == name::backup_claim(server)
-        || claim.strip_prefix("data-").and_then(|rest| rest.rsplit_once('-')).is_some_and(|(set, _)| set == name::replica(server))
+        || claim
+            .strip_prefix("data-")
+            .and_then(|rest| rest.rsplit_once('-'))
+            .is_some_and(|(set, _)| set == name::replica(server))
         || status.is_some_and(|s| {
             s.claims.iter().any(|c| c == claim) || s.last_backup.as_ref().is_some_and(|last| last.claim == claim)
         })

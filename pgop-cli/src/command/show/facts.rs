@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use kube::Resource;
 use kube::api::ListParams;
 use pgop_core::crd::{ServerSpec, ServerStatus};
-use pgop_core::resource::Owner;
 use pgop_core::label;
+use pgop_core::resource::Owner;
 use serde::de::DeserializeOwned;
 
 use super::ServerResource;
@@ -84,7 +84,10 @@ pub fn role(pod: &Pod) -> Option<&str> {
 }
 
 async fn measure(cluster: &Cluster, pods: &[Pod], status: &ServerStatus) -> Read<Lag> {
-    let by_label = pods.iter().find(|pod| role(pod) == Some("primary")).and_then(|pod| pod.metadata.name.clone());
+    let by_label = pods
+        .iter()
+        .find(|pod| role(pod) == Some("primary"))
+        .and_then(|pod| pod.metadata.name.clone());
     match status.primary.clone().or(by_label) {
         Some(primary) => lag::measure(cluster, &primary).await,
         None => Err("there is no primary".to_owned()),
@@ -95,7 +98,11 @@ async fn list<K>(cluster: &Cluster, selector: &str) -> Read<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    cluster.list::<K>(&ListParams::default().labels(selector)).await.map(|list| list.items).map_err(|e| short(&e))
+    cluster
+        .list::<K>(&ListParams::default().labels(selector))
+        .await
+        .map(|list| list.items)
+        .map_err(|e| short(&e))
 }
 
 /// The labelled claims, and those of the spec and the status that somebody else made.
@@ -109,7 +116,12 @@ async fn claims(
     let named: Vec<String> = spec.storage.claim.iter().chain(&status.claims).cloned().collect();
     for claim in named {
         if !found.iter().any(|known| known.metadata.name.as_ref() == Some(&claim)) {
-            found.extend(cluster.get::<PersistentVolumeClaim>(&claim).await.map_err(|e| short(&e))?);
+            found.extend(
+                cluster
+                    .get::<PersistentVolumeClaim>(&claim)
+                    .await
+                    .map_err(|e| short(&e))?,
+            );
         }
     }
     found.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
@@ -121,10 +133,22 @@ async fn secrets(cluster: &Cluster, selector: &str, spec: &ServerSpec) -> Read<V
     let api = cluster.api::<Secret>();
     let params = ListParams::default().labels(selector);
     let action = format!("list secrets in namespace {}", cluster.namespace);
-    let listed = cluster.ask(action, api.list_metadata(&params)).await.map_err(|e| short(&e))?;
+    let listed = cluster
+        .ask(action, api.list_metadata(&params))
+        .await
+        .map_err(|e| short(&e))?;
     let given = &spec.credentials;
-    let mut names: Vec<String> = listed.items.into_iter().filter_map(|secret| secret.metadata.name).collect();
-    names.extend([&given.superuser, &given.replication, &given.user].into_iter().flatten().cloned());
+    let mut names: Vec<String> = listed
+        .items
+        .into_iter()
+        .filter_map(|secret| secret.metadata.name)
+        .collect();
+    names.extend(
+        [&given.superuser, &given.replication, &given.user]
+            .into_iter()
+            .flatten()
+            .cloned(),
+    );
     names.sort();
     names.dedup();
     Ok(names)

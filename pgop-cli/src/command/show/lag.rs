@@ -32,11 +32,15 @@ impl Lag {
 
 /// Asks the primary.
 pub async fn measure(cluster: &Cluster, primary: &str) -> Result<Lag, String> {
-    let psql = ["psql", "-XAtw", "-F", "\t", "-h", SOCKET, "-p", "5432", "-U", "postgres", "-d", "postgres", "-c", QUERY];
+    let psql = [
+        "psql", "-XAtw", "-F", "\t", "-h", SOCKET, "-p", "5432", "-U", "postgres", "-d", "postgres", "-c", QUERY,
+    ];
     match exec::capture(cluster, primary, &psql, TIMEOUT).await {
         Ok(output) if output.code == 0 => Ok(parse(&output.stdout)),
         Ok(output) => Err(one_line(output.stderr.trim()).into_owned()),
-        Err(ClusterError::Forbidden { .. }) => Err("not allowed to run psql in its pod (create on pods/exec)".to_owned()),
+        Err(ClusterError::Forbidden { .. }) => {
+            Err("not allowed to run psql in its pod (get and create on pods/exec)".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     }
 }
@@ -56,7 +60,8 @@ mod tests {
 
     #[test]
     fn each_replica_says_how_it_follows() {
-        let lag = parse("hippo-replica-0\tstreaming\t0\nhippo-replica-1\tstreaming\t1400\nhippo-replica-2\tcatchup\t-1\n");
+        let lag =
+            parse("hippo-replica-0\tstreaming\t0\nhippo-replica-1\tstreaming\t1400\nhippo-replica-2\tcatchup\t-1\n");
         assert_eq!(lag.of("hippo-replica-0"), "no lag");
         assert_eq!(lag.of("hippo-replica-1"), "lag 1.4 kB");
         assert_eq!(lag.of("hippo-replica-2"), "catchup");

@@ -22,16 +22,29 @@ pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, E
 async fn one(name: &str, args: &Browsed, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
     let Some(claim) = cluster.get::<PersistentVolumeClaim>(name).await? else {
-        return Err(Error::Object(format!("there is no claim {name} in namespace {}", cluster.namespace)));
+        return Err(Error::Object(format!(
+            "there is no claim {name} in namespace {}",
+            cluster.namespace
+        )));
     };
     let value = serde_json::to_value(&claim).unwrap_or_default();
     if let Some(text) = crate::output::resources(context.config.output, &[value], false) {
         context.screen.raw(text.as_bytes());
         return Ok(ExitCode::Ok);
     }
-    let phase = claim.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_else(|| "unknown".to_owned());
-    let size = claim.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage").map(|q| q.0.clone()));
-    let mut tree = Tree::new(format!("pvc : {name} ({}, {phase})", size.unwrap_or_else(|| "no size yet".to_owned())));
+    let phase = claim
+        .status
+        .as_ref()
+        .and_then(|s| s.phase.clone())
+        .unwrap_or_else(|| "unknown".to_owned());
+    let size = claim
+        .status
+        .as_ref()
+        .and_then(|s| s.capacity.as_ref()?.get("storage").map(|q| q.0.clone()));
+    let mut tree = Tree::new(format!(
+        "pvc : {name} ({}, {phase})",
+        size.unwrap_or_else(|| "no size yet".to_owned())
+    ));
     let mut failed = None;
     if !args.no_volume {
         let user = browse::user_of(&cluster, name).await;
@@ -49,12 +62,18 @@ async fn one(name: &str, args: &Browsed, context: &mut Context<'_>) -> Result<Ex
 
 fn draw(tree: &mut Tree, entries: &[Entry]) {
     // What a file system makes for itself, and hidden files, are nobody's data.
-    let shown: Vec<&Entry> = entries.iter().filter(|e| !e.name.starts_with('.') && e.name != "lost+found").collect();
+    let shown: Vec<&Entry> = entries
+        .iter()
+        .filter(|e| !e.name.starts_with('.') && e.name != "lost+found")
+        .collect();
     if shown.is_empty() {
         tree.push(Tree::styled("(empty)", Style::Dim));
     }
     for entry in shown {
-        let size = entry.bytes.map(|count| format!(" ({})", bytes(count))).unwrap_or_default();
+        let size = entry
+            .bytes
+            .map(|count| format!(" ({})", bytes(count)))
+            .unwrap_or_default();
         tree.push(format!("/{}{size}", entry.name));
     }
 }

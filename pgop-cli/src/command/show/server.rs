@@ -13,11 +13,17 @@ use crate::tree::Tree;
 /// The tree.
 pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
     let mut root = root(facts, with_namespace);
-    branches(&mut root, "statefulsets", &facts.sets, |root, set| root.push(statefulset(set)));
+    branches(&mut root, "statefulsets", &facts.sets, |root, set| {
+        root.push(statefulset(set))
+    });
     branches(&mut root, "pods", &facts.pods, |root, one| root.push(pod(one, facts)));
-    branches(&mut root, "services", &facts.services, |root, one| root.push(service(one)));
+    branches(&mut root, "services", &facts.services, |root, one| {
+        root.push(service(one))
+    });
     branches(&mut root, "claims", &facts.claims, |root, one| root.push(claim(one)));
-    branches(&mut root, "secrets", &facts.secrets, |root, name| root.push(format!("secret : {name}")));
+    branches(&mut root, "secrets", &facts.secrets, |root, name| {
+        root.push(format!("secret : {name}"))
+    });
     last_backup(&mut root, facts, now);
     restored(&mut root, facts);
     conditions(&mut root, facts);
@@ -36,8 +42,19 @@ fn root(facts: &Facts, with_namespace: bool) -> Tree {
         "Invalid" | "Failed" => Style::Bad,
         _ => Style::Warn,
     };
-    let place = if with_namespace { format!("{}/", facts.owner.namespace) } else { String::new() };
-    Tree::styled(format!("{} : {place}{} ({phase})", facts.owner.kind.component(), facts.owner.name), style)
+    let place = if with_namespace {
+        format!("{}/", facts.owner.namespace)
+    } else {
+        String::new()
+    };
+    Tree::styled(
+        format!(
+            "{} : {place}{} ({phase})",
+            facts.owner.kind.component(),
+            facts.owner.name
+        ),
+        style,
+    )
 }
 
 /// One line each, or why there is none.
@@ -54,16 +71,31 @@ fn text(value: Option<&String>) -> &str {
 
 fn statefulset(set: &StatefulSet) -> Tree {
     let status = set.status.clone().unwrap_or_default();
-    let (ready, wanted) = (status.ready_replicas.unwrap_or(0), set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1));
+    let (ready, wanted) = (
+        status.ready_replicas.unwrap_or(0),
+        set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1),
+    );
     let style = if ready == wanted { Style::Plain } else { Style::Warn };
-    Tree::styled(format!("statefulset : {} ({ready}/{wanted} ready)", text(set.metadata.name.as_ref())), style)
+    Tree::styled(
+        format!(
+            "statefulset : {} ({ready}/{wanted} ready)",
+            text(set.metadata.name.as_ref())
+        ),
+        style,
+    )
 }
 
 fn pod(pod: &Pod, facts: &Facts) -> Tree {
     let name = text(pod.metadata.name.as_ref());
     let role = role(pod).unwrap_or("?");
     let status = pod.status.clone().unwrap_or_default();
-    let is_true = |kind: &str| status.conditions.iter().flatten().any(|c| c.type_ == kind && c.status == "True");
+    let is_true = |kind: &str| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == kind && c.status == "True")
+    };
     let ready = is_true("Ready");
     let mut words = vec![role.to_owned()];
     words.push(match (ready, status.phase.as_deref()) {
@@ -77,13 +109,26 @@ fn pod(pod: &Pod, facts: &Facts) -> Tree {
         _ => {}
     }
     words.extend(status.pod_ip.clone());
-    let restarts: i32 = status.container_statuses.iter().flatten().map(|c| c.restart_count).sum();
+    let restarts: i32 = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .map(|c| c.restart_count)
+        .sum();
     if restarts > 0 {
         words.push(format!("{restarts} restart{}", if restarts == 1 { "" } else { "s" }));
     }
-    let mut line = Tree::styled(format!("pod : {name} ({})", words.join(", ")), if ready { Style::Plain } else { Style::Warn });
+    let mut line = Tree::styled(
+        format!("pod : {name} ({})", words.join(", ")),
+        if ready { Style::Plain } else { Style::Warn },
+    );
     // Why it is not ready, as the operator read it from the kubelet or the supervisor.
-    let message = facts.status.members.iter().find(|m| m.name == name && !m.ready).and_then(|m| m.message.clone());
+    let message = facts
+        .status
+        .members
+        .iter()
+        .find(|m| m.name == name && !m.ready)
+        .and_then(|m| m.message.clone());
     if let Some(message) = message.filter(|_| !ready) {
         line.push(Tree::styled(message, Style::Warn));
     }
@@ -99,22 +144,33 @@ fn service(service: &Service) -> Tree {
         Some(ip) => format!("{ip}:{port}"),
         None => "no address yet".to_owned(),
     };
-    Tree::new(format!("service : {} ({address})", text(service.metadata.name.as_ref())))
+    Tree::new(format!(
+        "service : {} ({address})",
+        text(service.metadata.name.as_ref())
+    ))
 }
 
 fn claim(claim: &PersistentVolumeClaim) -> Tree {
     let status = claim.status.clone().unwrap_or_default();
     let phase = status.phase.unwrap_or_else(|| "unknown".to_owned());
-    let asked = claim.spec.as_ref().and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
+    let asked = claim
+        .spec
+        .as_ref()
+        .and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
     let has = status.capacity.as_ref().and_then(|c| c.get("storage").cloned());
     let size = match (&has, &asked) {
-        (Some(has), Some(asked)) if has.0 != asked.0 && grows(&has.0, &asked.0) => format!("{}, growing to {}", has.0, asked.0),
+        (Some(has), Some(asked)) if has.0 != asked.0 && grows(&has.0, &asked.0) => {
+            format!("{}, growing to {}", has.0, asked.0)
+        }
         (Some(has), _) => has.0.clone(),
         (None, Some(asked)) => asked.0.clone(),
         (None, None) => "?".to_owned(),
     };
     let style = if phase == "Bound" { Style::Plain } else { Style::Warn };
-    Tree::styled(format!("claim : {} ({size}, {phase})", text(claim.metadata.name.as_ref())), style)
+    Tree::styled(
+        format!("claim : {} ({size}, {phase})", text(claim.metadata.name.as_ref())),
+        style,
+    )
 }
 
 fn grows(has: &str, asked: &str) -> bool {
@@ -124,8 +180,15 @@ fn grows(has: &str, asked: &str) -> bool {
 fn last_backup(root: &mut Tree, facts: &Facts, now: Timestamp) {
     match &facts.status.last_backup {
         Some(last) => {
-            let when = last.finished_at.as_ref().map(|time| format!(", {} ago", age(time.0, now))).unwrap_or_default();
-            root.push(format!("last backup : {} (claim {}, path {}{when})", last.name, last.claim, last.path));
+            let when = last
+                .finished_at
+                .as_ref()
+                .map(|time| format!(", {} ago", age(time.0, now)))
+                .unwrap_or_default();
+            root.push(format!(
+                "last backup : {} (claim {}, path {}{when})",
+                last.name, last.claim, last.path
+            ));
         }
         None => root.push(Tree::styled(
             format!("last backup : none (pgo create backup {})", facts.owner.name),
@@ -139,25 +202,38 @@ fn restored(root: &mut Tree, facts: &Facts) {
         root.push(format!("restored from : {} (claim {})", from.path, from.claim));
     }
     if facts.spec.deletion_policy == DeletionPolicy::Delete {
-        root.push(Tree::styled("deletion policy : Delete (its claims go with it)", Style::Warn));
+        root.push(Tree::styled(
+            "deletion policy : Delete (its claims go with it)",
+            Style::Warn,
+        ));
     }
 }
 
 /// Conditions that aren't as they should be, with their message.
 fn conditions(root: &mut Tree, facts: &Facts) {
+    let mut said: Vec<&str> = Vec::new();
     for condition in &facts.status.conditions {
         let good = match condition.type_.as_str() {
             "Degraded" | "Progressing" => "False",
             _ => "True",
         };
-        if condition.status != good {
-            let style = if condition.type_ == "Progressing" { Style::Dim } else { Style::Bad };
+        // One cause shows in several conditions; its message is needed once.
+        if condition.status != good && !said.iter().any(|before| before.contains(&condition.message)) {
+            said.push(&condition.message);
+            let style = if condition.type_ == "Progressing" {
+                Style::Dim
+            } else {
+                Style::Bad
+            };
             let word = match condition.status.as_str() {
                 "True" => condition.type_.clone(),
                 "False" => format!("not {}", condition.type_),
                 _ => format!("{} unknown", condition.type_),
             };
-            root.push(Tree::styled(format!("condition : {word} ({}): {}", condition.reason, condition.message), style));
+            root.push(Tree::styled(
+                format!("condition : {word} ({}): {}", condition.reason, condition.message),
+                style,
+            ));
         }
     }
 }

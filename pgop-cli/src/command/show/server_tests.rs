@@ -5,6 +5,7 @@ use pgop_core::resource::{Owner, ResourceKind};
 
 use super::*;
 
+#[allow(clippy::unnecessary_wraps)] // as facts are read
 fn list<T: serde::de::DeserializeOwned>(value: Value) -> Read<Vec<T>> {
     Ok(serde_json::from_value(value).unwrap())
 }
@@ -23,7 +24,12 @@ fn facts() -> Facts {
         "lastBackup": {"name": "hippo-20261122-110000", "claim": "hippo-backup-pvc", "path": "hippo-backups/2026-11-22-11-00-00", "finishedAt": "2026-11-22T11:00:05Z"},
     });
     Facts {
-        owner: Owner { kind: ResourceKind::PgCluster, name: "hippo".into(), namespace: "shop".into(), uid: "1".into() },
+        owner: Owner {
+            kind: ResourceKind::PgCluster,
+            name: "hippo".into(),
+            namespace: "shop".into(),
+            uid: "1".into(),
+        },
         spec: ServerSpec::default(),
         status: serde_json::from_value(status).unwrap(),
         deleting: false,
@@ -57,14 +63,16 @@ fn drawn(facts: &Facts) -> String {
 #[test]
 fn a_cluster_is_drawn_as_it_stands() {
     let mut facts = facts();
-    facts.lag = Some(Err("not allowed to run psql in its pod (create on pods/exec)".into()));
+    facts.lag = Some(Err(
+        "not allowed to run psql in its pod (get and create on pods/exec)".into()
+    ));
     let expected = "\
 cluster : hippo (Ready)
 ├── statefulset : hippo (1/1 ready)
 ├── statefulset : hippo-replica (1/2 ready)
 ├── pod : hippo-0 (primary, ready, 10.0.0.4)
-├── pod : hippo-replica-0 (replica, ready, lag unknown: not allowed to run psql in its pod (create on pods/exec), 10.0.0.5)
-├── pod : hippo-replica-1 (replica, not ready, lag unknown: not allowed to run psql in its pod (create on pods/exec), 10.0.0.6)
+├── pod : hippo-replica-0 (replica, ready, lag unknown: not allowed to run psql in its pod (get and create on pods/exec), 10.0.0.5)
+├── pod : hippo-replica-1 (replica, not ready, lag unknown: not allowed to run psql in its pod (get and create on pods/exec), 10.0.0.6)
 ├── service : hippo (10.99.3.20:5432)
 ├── service : hippo-pods (headless)
 ├── service : hippo-replica ([fd00::5]:5432)
@@ -92,7 +100,10 @@ fn what_is_wrong_stands_out() {
     .unwrap();
     let text = drawn(&facts);
     assert!(text.starts_with("cluster : hippo (Degraded)\n"), "{text}");
-    assert!(text.contains("├── pod : hippo-0 (primary, not ready, 10.0.0.4)\n│   └── no space left on claim hippo-pvc\n"), "{text}");
+    assert!(
+        text.contains("├── pod : hippo-0 (primary, not ready, 10.0.0.4)\n│   └── no space left on claim hippo-pvc\n"),
+        "{text}"
+    );
     assert!(text.ends_with("├── condition : not Ready (PrimaryDown): hippo-0 does not serve\n└── condition : Degraded (PrimaryDown): writes fail\n"), "{text}");
     assert!(!text.contains("Accepted"), "{text}");
 }

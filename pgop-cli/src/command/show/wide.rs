@@ -20,29 +20,42 @@ pub fn servers<R: ServerResource>(all: &[R], with_namespace: bool, now: Timestam
         let meta = resource.meta();
         let status = resource.status().cloned().unwrap_or_default();
         let phase = status.phase.clone().unwrap_or_default();
-        let mut row = vec![meta.name.clone().unwrap_or_default(), phase.clone(), status.primary.clone().unwrap_or_default()];
+        let mut row = vec![
+            meta.name.clone().unwrap_or_default(),
+            phase.clone(),
+            status.primary.clone().unwrap_or_default(),
+        ];
         if let Some(replicas) = resource.replicas() {
             row.push(format!("{}/{replicas}", status.ready_replicas.unwrap_or(0)));
         }
-        let last = status.last_backup.and_then(|last| last.finished_at).map(|time| age(time.0, now) + " ago");
+        let last = status
+            .last_backup
+            .and_then(|last| last.finished_at)
+            .map(|time| age(time.0, now) + " ago");
         row.extend([
             status.endpoints.map(|e| e.read_write).unwrap_or_default(),
             resource.strategy().to_owned(),
             last.unwrap_or_else(|| "none".to_owned()),
-            meta.creation_timestamp.as_ref().map(|time| age(time.0, now)).unwrap_or_default(),
+            meta.creation_timestamp
+                .as_ref()
+                .map(|time| age(time.0, now))
+                .unwrap_or_default(),
             message(&status.conditions, &phase),
         ]);
         if with_namespace {
             row.insert(0, meta.namespace.clone().unwrap_or_default());
         }
-        table.push(row);
+        table.push(&row);
     }
     table.render()
 }
 
 /// A row for each backup.
 pub fn backups(all: &[PgBackup], with_namespace: bool, now: Timestamp) -> String {
-    let mut table = table(vec!["NAME", "SOURCE", "STATUS", "CLAIM", "PATH", "SIZE", "AGE", "MESSAGE"], with_namespace);
+    let mut table = table(
+        vec!["NAME", "SOURCE", "STATUS", "CLAIM", "PATH", "SIZE", "AGE", "MESSAGE"],
+        with_namespace,
+    );
     for backup in all {
         let meta = &backup.metadata;
         let status = backup.status.clone().unwrap_or_default();
@@ -53,14 +66,21 @@ pub fn backups(all: &[PgBackup], with_namespace: bool, now: Timestamp) -> String
             phase.clone(),
             status.claim.unwrap_or_default(),
             status.path.unwrap_or_default(),
-            status.size_bytes.and_then(|n| u64::try_from(n).ok()).map(bytes).unwrap_or_default(),
-            meta.creation_timestamp.as_ref().map(|time| age(time.0, now)).unwrap_or_default(),
+            status
+                .size_bytes
+                .and_then(|n| u64::try_from(n).ok())
+                .map(bytes)
+                .unwrap_or_default(),
+            meta.creation_timestamp
+                .as_ref()
+                .map(|time| age(time.0, now))
+                .unwrap_or_default(),
             message(&status.conditions, &phase),
         ];
         if with_namespace {
             row.insert(0, meta.namespace.clone().unwrap_or_default());
         }
-        table.push(row);
+        table.push(&row);
     }
     table.render()
 }
