@@ -119,6 +119,26 @@ fn members(description: &Description, live: &Live) -> Vec<Member> {
     members
 }
 
+/// The members that were known, as their pods are now: for a resource whose spec can't be read any more.
+pub(crate) fn refresh(members: &[Member], live: &Live) -> Vec<Member> {
+    let now = |old: &Member| {
+        let pod = live
+            .pods
+            .iter()
+            .find(|pod| pod.metadata.name.as_ref() == Some(&old.name));
+        pod.map_or_else(
+            || Member {
+                ready: false,
+                address: None,
+                message: Some("has no pod".to_owned()),
+                ..old.clone()
+            },
+            |pod| member(pod, old.role),
+        )
+    };
+    members.iter().map(now).collect()
+}
+
 fn member(pod: &Pod, role: Role) -> Member {
     let ready = is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
     Member {

@@ -88,6 +88,7 @@ fn is_nothing(value: &Value) -> bool {
         Value::Null => true,
         Value::Object(map) => map.values().all(is_nothing),
         Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
         _ => false,
     }
 }
@@ -140,7 +141,10 @@ mod tests {
     #[test]
     fn nothing_is_no_difference() {
         assert_eq!(
-            lacks(&json!({"a": {}, "b": [], "c": null, "d": {"e": {}}}), &json!({})),
+            lacks(
+                &json!({"a": {}, "b": [], "c": null, "d": {"e": {}}, "f": ""}),
+                &json!({})
+            ),
             None
         );
         assert_eq!(lacks(&json!({"a": 0}), &json!({})), Some("a".into()));

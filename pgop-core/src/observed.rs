@@ -42,6 +42,33 @@ impl Live {
         self.objects.get(&(kind, name.to_owned()))
     }
 
+    /// What is this very resource's own: not what a deleted one of the same name left, nor what another made with our labels. Claims are
+    /// nobody's.
+    #[must_use]
+    pub fn own(&self, uid: &str) -> Self {
+        let is_own = |value: &Value| controller_uid(value) == Some(uid);
+        let objects: BTreeMap<_, _> = self
+            .objects
+            .iter()
+            .filter(|((kind, _), value)| *kind == Kind::PersistentVolumeClaim || is_own(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let uids: BTreeSet<&str> = objects
+            .values()
+            .filter_map(|value| value.pointer("/metadata/uid").and_then(Value::as_str))
+            .collect();
+        let is_made_by_own = |pod: &&Pod| {
+            let mut owners = pod.metadata.owner_references.iter().flatten();
+            owners.any(|owner| owner.controller == Some(true) && uids.contains(owner.uid.as_str()))
+        };
+        let pods = self.pods.iter().filter(is_made_by_own).cloned().collect();
+        Self {
+            pods,
+            secrets: self.secrets.clone(),
+            objects,
+        }
+    }
+
     /// Whether a Job ended, and how: `Some(true)` is success.
     pub fn job_result(&self, name: &str) -> Option<bool> {
         let conditions = self.get(Kind::Job, name)?.pointer("/status/conditions")?.as_array()?;
@@ -54,6 +81,11 @@ impl Live {
             }
         })
     }
+}
+
+/// Uid of the object's controller.
+fn controller_uid(value: &Value) -> Option<&str> {
+    crate::plan::controller(value)?.get("uid")?.as_str()
 }
 
 /// What matters of a claim that pgop did not make.

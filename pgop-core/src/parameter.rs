@@ -72,6 +72,11 @@ const SAFE_VALUES: &[(&str, &[&str], &str)] = &[
         "it can destroy the catalog",
     ),
     (
+        "ssl",
+        &["off", "false", "no", "0"],
+        "there is no certificate yet, and the server would not start again",
+    ),
+    (
         "wal_level",
         &["replica", "logical"],
         "replicas and backups need at least `replica`",
@@ -185,11 +190,9 @@ pub fn refused(name: &str, value: &str) -> Option<String> {
 }
 
 /// Text of `postgresql.conf`: our defaults, the user's settings over them, and what is fixed last.
-///
-/// `replicas` makes room for that many replicas beside backups.
-pub fn postgresql_conf(server: &Server, replicas: i32) -> String {
+pub fn postgresql_conf(server: &Server) -> String {
     let mut text = String::from("# Made by pgop from spec.postgres.parameters; edit that instead.\n");
-    for (name, value) in effective(server, replicas) {
+    for (name, value) in effective(server) {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
     }
@@ -197,8 +200,8 @@ pub fn postgresql_conf(server: &Server, replicas: i32) -> String {
 }
 
 /// Hash of the settings that only a restart applies; it is an annotation of the pods.
-pub fn restart_hash(server: &Server, replicas: i32) -> String {
-    let relevant: Vec<String> = effective(server, replicas)
+pub fn restart_hash(server: &Server) -> String {
+    let relevant: Vec<String> = effective(server)
         .into_iter()
         .filter(|(name, _)| RESTART.contains(&name.as_str()) || name.contains('.'))
         .map(|(name, value)| format!("{name}={value}"))
@@ -206,15 +209,13 @@ pub fn restart_hash(server: &Server, replicas: i32) -> String {
     short_hash(&relevant.join("\n"))
 }
 
-fn effective(server: &Server, replicas: i32) -> BTreeMap<String, String> {
-    // Room for replicas to come, so that scaling does not restart the primary; 10 is PostgreSQL's own default.
-    let senders = if replicas <= 6 { 16 } else { 64 };
+fn effective(server: &Server) -> BTreeMap<String, String> {
+    // Room for the most replicas there can be, and for backups: scaling must not restart the primary.
+    let senders = crate::validate::MAX_REPLICAS + 14;
     let defaults = [
         ("max_wal_senders", senders.to_string()),
         ("max_replication_slots", senders.to_string()),
         ("wal_level", "replica".to_owned()),
-        // A replica that is away for long costs this much of the primary's disk at most; then it clones itself again.
-        ("max_slot_wal_keep_size", "1GB".to_owned()),
         ("log_line_prefix", "%m [%p] %q%u@%d ".to_owned()),
         ("log_checkpoints", "off".to_owned()),
         ("log_timezone", "UTC".to_owned()),

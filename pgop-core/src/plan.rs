@@ -160,6 +160,7 @@ pub fn plan<R: Managed>(
             ..Plan::default()
         });
     }
+    let own = observed.live.own(&validated.owner().uid);
     let mut plan = Plan {
         secrets: secrets(validated, &observed.live),
         ..Plan::default()
@@ -170,17 +171,17 @@ pub fn plan<R: Managed>(
             continue;
         }
         complete(&mut manifest, validated, validated.backup_source());
-        place(&mut plan, manifest, validated, &observed.live);
+        place(&mut plan, manifest, validated, &observed.live, &own);
     }
     plan.prune = prune(&observed.live, &wanted, validated.owner());
     Ok(plan)
 }
 
 /// Decides what becomes of one manifest.
-fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, live: &Live) {
+fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, live: &Live, own: &Live) {
     let (kind, name) = (manifest.kind(), manifest.name().to_owned());
     let existing = live.get(kind, &name);
-    if let Some(why) = hold(&manifest, existing, validated, live) {
+    if let Some(why) = hold(&manifest, existing, validated, own) {
         plan.held.push(Held { kind, name, why });
         return;
     }
@@ -222,13 +223,23 @@ fn former(live: &Live, owner: &Owner) -> Option<String> {
 }
 
 /// For what an object has to wait.
-fn hold<V: Validated>(manifest: &Manifest, existing: Option<&Value>, validated: &V, live: &Live) -> Option<String> {
+fn hold<V: Validated>(manifest: &Manifest, existing: Option<&Value>, validated: &V, own: &Live) -> Option<String> {
     if let Some(existing) = existing {
         let is_going = existing.pointer("/metadata/deletionTimestamp").is_some();
-        return is_going.then(|| "the old one is still being deleted".to_owned());
+        if is_going {
+            return Some("the old one is still being deleted".to_owned());
+        }
+        // A Job is never updated, so it can't be adopted; and its result is not this resource's.
+        let is_strange = manifest.kind() == Kind::Job && own.get(Kind::Job, manifest.name()).is_none();
+        return is_strange.then(|| {
+            format!(
+                "a Job {} that is not of this resource is in the way: delete it",
+                manifest.name()
+            )
+        });
     }
     match manifest.after_job() {
-        Some(job) if live.job_result(job) != Some(true) => Some(format!("Job {job} has to succeed first")),
+        Some(job) if own.job_result(job) != Some(true) => Some(format!("Job {job} has to succeed first")),
         _ => validated.wait_for().filter(|_| manifest.kind() == Kind::Job),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn of_database(database: &PgDatabase, round: &Round<'_, PgDatabase>) 
                 round.now,
             )
         }
-        other => refused(old, other, generation, round.now),
+        other => refused(old, other, round.observed, generation, round.now),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn of_cluster(cluster: &PgCluster, round: &Round<'_, PgCluster>) -> S
                 round.now,
             )
         }
-        other => refused(old, other, generation, round.now),
+        other => refused(old, other, round.observed, generation, round.now),
     }
 }
 
@@ -105,10 +105,20 @@ fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
 fn refused<R: Managed>(
     old: ServerStatus,
     outcome: &Outcome<'_, R>,
+    observed: &Observed,
     generation: Option<i64>,
     now: jiff::Timestamp,
 ) -> ServerStatus {
-    let facts = not_applied(outcome, &old.conditions);
+    let mut facts = not_applied(outcome, &old.conditions);
+    let members = crate::assessment::refresh(&old.members, &observed.live);
+    let down: Vec<&str> = members.iter().filter(|m| !m.ready).map(|m| m.name.as_str()).collect();
+    if !down.is_empty() {
+        let message = format!("{} not serving", down.join(", "));
+        facts.push(Fact::new("Ready", false, "MembersNotReady", message.clone()));
+        if !facts.iter().any(|fact| fact.kind == "Degraded") {
+            facts.push(Fact::new("Degraded", true, "MembersNotReady", message));
+        }
+    }
     let phase = match outcome {
         Outcome::Invalid(_) => "Invalid",
         _ => "Degraded",
@@ -117,6 +127,7 @@ fn refused<R: Managed>(
         observed_generation: generation,
         phase: Some(phase.to_owned()),
         conditions: merge(&old.conditions, facts, generation, now),
+        members,
         ..old
     }
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod server;
+mod storage;
 
 use jiff::Timestamp;
 

@@ -148,13 +148,24 @@ fn what_waits_for_a_job_is_held_until_it_succeeded_and_a_job_runs_once() {
     let at_first = plan_of(gated(), &observed(Vec::new()));
     assert_eq!(names(&at_first), ["Job restore"]);
     assert_eq!(at_first.held[0].why, "Job restore has to succeed first");
-    let ended = |how: &str| {
+    let ended = |how: &str, uid: &str| {
+        let owner = Owner {
+            uid: uid.to_owned(),
+            ..Owner::of(&hippo())
+        };
         let mut live = job("restore");
+        live["metadata"]["uid"] = json!("uid-of-the-job");
+        live["metadata"]["ownerReferences"] = json!([owner.reference()]);
         live["status"] = json!({"conditions": [{"type": how, "status": "True"}]});
         plan_of(gated(), &observed(vec![live]))
     };
-    assert_eq!(names(&ended("Complete")), ["StatefulSet hippo"]);
-    assert_eq!((names(&ended("Failed")).len(), ended("Failed").held.len()), (0, 1));
+    let own = "uid-of-hippo";
+    assert_eq!(names(&ended("Complete", own)), ["StatefulSet hippo"]);
+    let failed = ended("Failed", own);
+    assert_eq!((names(&failed).len(), failed.held.len()), (0, 1));
+    // The result of a Job that a deleted resource of the same name left says nothing of this one.
+    let former = ended("Complete", "uid-of-an-old-hippo");
+    assert_eq!((names(&former).len(), former.held.len()), (0, 2));
     // Once it exists it is looked after, whatever became of the Job.
     let mut live = stateful_set(&json!({}));
     live["metadata"]["labels"] = json!({});

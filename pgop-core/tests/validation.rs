@@ -126,12 +126,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "{postgres: {user: replicator}}",
         "spec.postgres.user",
-        "also the replication role",
+        "the replication role at once",
     ),
     (
         "{postgres: {replicationUser: app}}",
         "spec.postgres.user",
-        "also the replication role",
+        "the replication role at once",
     ),
     (
         "{postgres: {database: template1}}",

@@ -36,6 +36,8 @@ pub struct ServerContext<'a> {
     pub name: &'a str,
     /// Its namespace.
     pub namespace: &'a str,
+    /// Its uid: a resource that is made again under the same name has another.
+    pub uid: &'a str,
     /// Labels that select every pod of the resource, and no other.
     pub selector: BTreeMap<String, String>,
     /// Image with bash and the server programs.
@@ -269,7 +271,7 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         kind,
         name,
         namespace,
-        uid: _,
+        uid,
     } = &server.owner;
     let ClaimStorage { claim, make, .. } = &server.storage;
     let made = if *make { replicas } else { 0 };
@@ -277,6 +279,7 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         kind: kind.as_str(),
         name,
         namespace,
+        uid,
         selector: label::selector(&server.owner),
         image: &server.image,
         image_pull_policy: &server.image_pull_policy,
@@ -294,8 +297,8 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         },
         storage: storage(&server.storage),
         resources: server.resources.clone().unwrap_or_default(),
-        postgresql_conf: parameter::postgresql_conf(server, replicas),
-        restart_hash: parameter::restart_hash(server, replicas),
+        postgresql_conf: parameter::postgresql_conf(server),
+        restart_hash: parameter::restart_hash(server),
         initialize: server.initialize,
         restore: server.restore.as_ref().map(|restore| RestoreContext {
             job: &restore.job,

@@ -18,6 +18,19 @@ replica_conf() {
   echo "primary_slot_name = '$SLOT'"
 }
 
+# A replica whose limits are lower than those its WAL was written under doesn't start. When one is lowered, the replica goes on
+# with the old one until it has replayed the change, and takes the new one at the start after that.
+replica_limits() { # adds to the caller's `extra`
+  local pair has want control
+  control=$(pg_controldata "$DATA")
+  for pair in max_connections:max_connections max_worker_processes:max_worker_processes max_wal_senders:max_wal_senders \
+    max_prepared_transactions:max_prepared_xacts max_locks_per_transaction:max_locks_per_xact; do
+    want=$(sed -n "s/^${pair#*:} setting: *//p" <<<"$control")
+    has=$(postgres -D "$DATA" -c config_file="$RUN/postgresql.conf" -C "${pair%:*}" 2>/dev/null)
+    [ -z "$want" ] || [ -z "$has" ] || [ "$has" -ge "$want" ] || extra+=(-c "${pair%:*}=$want")
+  done
+}
+
 walsender() { PGCONNECT_TIMEOUT=5 psql -XqAtw -v ON_ERROR_STOP=1 -d "$(to_primary) replication=true" "$@"; }
 primary_psql() { PGCONNECT_TIMEOUT=5 PGOPTIONS='-c statement_timeout=20s -c search_path=pg_catalog' \
   psql -XqAtw -v ON_ERROR_STOP=1 -d "$(to_primary) dbname=postgres" "$@"; }
@@ -110,11 +123,11 @@ clone() {
   : >"$into/standby.signal"
   unhook "$into"
   persist "$into/standby.signal" "$into/postgresql.auto.conf" "$into"
-  rm -rf "$DIR/data.old"
-  if [ -e "$DATA" ]; then mv "$DATA" "$DIR/data.old" || fail "can't rename $DATA on claim $PGOP_CLAIM"; fi
+  rm -rf "$DIR/.pgop-replaced"
+  if [ -e "$DATA" ]; then mv "$DATA" "$DIR/.pgop-replaced" || fail "can't rename $DATA on claim $PGOP_CLAIM"; fi
   mv "$into" "$DATA" || fail "can't rename $into to $DATA on claim $PGOP_CLAIM"
   persist "$DIR"
-  rm -rf "$DIR/data.old"
+  rm -rf "$DIR/.pgop-replaced"
   log "the copy is complete"
 }
 

@@ -9,7 +9,7 @@ DIR=$VOLUME/$PGOP_INSTANCE
 DATA=$DIR/data
 INTO=$DIR/data.restore
 FROM="snapshot $PGOP_BACKUP_PATH on claim $PGOP_BACKUP_CLAIM"
-SOURCE="$PGOP_BACKUP_CLAIM $PGOP_BACKUP_PATH"
+SOURCE="${PGOP_OWNER_UID:--} $PGOP_BACKUP_CLAIM $PGOP_BACKUP_PATH"
 child=''
 
 give_up() { rm -rf "$INTO"; fail "$@"; }
@@ -28,7 +28,8 @@ mkdir -p "$DIR" || fail "can't make $DIR on claim $PGOP_CLAIM: check the volume'
 take_lock "$DIR/lock" 60 "directory $DIR on claim $PGOP_CLAIM"
 take_owner "$DIR"
 
-# $DIR/restored says whose data it is: "<lineage> <claim> <path>", written before the data gets its name.
+# $DIR/restored says whose data it is: "<lineage> <uid of the resource> <claim> <path>", written before the data gets its name.
+# A resource that is made again under the same name has another uid: its data may have changed since, so it is not "restored".
 if [ -e "$DATA" ]; then
   if [ "$(cat "$DIR/restored" 2>/dev/null)" = "$(cat "$DATA/pgop.lineage" 2>/dev/null) $SOURCE" ]; then
     log "$FROM has been restored already"

@@ -71,6 +71,7 @@ start_server() {
     extra=(-c restore_command=/bin/false -c recovery_target_timeline=current -c hot_standby=off)
   write_conf
   conf_seen=$(config_now)
+  [ "$PGOP_ROLE" != replica ] || replica_limits
   # A crashed server's pid file names a number that may be anybody's in this container. The lock is held by every
   # process of a server, so whoever wrote the file is gone.
   [ -z "$LOCKED" ] || rm -f "$DATA/postmaster.pid"
@@ -124,8 +125,12 @@ mkdir -p "$DIR" || fail "can't make $DIR on claim $PGOP_CLAIM: check the volume'
 take_lock "$DIR/lock" 60 "directory $DIR on claim $PGOP_CLAIM"
 take_owner "$DIR"
 rmdir "$DATA" 2>/dev/null
-[ -e "$DATA" ] || ! [ -e "$DIR/data.old" ] || mv "$DIR/data.clone" "$DATA" # cut off between the two renames of a finished clone
-rm -rf "$DIR/data.init" "$DIR/data.clone" "$DIR/data.restore" "$DIR/data.old" # leftovers of a try that was cut off
+if [ "$PGOP_ROLE" = replica ] && ! [ -e "$DATA" ] && [ -e "$DIR/.pgop-replaced" ]; then
+  # Cut off between the two renames of a finished clone. Should the clone be gone after all, the old copy is better than none.
+  mv "$DIR/data.clone" "$DATA" 2>/dev/null || mv "$DIR/.pgop-replaced" "$DATA"
+fi
+[ ! -e "$DATA" ] || rm -rf "$DIR/.pgop-replaced"
+rm -rf "$DIR/data.init" "$DIR/data.clone" "$DIR/data.restore" # leftovers of a try that was cut off
 
 [ ! -e "$DATA" ] || [ -e "$DATA/PG_VERSION" ] ||
   fail "$PLACE holds something that isn't a PostgreSQL database: move it away or use another claim"

@@ -89,17 +89,21 @@ pub(crate) async fn apply(cluster: &dyn Cluster, owner: &Owner, plan: &Plan) -> 
     for request in &plan.secrets {
         apply_secret(cluster, owner, request).await?;
     }
-    for Apply { manifest, .. } in &plan.apply {
+    let mut late = None;
+    for Apply { manifest, why } in &plan.apply {
         let (kind, name) = (manifest.kind(), manifest.name());
         let failed = |source| ApplyError::Apply {
             kind: kind.as_str(),
             name: name.to_owned(),
             source,
         };
-        cluster
-            .apply(kind, &owner.namespace, name, manifest.value())
-            .await
-            .map_err(failed)?;
+        let sent = cluster.apply(kind, &owner.namespace, name, manifest.value()).await;
+        match sent.map_err(failed) {
+            Ok(()) => {}
+            // A claim that can't grow still holds the data: the rest goes on, and the refusal is told.
+            Err(error) if kind == Kind::PersistentVolumeClaim && *why != Why::Missing => late = Some(error),
+            Err(error) => return Err(error),
+        }
     }
     for prune in &plan.prune {
         let failed = |source| ApplyError::Prune {
@@ -112,7 +116,7 @@ pub(crate) async fn apply(cluster: &dyn Cluster, owner: &Owner, plan: &Plan) -> 
             .await
             .map_err(failed)?;
     }
-    Ok(())
+    late.map_or(Ok(()), Err)
 }
 
 /// An object that the caches do not show as ours may exist all the same: apply would take it over.

@@ -9,9 +9,10 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -245,15 +246,19 @@ where
     let writer = Writer::<K>::new(dynamic_type.clone());
     let store = writer.as_reader();
     tasks.spawn(async move {
-        let stream = watcher(api, config)
+        let stream = watcher::watcher(api, config)
             .default_backoff()
             .modify(|object| object.meta_mut().managed_fields = None)
-            .reflect(writer)
-            .touched_objects();
+            .reflect(writer);
         futures::pin_mut!(stream);
+        // What a list brings is in the store only when the list is complete; who is told earlier reads the old store.
+        let mut listed = Vec::new();
         while let Some(event) = stream.next().await {
             match event {
-                Ok(object) => touched(&object),
+                Ok(Event::Apply(object) | Event::Delete(object)) => touched(&object),
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => listed.push(object),
+                Ok(Event::InitDone) => listed.drain(..).for_each(|object| touched(&object)),
                 Err(error) => warn!(kind = %K::kind(&dynamic_type), %error, "the watch broke and is started again"),
             }
         }

@@ -38,13 +38,13 @@ pub enum ObserveError {
     },
 }
 
-/// Observes a resource.
+/// Observes a resource. What was seen comes back with an error too: pods are true whatever else could not be read.
 pub(crate) async fn observe<R: Managed>(
     client: &Client,
     caches: &Caches,
     served: &BTreeSet<Kind>,
     resource: &R,
-) -> Result<Observed, ObserveError> {
+) -> Result<Observed, (Observed, ObserveError)> {
     let owner = Owner::of(resource);
     let foreign = resource.foreign();
     let mut observed = Observed {
@@ -60,12 +60,16 @@ pub(crate) async fn observe<R: Managed>(
     // What is no name is refused by `validate`; there is nothing to ask the server for.
     let is_name = |name: &String| name::check_object(name).is_ok();
     for name in foreign.claims.into_iter().filter(is_name) {
-        let facts = claim_facts(client, &owner.namespace, &name).await?;
-        observed.claims.insert(name, facts);
+        match claim_facts(client, &owner.namespace, &name).await {
+            Ok(facts) => drop(observed.claims.insert(name, facts)),
+            Err(error) => return Err((observed, error)),
+        }
     }
     for name in foreign.secrets.into_iter().filter(is_name) {
-        let facts = secret_facts(client, &owner.namespace, &name).await?;
-        observed.secrets.insert(name, facts);
+        match secret_facts(client, &owner.namespace, &name).await {
+            Ok(facts) => drop(observed.secrets.insert(name, facts)),
+            Err(error) => return Err((observed, error)),
+        }
     }
     Ok(observed)
 }

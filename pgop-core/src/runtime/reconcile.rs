@@ -117,7 +117,7 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
             let attempt = attempt(&resource, &observed, context).await;
             (observed, attempt)
         }
-        Err(error) => (Observed::default(), Attempt::Failed(error.into())),
+        Err((seen, error)) => (seen, Attempt::Failed(error.into())),
     };
     // 5. status (client)
     write_status(&resource, &observed, &attempt, context).await?;
@@ -202,6 +202,7 @@ async fn write_status<R: Managed>(
     context: &Context,
 ) -> Result<(), ReconcileError> {
     let now = Timestamp::now();
+    let owner_uid = resource.meta().uid.clone().unwrap_or_default();
     let assessment;
     let outcome = match attempt {
         Attempt::Invalid(invalid) => Outcome::Invalid(invalid),
@@ -214,7 +215,7 @@ async fn write_status<R: Managed>(
             strategy,
             plan,
         } => {
-            assessment = strategy.assess(validated, &observed.live);
+            assessment = strategy.assess(validated, &observed.live.own(&owner_uid));
             Outcome::Applied {
                 validated,
                 strategy: strategy.description(),

@@ -1,11 +1,13 @@
 //! Status of a backup.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::not_applied;
-use crate::assessment::JobState;
+use crate::assessment::{JobState, job_state};
 use crate::condition::{Fact, merge, whole_seconds};
 use crate::crd::{PgBackup, PgBackupStatus, StrategyInUse};
+use crate::manifest::Kind;
 use crate::resource::{Outcome, Round};
 
 /// What the backup container leaves in its termination log.
@@ -30,8 +32,21 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             assessment,
         } => (validated, strategy, plan, assessment),
         other => {
+            // Its source may be gone, or its spec unreadable by now: what became of the Job is true all the same.
+            let own = round
+                .observed
+                .live
+                .own(backup.metadata.uid.as_deref().unwrap_or_default());
+            let job = own.objects.keys().find(|(kind, _)| *kind == Kind::Job);
+            match job.map_or(JobState::Absent, |(_, name)| job_state(&own, name)) {
+                JobState::Absent => {}
+                state => return follow(state, old, generation, round.now, None),
+            }
             let mut facts = not_applied(other, &old.conditions);
-            facts.retain(|fact| fact.kind != "Ready" && fact.kind != "Progressing");
+            facts.retain(|fact| fact.kind == "Accepted");
+            if let Outcome::Failed { reason, message } = other {
+                facts.push(Fact::new("Complete", false, *reason, message.clone()));
+            }
             let phase = if matches!(other, Outcome::Invalid(_)) {
                 "Invalid"
             } else {
@@ -47,26 +62,44 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
         }
     };
     let state = assessment.job.clone().unwrap_or(JobState::Absent);
-    let mut status = PgBackupStatus {
-        observed_generation: generation,
+    let started = PgBackupStatus {
         strategy: Some(StrategyInUse {
             name: strategy.name.clone(),
             version: strategy.version,
         }),
         claim: Some(validated.storage.claim.clone()),
-        ..old.clone()
+        // Told only when the snapshot is complete.
+        path: None,
+        ..old
     };
+    let waits = plan.held.first().map(|held| held.why.clone());
+    let mut status = follow(state, started, generation, round.now, waits);
+    if status.phase.as_deref() == Some("Succeeded") && status.path.is_none() {
+        status.path = Some(validated.path.clone());
+    }
+    let accepted = Fact::new("Accepted", true, "Valid", format!("strategy {}", strategy.name));
+    status.conditions = merge(&status.conditions, vec![accepted], generation, round.now);
+    status
+}
+
+/// The status that follows from how far the Job is.
+fn follow(
+    state: JobState,
+    old: PgBackupStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+    waits_for: Option<String>,
+) -> PgBackupStatus {
+    let mut status = old;
+    let claim = status.claim.clone().unwrap_or_default();
     let (phase, complete) = match state {
         JobState::Absent => {
-            let why = plan
-                .held
-                .first()
-                .map_or_else(|| "its Job is about to be made".to_owned(), |held| held.why.clone());
+            let why = waits_for.unwrap_or_else(|| "its Job is about to be made".to_owned());
             ("Pending", Fact::new("Complete", false, "Pending", why))
         }
         JobState::Running { waits, started } => {
             status.started_at = started;
-            let message = waits.unwrap_or_else(|| format!("writes to claim {}", validated.storage.claim));
+            let message = waits.unwrap_or_else(|| format!("writes to claim {claim}"));
             ("Running", Fact::new("Complete", false, "Running", message))
         }
         JobState::Succeeded {
@@ -78,15 +111,15 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
                 .as_deref()
                 .and_then(|m| serde_json::from_str(m).ok())
                 .unwrap_or_default();
-            let path = report.path.unwrap_or_else(|| validated.path.clone());
-            let done = format!("{path} in claim {} is complete and verified", validated.storage.claim);
+            let what = report.path.clone().unwrap_or_else(|| "the snapshot".to_owned());
             status.started_at = started;
-            status.finished_at = finished.or_else(|| Some(whole_seconds(round.now)));
-            status.path = Some(path);
+            status.finished_at = finished.or_else(|| Some(whole_seconds(now)));
+            status.path = report.path;
             status.size_bytes = report.bytes;
             status.start_lsn = report.start_lsn;
             status.stop_lsn = report.stop_lsn;
             status.server_version = report.server_version;
+            let done = format!("{what} in claim {claim} is complete and verified");
             ("Succeeded", Fact::new("Complete", true, "Verified", done))
         }
         JobState::Failed {
@@ -95,20 +128,12 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             finished,
         } => {
             status.started_at = started;
-            status.finished_at = finished.or_else(|| Some(whole_seconds(round.now)));
-            (
-                "Failed",
-                Fact::new(
-                    "Complete",
-                    false,
-                    "BackupFailed",
-                    format!("{message}; no snapshot was left"),
-                ),
-            )
+            status.finished_at = finished.or_else(|| Some(whole_seconds(now)));
+            ("Failed", Fact::new("Complete", false, "BackupFailed", message))
         }
     };
+    status.observed_generation = generation;
     status.phase = Some(phase.to_owned());
-    let accepted = Fact::new("Accepted", true, "Valid", format!("strategy {}", strategy.name));
-    status.conditions = merge(&old.conditions, vec![accepted, complete], generation, round.now);
+    status.conditions = merge(&status.conditions, vec![complete], generation, now);
     status
 }

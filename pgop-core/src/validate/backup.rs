@@ -1,6 +1,7 @@
 //! Validation of a backup: most of its settings come from its source.
 
-use super::server::{DEFAULT_SIZE, check_parameters, check_storage};
+use super::server::check_parameters;
+use super::storage::{DEFAULT_SIZE, check_storage};
 use super::{check_name, created};
 use crate::crd::{PgBackup, Role, ServerSpec, SourceKind};
 use crate::invalid::Invalid;

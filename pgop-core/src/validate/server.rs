@@ -3,22 +3,18 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::check_name;
-use crate::crd::{Postgres, Restore, ServerSpec, ServerStatus, Storage};
+use super::storage::{DEFAULT_SIZE, check_claim, check_storage};
+use crate::crd::{Postgres, Restore, ServerSpec, ServerStatus};
 use crate::invalid::Invalid;
 use crate::label;
 use crate::name::{self, MAX_SERVER_NAME};
 use crate::observed::{Observed, SecretFacts};
 use crate::parameter;
-use crate::quantity::milli;
 use crate::resource::{Foreign, Owner};
 use crate::strategy::Description;
-use crate::validated::{ClaimStorage, RestoreFrom, SecretUse, Secrets, Server};
+use crate::validated::{RestoreFrom, SecretUse, Secrets, Server};
 
-/// Size of a data claim where the spec has none: room for 1 GB of kept WAL and the default `max_wal_size` beside data.
-pub(super) const DEFAULT_SIZE: &str = "5Gi";
 const DEFAULT_VERSION: &str = "17";
-/// The smallest claim that initdb and its first WAL files fit in.
-const LEAST_SIZE: &str = "64Mi";
 
 /// What is known from before.
 pub(super) struct Before<'a> {
@@ -165,14 +161,6 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
             invalid.push(Invalid::new(field(which), error.to_string(), "choose another name"));
         }
     }
-    let replication = postgres.replication_user.as_deref().unwrap_or("replicator");
-    if postgres.user.as_deref().unwrap_or("app") == replication {
-        invalid.push(Invalid::new(
-            field("user"),
-            "is also the replication role",
-            "choose two names",
-        ));
-    }
     for (name, value) in &postgres.parameters {
         if let Some(problem) = parameter::refused(name, value) {
             invalid.push(Invalid::new(
@@ -231,7 +219,7 @@ fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: 
     let credentials = &spec.credentials;
     let user = postgres.user.as_deref().unwrap_or("app");
     let replicator = postgres.replication_user.as_deref().unwrap_or("replicator");
-    Secrets {
+    let secrets = Secrets {
         superuser: one(
             "superuser",
             &credentials.superuser,
@@ -245,93 +233,25 @@ fn check_secrets(server: &str, spec: &ServerSpec, observed: &Observed, invalid: 
             replicator,
         ),
         user: one("user", &credentials.user, name::user_secret(server), user),
-    }
-}
-
-/// Checks a storage block; `own` is the name of the claim that is made where none is named.
-pub(super) fn check_storage(
-    storage: &Storage,
-    own: String,
-    default_size: &str,
-    status: Option<&ServerStatus>,
-    observed: &Observed,
-    invalid: &mut Vec<Invalid>,
-) -> ClaimStorage {
-    let size = storage.size.as_ref().map_or(default_size, |q| q.0.as_str()).to_owned();
-    let field = "spec.storage.size";
-    match milli(&size) {
-        None => invalid.push(Invalid::new(
-            field,
-            format!("`{size}` is no size"),
-            "write one such as 10Gi",
-        )),
-        Some(bytes) if Some(bytes) < milli(LEAST_SIZE) => {
-            invalid.push(Invalid::new(
-                field,
-                format!("`{size}` is too small"),
-                format!("give at least {LEAST_SIZE}"),
-            ));
-        }
-        Some(bytes) => {
-            let old = status
-                .and_then(|s| s.storage_size.as_ref())
-                .and_then(|q| Some((&q.0, milli(&q.0)?)));
-            if let Some((old, _)) = old.filter(|(_, old)| bytes < *old) {
-                let problem = format!("is {size}, and the claims have {old}; a claim never shrinks");
-                invalid.push(Invalid::new(field, problem, format!("set it to {old} or more")));
-            }
-        }
-    }
-    if storage.claim.is_some() && storage.class_name.is_some() {
+    };
+    let role = |usage: &SecretUse| match usage {
+        SecretUse::Generated { username, .. } => Some(username.clone()),
+        SecretUse::Given { name } => match observed.secrets.get(name) {
+            Some(SecretFacts::Usable { username }) => Some(username.clone()),
+            _ => None,
+        },
+    };
+    let user = role(&secrets.user);
+    if user.is_some() && user == role(&secrets.replication) {
+        let role = user.unwrap_or_default();
+        let problem = format!("`{role}` is the ordinary role and the replication role at once");
         invalid.push(Invalid::new(
-            "spec.storage.className",
-            "is for a claim that pgop makes",
-            "leave out className or claim",
+            "spec.postgres.user",
+            problem,
+            "choose two names, also in Secrets of your own",
         ));
     }
-    if let Some(Err(error)) = storage.class_name.as_deref().map(name::check_object) {
-        invalid.push(Invalid::new(
-            "spec.storage.className",
-            error.to_string(),
-            "name a class that `kubectl get storageclass` lists",
-        ));
-    }
-    if let Some(claim) = &storage.claim {
-        check_claim("spec.storage.claim", claim, observed, invalid);
-    }
-    ClaimStorage {
-        make: storage.claim.is_none(),
-        claim: storage.claim.clone().unwrap_or(own),
-        size,
-        class_name: storage.class_name.clone(),
-        access_mode: storage.access_mode.unwrap_or_default(),
-    }
-}
-
-fn check_claim(field: &str, claim: &str, observed: &Observed, invalid: &mut Vec<Invalid>) {
-    if let Err(error) = name::check_object(claim) {
-        invalid.push(Invalid::new(
-            field,
-            error.to_string(),
-            "name a claim that `kubectl get pvc` lists",
-        ));
-        return;
-    }
-    match observed.claims.get(claim) {
-        Some(Some(facts)) if facts.deleting => {
-            invalid.push(Invalid::new(
-                field,
-                format!("names claim {claim}, which is being deleted"),
-                "name another claim",
-            ));
-        }
-        Some(Some(_)) => {}
-        _ => invalid.push(Invalid::new(
-            field,
-            format!("names claim {claim}, which does not exist"),
-            "create it, or name one that `kubectl get pvc` lists",
-        )),
-    }
+    secrets
 }
 
 /// A restore that was done is not done again, and its claim may be gone.
