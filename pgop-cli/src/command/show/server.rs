@@ -14,15 +14,15 @@ use crate::tree::Tree;
 pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
     let mut root = root(facts, with_namespace);
     branches(&mut root, "statefulsets", &facts.sets, |root, set| {
-        root.push(statefulset(set))
+        root.push(statefulset(set));
     });
     branches(&mut root, "pods", &facts.pods, |root, one| root.push(pod(one, facts)));
     branches(&mut root, "services", &facts.services, |root, one| {
-        root.push(service(one))
+        root.push(service(one));
     });
     branches(&mut root, "claims", &facts.claims, |root, one| root.push(claim(one)));
     branches(&mut root, "secrets", &facts.secrets, |root, name| {
-        root.push(format!("secret : {name}"))
+        root.push(format!("secret : {name}"));
     });
     last_backup(&mut root, facts, now);
     restored(&mut root, facts);
