@@ -318,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(
             json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}),
         )
@@ -328,13 +328,13 @@ mod tests {
     #[test]
     fn the_containers_own_words_come_first() {
         let crashed = pod(
-            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting"}},
             "lastState": {"terminated": {"exitCode": 1, "message": "snapshot x is missing\n"}}}]}),
         );
         assert_eq!(trouble(&crashed).as_deref(), Some("snapshot x is missing"));
         let again = pod(
-            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
             "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": "old"}}}]}),
         );
         assert_eq!(trouble(&again), None);
@@ -343,12 +343,12 @@ mod tests {
     #[test]
     fn image_and_scheduling_troubles_are_told() {
         let image = pod(
-            json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}),
         );
         assert_eq!(trouble(&image).as_deref(), Some("ErrImagePull: no such image"));
         let pending = pod(
-            json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}),
+            &json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}),
         );
         assert_eq!(
             trouble(&pending).as_deref(),
@@ -366,7 +366,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(message(&live), "Job hippo-restore-1 failed: BackoffLimitExceeded");
-        live.pods.push(pod(json!({"containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        live.pods.push(pod(&json!({"containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"terminated": {"exitCode": 1, "message": "claim c has no x"}}}]})));
         assert_eq!(message(&live), "claim c has no x");
         assert_eq!(job_state(&live, "other"), JobState::Absent);

@@ -123,7 +123,7 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             set_defaults(
-                &mut object_at(container, "")
+                object_at(container, "")
                     .entry("securityContext")
                     .or_insert_with(|| json!({})),
                 &restricted,

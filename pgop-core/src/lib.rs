@@ -1,4 +1,4 @@
-//! Schemas, strategies and the reconcile engine of pgop, the PostgreSQL operator that is a library first.
+//! Schemas, strategies and the reconcile engine of pgop, the `PostgreSQL` operator that is a library first.
 //!
 //! ```text
 //! crd         what people write          validate    from a raw resource to a checked one

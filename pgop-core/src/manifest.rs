@@ -289,7 +289,9 @@ fn lost(given: &Value, known: &Value, at: &mut String) -> Option<String> {
             found
         }),
         (Value::Array(given), Value::Array(known)) => given.iter().zip(known).enumerate().find_map(|(i, (a, b))| {
-            at.push_str(&format!("[{i}]"));
+            at.push('[');
+            at.push_str(&i.to_string());
+            at.push(']');
             let found = lost(a, b, at);
             at.truncate(step);
             found

@@ -9,7 +9,7 @@ use thiserror::Error;
 pub const MAX_SERVER_NAME: usize = 40;
 /// Longest name of a `PgBackup`: the Job's pods carry it in a label.
 pub const MAX_BACKUP_NAME: usize = 60;
-/// Longest PostgreSQL identifier, in bytes:
+/// Longest `PostgreSQL` identifier, in bytes:
 /// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS>.
 pub const MAX_IDENTIFIER: usize = 63;
 
@@ -38,7 +38,7 @@ pub enum NameError {
     /// Not usable as the name of a role or database.
     #[error("must have 1 to 63 bytes and no control characters")]
     NotAnIdentifier,
-    /// It belongs to PostgreSQL.
+    /// It belongs to `PostgreSQL`.
     #[error("is PostgreSQL's own name")]
     Reserved,
 }
@@ -88,7 +88,7 @@ pub fn check_identifier(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Checks the name of a role: an identifier that PostgreSQL does not keep for itself.
+/// Checks the name of a role: an identifier that `PostgreSQL` does not keep for itself.
 pub fn check_role(name: &str) -> Result<(), NameError> {
     check_identifier(name)?;
     if name == "postgres" || name == "public" || name == "none" || name.starts_with("pg_") {

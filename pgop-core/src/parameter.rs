@@ -90,7 +90,7 @@ const AT_LEAST: &[(&str, i64)] = &[
     ("max_connections", 10),
 ];
 
-/// Settings that a running server can't take over, of PostgreSQL 14 to 18
+/// Settings that a running server can't take over, of `PostgreSQL` 14 to 18
 /// (`select name from pg_settings where context = 'postmaster'`).
 const RESTART: &[&str] = &[
     "archive_mode",

@@ -293,19 +293,18 @@ impl Applied<'_> {
     }
 
     fn accepted(&self) -> Fact {
-        let mut message = format!("strategy {}", self.strategy.name);
+        let mut parts = vec![format!("strategy {}", self.strategy.name)];
         let left_out: Vec<&str> = self.plan.left_out.iter().map(|kind| kind.as_str()).collect();
         if !left_out.is_empty() {
-            message += &format!(
-                "; left out, because this Kubernetes does not serve it: {}",
-                left_out.join(", ")
-            );
+            let list = left_out.join(", ");
+            parts.push(format!("left out, because this Kubernetes does not serve it: {list}"));
         }
         if self.adopted.is_empty() {
-            return Fact::new("Accepted", true, "Valid", message);
+            return Fact::new("Accepted", true, "Valid", parts.join("; "));
         }
-        message += &format!("; serves the data that claim {} had before", self.adopted.join(", "));
-        Fact::new("Accepted", true, "AdoptedClaims", message)
+        let claims = self.adopted.join(", ");
+        parts.push(format!("serves the data that claim {claims} had before"));
+        Fact::new("Accepted", true, "AdoptedClaims", parts.join("; "))
     }
 
     fn restored(&self, job: &JobState) -> Fact {

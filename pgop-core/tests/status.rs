@@ -230,12 +230,20 @@ fn a_refused_change_leaves_what_runs_alone() {
         "is 1Gi, and the claims have 2Gi",
         "set it to 2Gi or more",
     )];
-    let outcome = Outcome::Invalid(&invalid);
-    let refused = changed.with_status(&Round {
-        observed: &observed(),
-        now: Timestamp::UNIX_EPOCH,
-        outcome,
-    });
+    let with_pods = |names: &[&str]| {
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let pod = |name: &&str| serde_json::from_value(json!({"metadata": {"name": name}, "status": ready})).unwrap();
+        let mut observed = observed();
+        observed.live.pods = names.iter().map(pod).collect();
+        let outcome = Outcome::Invalid(&invalid);
+        let now = Timestamp::UNIX_EPOCH;
+        changed.with_status(&Round {
+            observed: &observed,
+            now,
+            outcome,
+        })
+    };
+    let refused = with_pods(&["hippo-0", "hippo-replica-0"]);
     let now = status(&refused);
     assert_eq!((phase(&refused), now.observed_generation), ("Invalid", Some(2)));
     assert!(is_true(&now.conditions, "Ready"), "it still serves");
@@ -245,6 +253,10 @@ fn a_refused_change_leaves_what_runs_alone() {
         accepted.message,
         "spec.storage.size is 1Gi, and the claims have 2Gi: set it to 2Gi or more"
     );
+    // The spec can't be read, but the truth can: a server that goes down meanwhile is not said to be up.
+    let down = with_pods(&["hippo-replica-0"]);
+    assert!(!is_true(&status(&down).conditions, "Ready") && is_true(&status(&down).conditions, "Degraded"));
+    assert_eq!(status(&down).members[0].message.as_deref(), Some("has no pod"));
 }
 
 #[test]

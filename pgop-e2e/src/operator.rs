@@ -15,11 +15,20 @@ const SELECTOR: &str = "app.kubernetes.io/name=pgop,app.kubernetes.io/component=
 /// Verbs that change something.
 pub const WRITES: [&str; 4] = ["create", "update", "patch", "delete"];
 
-/// Installs it, once a run. A pod of an earlier run is replaced, because its image may have had the same name.
+/// Installs it, once a run. What an earlier run left is replaced: its image may have had the same name, and other settings.
 pub fn ensure() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        let old = pods();
+        api::delete(
+            NAMESPACE,
+            &api::kind("apps/v1", "Deployment"),
+            pgop_core::install::NAME,
+            false,
+        );
+        until(60, "the operator of an earlier run to go", || match pods() {
+            none if none.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
+        });
         pgo::pgo(&[
             "install",
             "--image",
@@ -29,10 +38,6 @@ pub fn ensure() {
             "3m",
         ])
         .ok();
-        for pod in old {
-            api::delete(NAMESPACE, &api::kind("v1", "Pod"), &pod, false);
-        }
-        scale(1);
         leader();
     });
 }
@@ -144,9 +149,10 @@ impl Killer {
 
     /// SIGKILL for one operator: no handler runs, nothing is released. Then its pod goes, so that no back-off delays the next one.
     pub fn kill(&self, pod: &str) {
-        // The processes of a pod have its host name.
+        // The processes of a pod have its host name. Only builtins where there are many processes: the machine is busy.
         let script = format!(
-            "for p in /proc/[0-9]*; do [ \"$(cat $p/comm 2>/dev/null)\" = pgop-operator ] && grep -qz '^HOSTNAME={pod}$' $p/environ 2>/dev/null && kill -9 ${{p#/proc/}}; done; true"
+            "for p in /proc/[0-9]*; do {{ read -r name <$p/comm; }} 2>/dev/null; [ \"$name\" = pgop-operator ] || continue
+             if grep -qz '^HOSTNAME={pod}$' $p/environ; then kill -9 ${{p#/proc/}}; fi; done; true"
         );
         api::exec(NAMESPACE, KILLER, &["bash", "-c", &script]).unwrap_or_else(|error| panic!("{error}"));
         api::delete(NAMESPACE, &api::kind("v1", "Pod"), pod, true);

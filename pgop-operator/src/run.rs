@@ -137,7 +137,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         operator
             .run(stopped)
             .await
-            .map_err(|error| RunError::Operator(error.into()))
+            .map_err(|error| RunError::Operator(error))
     };
     let result = supervise(Box::pin(work), held, asked_to_stop.clone(), &stage).await;
     if result.is_ok() {

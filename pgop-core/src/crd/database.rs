@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ServerSpec, ServerStatus};
 
-/// One PostgreSQL server with one claim and one Service.
+/// One `PostgreSQL` server with one claim and one Service.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "pgop.dev",

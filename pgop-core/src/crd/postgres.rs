@@ -25,7 +25,7 @@ pub struct ServerSpec {
     /// What becomes of the data claims when the resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// CPU and memory of the PostgreSQL container.
+    /// CPU and memory of the `PostgreSQL` container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Scheduling, security and metadata of the pods.
@@ -40,7 +40,7 @@ pub struct ServerSpec {
     pub strategy_parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The PostgreSQL server itself.
+/// The `PostgreSQL` server itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = kube::core::Rule::new("!has(self.user) || (self.user != 'postgres' && !self.user.startsWith('pg_'))")
@@ -52,7 +52,7 @@ pub struct Postgres {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{2}(\.[0-9]+)?$"))]
     pub version: Option<String>,
-    /// Image with bash and the PostgreSQL server programs. Default: `postgres:17`.
+    /// Image with bash and the `PostgreSQL` server programs. Default: `postgres:17`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,

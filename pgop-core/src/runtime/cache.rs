@@ -112,7 +112,7 @@ impl Caches {
             let resource = cluster::resource(*kind);
             let to = triggers.clone();
             let store = follow(tasks, dynamic(&resource), ours.clone(), resource, move |object| {
-                to.send_owner(object)
+                to.send_owner(object);
             });
             objects.insert(*kind, store);
         }
@@ -126,7 +126,7 @@ impl Caches {
         );
         let to = triggers.clone();
         let pods = follow(tasks, typed(client, namespace), ours, (), move |object: &Pod| {
-            to.send_owner(object)
+            to.send_owner(object);
         });
         let mut resources = BTreeMap::new();
         let backups = Self::follow_backups(tasks, dynamic(&api_resource(ResourceKind::PgBackup)), &triggers);

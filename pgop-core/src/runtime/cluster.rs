@@ -101,16 +101,15 @@ fn params() -> PatchParams {
 #[async_trait]
 impl Cluster for KubeCluster {
     async fn metadata(&self, kind: Option<Kind>, namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
-        let metadata = match kind {
-            Some(kind) => call(api(&self.0, kind, namespace).get_metadata_opt(name))
+        let metadata = if let Some(kind) = kind {
+            call(api(&self.0, kind, namespace).get_metadata_opt(name))
                 .await?
-                .map(|object| object.metadata),
-            None => {
-                let secrets = Api::<Secret>::namespaced(self.0.clone(), namespace);
-                call(secrets.get_metadata_opt(name))
-                    .await?
-                    .map(|secret| secret.metadata)
-            }
+                .map(|object| object.metadata)
+        } else {
+            let secrets = Api::<Secret>::namespaced(self.0.clone(), namespace);
+            call(secrets.get_metadata_opt(name))
+                .await?
+                .map(|secret| secret.metadata)
         };
         Ok(metadata.map(|metadata| json!({"metadata": metadata})))
     }

@@ -213,14 +213,14 @@ fn describe(method: &Method, uri: &http::Uri) -> (&'static str, String) {
         [resource, _, sub, ..] => format!("{resource}/{sub}"),
     };
     let query = uri.query().unwrap_or_default();
-    let verb = match method {
-        &Method::GET if query.split('&').any(|pair| pair == "watch=true" || pair == "watch=1") => "watch",
-        &Method::GET if rest.len() == 1 => "list",
-        &Method::GET => "get",
-        &Method::POST => "create",
-        &Method::PUT => "update",
-        &Method::PATCH => "patch",
-        &Method::DELETE => "delete",
+    let verb = match *method {
+        Method::GET if query.split('&').any(|pair| pair == "watch=true" || pair == "watch=1") => "watch",
+        Method::GET if rest.len() == 1 => "list",
+        Method::GET => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
         _ => "other",
     };
     (verb, resource)

@@ -266,10 +266,11 @@ async fn tell<R: Managed>(
     // From `Degraded` it came back; that is no start.
     let phase = before.pointer("/status/phase").and_then(Value::as_str);
     let was_starting = !is_true(&old, "Ready") && matches!(phase, None | Some("Progressing" | "Restoring"));
-    if was_starting && is_true(&new, "Ready") {
-        if let Some(created) = resource.meta().creation_timestamp.as_ref() {
-            let seconds = now.duration_since(created.0).as_secs_f64();
-            context.metrics.became_ready(R::KIND, seconds);
-        }
+    if was_starting
+        && is_true(&new, "Ready")
+        && let Some(created) = resource.meta().creation_timestamp.as_ref()
+    {
+        let seconds = now.duration_since(created.0).as_secs_f64();
+        context.metrics.became_ready(R::KIND, seconds);
     }
 }

@@ -103,23 +103,23 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
             ));
         }
     }
-    if let Some(image) = &postgres.image {
-        if image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            invalid.push(Invalid::new(
-                field("image"),
-                "is no image name",
-                "give one such as postgres:17",
-            ));
-        }
+    if let Some(image) = &postgres.image
+        && (image.is_empty() || image.chars().any(|c| c.is_whitespace() || c.is_control()))
+    {
+        invalid.push(Invalid::new(
+            field("image"),
+            "is no image name",
+            "give one such as postgres:17",
+        ));
     }
-    if let Some(policy) = postgres.image_pull_policy.as_deref() {
-        if !["Always", "IfNotPresent", "Never"].contains(&policy) {
-            invalid.push(Invalid::new(
-                field("imagePullPolicy"),
-                format!("is `{policy}`"),
-                "give Always, IfNotPresent or Never",
-            ));
-        }
+    if let Some(policy) = postgres.image_pull_policy.as_deref()
+        && !["Always", "IfNotPresent", "Never"].contains(&policy)
+    {
+        invalid.push(Invalid::new(
+            field("imagePullPolicy"),
+            format!("is `{policy}`"),
+            "give Always, IfNotPresent or Never",
+        ));
     }
     if !(1..=65535).contains(&postgres.port) {
         invalid.push(Invalid::new(

@@ -92,20 +92,20 @@ fn check_class(storage: &Storage, live: Option<&Value>, invalid: &mut Vec<Invali
     }
     let live_text = |pointer: &str| live.and_then(|claim| claim.pointer(pointer)).and_then(Value::as_str);
     let mend = "set it back, or restore a backup into a new resource";
-    if let (Some(new), Some(old)) = (storage.class_name.as_deref(), live_text("/spec/storageClassName")) {
-        if new != old {
-            let problem = format!("is {new}, and the claim was made with {old}, which can't be changed");
-            invalid.push(Invalid::new(field, problem, mend));
-        }
+    if let (Some(new), Some(old)) = (storage.class_name.as_deref(), live_text("/spec/storageClassName"))
+        && new != old
+    {
+        let problem = format!("is {new}, and the claim was made with {old}, which can't be changed");
+        invalid.push(Invalid::new(field, problem, mend));
     }
-    if let (Some(new), Some(old)) = (storage.access_mode, live_text("/spec/accessModes/0")) {
-        if new.as_str() != old {
-            let problem = format!(
-                "is {}, and the claim was made with {old}, which can't be changed",
-                new.as_str()
-            );
-            invalid.push(Invalid::new("spec.storage.accessMode", problem, mend));
-        }
+    if let (Some(new), Some(old)) = (storage.access_mode, live_text("/spec/accessModes/0"))
+        && new.as_str() != old
+    {
+        let problem = format!(
+            "is {}, and the claim was made with {old}, which can't be changed",
+            new.as_str()
+        );
+        invalid.push(Invalid::new("spec.storage.accessMode", problem, mend));
     }
 }
 

@@ -21,6 +21,8 @@ fn an_operator_that_is_killed_at_any_moment_leaves_nothing_undone() {
     let killer = Killer::start();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        // The script has to end when this fails, too.
+        let end = Raise(&done);
         let script = scope.spawn(|| {
             let mut round = 0;
             while !done.load(Ordering::Relaxed) {
@@ -36,11 +38,19 @@ fn an_operator_that_is_killed_at_any_moment_leaves_nothing_undone() {
             killer.kill(&leader);
             eprintln!("kill {kill}: {leader}");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         eprintln!("{} rounds of the script went by", script.join().unwrap());
     });
     everything_is_there(&space);
     nothing_is_left(&space);
+}
+
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// One round of what people do, without waiting for any of it.
