@@ -134,10 +134,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         );
         let mut stop = asked_to_stop.clone();
         let stopped = async move { wait_for(&mut stop).await };
-        operator
-            .run(stopped)
-            .await
-            .map_err(|error| RunError::Operator(error))
+        operator.run(stopped).await.map_err(RunError::Operator)
     };
     let result = supervise(Box::pin(work), held, asked_to_stop.clone(), &stage).await;
     if result.is_ok() {

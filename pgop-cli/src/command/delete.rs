@@ -1,5 +1,8 @@
 //! `pgo delete`
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use pgop_core::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase, ServerSpec};
 use pgop_core::resource::Managed;
@@ -8,6 +11,7 @@ use super::ask::confirm;
 use super::show::find;
 use super::{Context, for_each, is_all};
 use crate::args::show::{Delete, Deleted, Deletion};
+use crate::cluster::{Cluster, ClusterError};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::wait::{self, Verdict};
@@ -26,6 +30,10 @@ pub async fn run(args: Delete, context: &mut Context<'_>) -> Result<ExitCode, Er
 trait Deletable: Managed {
     /// Its servers, if it has any.
     fn server(&self) -> Option<&ServerSpec>;
+    /// Path of the snapshot that it made.
+    fn snapshot(&self) -> Option<&str> {
+        None
+    }
     /// Other words that name it.
     fn belongs_to(&self, _: &str) -> bool {
         false
@@ -47,6 +55,9 @@ impl Deletable for PgCluster {
 impl Deletable for PgBackup {
     fn server(&self) -> Option<&ServerSpec> {
         None
+    }
+    fn snapshot(&self) -> Option<&str> {
+        self.status.as_ref()?.path.as_deref()
     }
     fn belongs_to(&self, name: &str) -> bool {
         self.spec.source.name == name
@@ -75,7 +86,8 @@ async fn delete<R: Deletable>(args: &Deletion, context: &mut Context<'_>) -> Res
         }
         return Ok(code);
     }
-    let doomed: Vec<&str> = found.iter().filter(|r| loses_data(*r)).map(name).collect();
+    let owned = owners_of_claims(&cluster).await?;
+    let doomed: Vec<&str> = found.iter().filter(|r| loses_data(*r, &owned)).map(name).collect();
     if !args.yes {
         if asks {
             confirm(context, &question(&found, &doomed))?;
@@ -89,7 +101,7 @@ async fn delete<R: Deletable>(args: &Deletion, context: &mut Context<'_>) -> Res
     let start = std::time::Instant::now();
     code = code.and(
         for_each(context, &found, async |context, resource| {
-            one(resource, args.wait.wait, context).await?;
+            one(resource, args.wait.wait, loses_data(resource, &owned), context).await?;
             Ok(ExitCode::Ok)
         })
         .await,
@@ -149,10 +161,26 @@ fn name<R: Managed>(resource: &R) -> &str {
     resource.meta().name.as_deref().unwrap_or_default()
 }
 
-fn loses_data<R: Deletable>(resource: &R) -> bool {
-    resource
+/// Whether data goes with it. The spec may say otherwise than the claims, which follow it only when the operator has seen it; what
+/// Kubernetes acts on is the claims.
+fn loses_data<R: Deletable>(resource: &R, owned: &BTreeSet<String>) -> bool {
+    let by_policy = resource
         .server()
-        .is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
+        .is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete);
+    by_policy || resource.meta().uid.as_ref().is_some_and(|uid| owned.contains(uid))
+}
+
+/// Uids of the resources that claims go with. Who may not list claims can't be told.
+async fn owners_of_claims(cluster: &Cluster) -> Result<BTreeSet<String>, Error> {
+    let claims = match cluster.list::<PersistentVolumeClaim>(&ListParams::default()).await {
+        Ok(claims) => claims.items,
+        Err(ClusterError::Forbidden { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let owners = claims
+        .into_iter()
+        .flat_map(|claim| claim.metadata.owner_references.unwrap_or_default());
+    Ok(owners.map(|owner| owner.uid).collect())
 }
 
 fn question<R: Deletable>(found: &[R], doomed: &[&str]) -> String {
@@ -170,7 +198,7 @@ fn question<R: Deletable>(found: &[R], doomed: &[&str]) -> String {
     format!("Delete {count} {kind}{plural}: {}? {kept}", names.join(", "))
 }
 
-async fn one<R: Deletable>(resource: &R, waits: bool, context: &mut Context<'_>) -> Result<(), Error> {
+async fn one<R: Deletable>(resource: &R, waits: bool, is_doomed: bool, context: &mut Context<'_>) -> Result<(), Error> {
     let cluster = context.cluster().await?;
     let (kind, name) = (R::KIND.as_str(), name(resource));
     // What was shown and confirmed is deleted, and not one of the same name that somebody makes meanwhile.
@@ -199,19 +227,24 @@ async fn one<R: Deletable>(resource: &R, waits: bool, context: &mut Context<'_>)
         return Ok(());
     }
     let word = if lingers { "is being deleted" } else { "deleted" };
-    context.screen.line(format!("{kind} {name} {word}{}", kept(resource)));
+    context
+        .screen
+        .line(format!("{kind} {name} {word}{}", kept(resource, is_doomed)));
     Ok(())
 }
 
-fn kept<R: Deletable>(resource: &R) -> String {
+fn kept<R: Deletable>(resource: &R, is_doomed: bool) -> String {
     let Some(server) = resource.server() else {
-        return "; its snapshot stays on the volume".to_owned();
+        return resource.snapshot().map_or_else(
+            || "; it had made no snapshot".to_owned(),
+            |path| format!("; its snapshot {path} stays on the volume"),
+        );
     };
     let name = name(resource);
-    match (&server.storage.claim, server.deletion_policy) {
+    match (&server.storage.claim, is_doomed) {
         (Some(claim), _) => format!("; claim {claim} stays, with its data"),
-        (None, DeletionPolicy::Delete) => "; its claims go with it (deletionPolicy: Delete)".to_owned(),
-        (None, DeletionPolicy::Retain) => format!(
+        (None, true) => "; its claims go with it (deletionPolicy: Delete)".to_owned(),
+        (None, false) => format!(
             "; its claims stay: a new one named {name} serves claim {} again, `kubectl delete pvc` frees it",
             pgop_core::name::data_claim(name)
         ),

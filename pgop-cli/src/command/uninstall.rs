@@ -69,7 +69,8 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
     Ok(code)
 }
 
-/// Deletes what `pgo install` makes, in the opposite order. The namespace stays when somebody else's things are in it.
+/// Deletes what `pgo install` makes, in the opposite order. The namespace stays: whatever else is in it, claims with data above all, would go
+/// with it.
 async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let watched = watched(place, cluster).await?;
     let options = |watch_namespaces| Options {
@@ -84,28 +85,36 @@ async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> R
             manifests.push(manifest);
         }
     }
+    manifests.retain(|m| m["kind"] != "Namespace");
     manifests.sort_by_key(|m| std::cmp::Reverse(rank(m)));
-    let keep_namespace = is_used(place, cluster).await?;
-    Ok(for_each(context, manifests, async |context, manifest| {
+    let mut deleted = 0;
+    let code = for_each(context, manifests, async |context, manifest| {
         let what = output::name(&manifest);
-        if manifest["kind"] == "Namespace" && keep_namespace {
-            context.screen.note_line(format!(
-                "namespace {place} stays: it holds databases, clusters or backups"
-            ));
-            return Ok(ExitCode::Ok);
-        }
         let (api, name) = api_of(cluster, &manifest);
         match cluster
             .ask(format!("delete {what}"), api.delete(&name, &DeleteParams::background()))
             .await
         {
-            Ok(_) => context.screen.line(format!("{what} deleted")),
+            Ok(_) => {
+                deleted += 1;
+                context.screen.line(format!("{what} deleted"));
+            }
             Err(ClusterError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(ExitCode::Ok)
     })
-    .await)
+    .await;
+    if deleted == 0 && code == ExitCode::Ok {
+        context.screen.note_line(format!(
+            "no operator is installed in namespace {place}: name its namespace with -n"
+        ));
+        return Ok(ExitCode::Failed);
+    }
+    context.screen.note_line(format!(
+        "namespace {place} stays; `kubectl delete namespace {place}` removes it with all that is in it"
+    ));
+    Ok(code)
 }
 
 fn same(a: &Value, b: &Value) -> bool {
@@ -114,12 +123,11 @@ fn same(a: &Value, b: &Value) -> bool {
         .all(|p| a.pointer(p) == b.pointer(p))
 }
 
-/// The Deployment goes first: an operator without rights would only complain. The namespace goes last.
+/// The Deployment goes first: an operator without rights would only complain.
 fn rank(manifest: &Value) -> u8 {
     match manifest["kind"].as_str() {
         Some("Deployment") => 3,
         Some("RoleBinding" | "ClusterRoleBinding") => 2,
-        Some("Namespace") => 0,
         _ => 1,
     }
 }
@@ -139,21 +147,6 @@ async fn watched(place: &str, cluster: &Cluster) -> Result<Vec<String>, Error> {
         .and_then(|v| v["value"].as_str())
         .unwrap_or_default();
     Ok(list.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect())
-}
-
-async fn is_used(place: &str, cluster: &Cluster) -> Result<bool, Error> {
-    let there = cluster.in_namespace(place);
-    let one = ListParams::default().limit(1);
-    let used = match there.list::<PgDatabase>(&one).await {
-        Ok(databases) => {
-            !databases.items.is_empty()
-                || !there.list::<PgCluster>(&one).await?.items.is_empty()
-                || !there.list::<PgBackup>(&one).await?.items.is_empty()
-        }
-        Err(ClusterError::NotInstalled { .. }) => false,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(used)
 }
 
 /// Shows what goes with the definitions, and counts it.
