@@ -49,7 +49,7 @@ define with_cluster
 	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
 	fi; \
 	cargo build --release --quiet -p pgop-operator -p pgop-cli; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image target/release/pgop-operator pgop/operator:dev; fi
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image $(CURDIR)/target/release/pgop-operator pgop/operator:dev; fi
 endef
 
 e2e:
