@@ -87,5 +87,5 @@ fn the_source_dies(space: &Space, hand: &str) {
     assert_eq!(space.bash(hand, unfinished).trim(), "0", "something unfinished is left");
     space
         .pgo("create backup src --name late --strategy-param maxRate=nonsense")
-        .fails(2, &["maxRate"]);
+        .fails(1, &["maxRate"]);
 }
