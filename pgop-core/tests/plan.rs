@@ -1,4 +1,5 @@
 //! The plan as a pure function: what is sent, what waits, what goes, and that it is the same each time.
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};

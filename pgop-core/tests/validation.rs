@@ -1,4 +1,5 @@
 //! What is refused, by which rule, and in which words. The operator's rules and those in the CRD are run on one corpus.
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
 use jsonschema::Validator;
 use kube::CustomResourceExt;

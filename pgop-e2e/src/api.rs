@@ -144,10 +144,10 @@ pub fn condition(object: &Value, kind: &str) -> (String, String, String) {
         .and_then(Value::as_array)
         .into_iter()
         .flatten();
-    let found = conditions
+    let mut found = conditions
         .filter(|c| c["type"] == kind)
         .map(|c| (text(c, "/status"), text(c, "/reason"), text(c, "/message")));
-    found.last().unwrap_or_default()
+    found.next_back().unwrap_or_default()
 }
 
 /// Runs a program in a pod: its output, or what it said on standard error.

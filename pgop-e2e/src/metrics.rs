@@ -40,15 +40,12 @@ impl Samples {
 }
 
 fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
-    let (name, labels, rest) = match line.split_once('{') {
-        Some((name, rest)) => {
-            let (labels, rest) = rest.rsplit_once('}')?;
-            (name, labels, rest)
-        }
-        None => {
-            let (name, rest) = line.split_once(' ')?;
-            (name, "", rest)
-        }
+    let (name, labels, rest) = if let Some((name, rest)) = line.split_once('{') {
+        let (labels, rest) = rest.rsplit_once('}')?;
+        (name, labels, rest)
+    } else {
+        let (name, rest) = line.split_once(' ')?;
+        (name, "", rest)
     };
     let value = rest.split_whitespace().next()?.parse().ok()?;
     // A value may hold a comma, never `",`.

@@ -74,7 +74,7 @@ fn busy(space: &Space, round: usize) {
     }
     run(format!("create database passing-{round}"));
     run(format!("delete database passing-{round} --yes"));
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         run("delete cluster hippo --yes --wait --timeout 3m".to_owned());
     }
 }
