@@ -287,7 +287,12 @@ mod tests {
             "Delete 1 database: a? Their claims stay, with the data."
         );
         let lose = database("b", DeletionPolicy::Delete);
-        assert!(loses_data(&lose) && !loses_data(&keep));
+        let nobody = BTreeSet::new();
+        assert!(loses_data(&lose, &nobody) && !loses_data(&keep, &nobody));
+        // The spec was set back to `Retain`, and the claims do not know yet: Kubernetes would delete them.
+        let mut late = database("a", DeletionPolicy::Retain);
+        late.metadata.uid = Some("u1".to_owned());
+        assert!(loses_data(&late, &BTreeSet::from(["u1".to_owned()])));
         let text = question(&[keep, lose], &["b"]);
         assert_eq!(
             text,
@@ -297,10 +302,10 @@ mod tests {
 
     #[test]
     fn the_answer_names_the_claim_that_stays() {
-        assert!(kept(&database("a", DeletionPolicy::Retain)).contains("serves claim a-pvc again"));
-        assert!(kept(&database("a", DeletionPolicy::Delete)).contains("go with it"));
+        assert!(kept(&database("a", DeletionPolicy::Retain), false).contains("serves claim a-pvc again"));
+        assert!(kept(&database("a", DeletionPolicy::Delete), true).contains("go with it"));
         let mut shared = database("a", DeletionPolicy::Delete);
         shared.spec.server.storage.claim = Some("shared".into());
-        assert_eq!(kept(&shared), "; claim shared stays, with its data");
+        assert_eq!(kept(&shared, false), "; claim shared stays, with its data");
     }
 }

@@ -63,13 +63,9 @@ fn busy(space: &Space, round: usize) {
     run(format!("create cluster hippo --replicas={replicas}"));
     run("create database orders".to_owned());
     run(format!("scale cluster hippo --replicas={}", 2 - round % 2));
-    if space
-        .try_sql(
-            "orders",
-            "create table if not exists o (i int); insert into o values (1)",
-        )
-        .is_ok()
-    {
+    // Not in every round: each copies the whole server, and snapshots are named after the second.
+    let load = "create table if not exists o (i int); insert into o values (1)";
+    if space.try_sql("orders", load).is_ok() && round % 6 == 0 {
         run(format!("create backup orders --name orders-{round}"));
     }
     run(format!("create database passing-{round}"));
@@ -160,21 +156,21 @@ fn nothing_is_left(space: &Space) {
 fn only_one_works() {
     let leader = operator::leader();
     for pod in operator::pods().iter().filter(|pod| **pod != leader) {
-        let says = operator::ask(pod, "/readyz").unwrap();
-        assert!(says.starts_with("standby: ") && says.contains(&leader), "{pod}: {says}");
+        until(30, "a standby that knows whom it waits for", || {
+            match operator::ask(pod, "/readyz")? {
+                says if says.starts_with("standby: ") && says.contains(&leader) => Ok(()),
+                says => Err(format!("{pod}: {says}")),
+            }
+        });
         let samples = operator::metrics(pod).unwrap();
-        assert_eq!(
-            (samples.sum("pgop_leader", |_| true), operator::writes(&samples)),
-            (0.0, 0.0)
+        let (leads, writes) = (samples.sum("pgop_leader", |_| true), operator::writes(&samples));
+        assert!(
+            leads < 0.5 && writes < 0.5,
+            "a standby leads ({leads}) or writes ({writes})"
         );
     }
-    assert_eq!(
-        operator::metrics(&leader)
-            .unwrap()
-            .sum("pgop_leader", |_| true)
-            .to_string(),
-        "1"
-    );
+    let leads = operator::metrics(&leader).unwrap().sum("pgop_leader", |_| true);
+    assert!(leads > 0.5, "the one that works says that it does not lead");
 }
 
 /// Two operators and a short lease, for as long as this lives: thirty kills would take ten minutes otherwise.
