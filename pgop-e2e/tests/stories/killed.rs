@@ -65,7 +65,7 @@ fn busy(space: &Space, round: usize) {
     run(format!("scale cluster hippo --replicas={}", 2 - round % 2));
     // Not in every round: each copies the whole server, and snapshots are named after the second.
     let load = "create table if not exists o (i int); insert into o values (1)";
-    if space.try_sql("orders", load).is_ok() && round % 6 == 0 {
+    if space.try_sql("orders", load).is_ok() && round.is_multiple_of(6) {
         run(format!("create backup orders --name orders-{round}"));
     }
     run(format!("create database passing-{round}"));
