@@ -91,13 +91,16 @@ fn sent<R: Conformant>(place: Place, text: &str) -> Option<Vec<Manifest>> {
     let usable = |username: &str| SecretFacts::Usable {
         username: username.to_owned(),
     };
-    let superuser = serde_json::to_value(&resource)
-        .unwrap()
-        .pointer("/spec/credentials/superuser")
-        .cloned();
+    let whole = serde_json::to_value(&resource).unwrap();
+    let names = |which: &str, secret: &str| {
+        let named = whole.pointer("/spec/credentials").and_then(|all| all.get(which));
+        named == Some(&json!(secret))
+    };
     let username = |secret: &str| {
-        if superuser == Some(json!(secret)) {
+        if names("superuser", secret) {
             "postgres"
+        } else if names("replication", secret) {
+            "copier"
         } else {
             "role"
         }
@@ -128,12 +131,14 @@ fn sent<R: Conformant>(place: Place, text: &str) -> Option<Vec<Manifest>> {
     };
     // What waits for a Job shows when the Job has succeeded, and the Job shows before.
     let before = plan(strategy, &validated, &observed).unwrap();
-    let complete = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
     for job in before.apply.iter().filter(|apply| apply.manifest.kind() == Kind::Job) {
+        // As the server has it: with its owner, so that its result is this resource's.
+        let mut live = job.manifest.value().clone();
+        live["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
         observed
             .live
             .objects
-            .insert((Kind::Job, job.manifest.name().to_owned()), complete.clone());
+            .insert((Kind::Job, job.manifest.name().to_owned()), live);
     }
     let after = if before.held.is_empty() {
         before.clone()
