@@ -1,4 +1,4 @@
-//! The engine: it carries out what the pure steps decide. Start reading at [`reconcile`].
+//! The engine: it carries out what the pure steps decide. Start reading at `runtime/reconcile.rs`.
 //!
 //! ```text
 //! watches ─► caches ─► queue ─► reconcile: observe ─► validate ─► plan ─► apply ─► status
