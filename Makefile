@@ -1,12 +1,13 @@
 # make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
+# make bench   a table of measured figures, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: test setup lint purity package unit e2e generate
+.PHONY: test setup lint purity package unit e2e bench generate
 
 test: setup lint purity package unit
 
@@ -53,6 +54,9 @@ endef
 
 e2e:
 	@$(with_cluster); cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 --nocapture
+
+bench:
+	@$(with_cluster); cargo run --release --quiet -p pgop-e2e --bin bench
 
 generate:
 	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
