@@ -17,4 +17,5 @@ mod password;
 mod reconcile;
 mod report;
 
+pub use cluster::plain;
 pub use operator::{Operator, OperatorBuilder, OperatorError};

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Variables: `KUBECONFIG`; `PGO`, the path of pgo; `PGOP_E2E_IMAGE` (default `pgop/operator:dev`), the operator's image;
-//! `PGOP_E2E_POSTGRES_IMAGE` (default `lab/postgres:15`); `PGOP_E2E_KEEP=1` keeps the namespaces.
+//! `PGOP_E2E_POSTGRES_IMAGE` (default `lab/postgres:15`); `PGOP_E2E_KEEP=1` keeps the namespaces;
+//! `PGOP_E2E_RUNNING` (default 1), how many of the twenty databases and twenty clusters of `writes_nothing` run a server: all of them are
+//! too much for two cores that do other things besides.
 //!
 //! One stories binary holds all tests, so that the operator is installed once: `make e2e`, or
 //! `cargo test -p pgop-e2e -- --ignored --test-threads=1`.

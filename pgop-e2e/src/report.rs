@@ -1,9 +1,25 @@
 //! What a person wants to know when a story failed.
 
+use std::sync::{Mutex, Once, PoisonError};
+
 use crate::api;
 use crate::operator;
 
-/// Prints resources, pods, events and the ends of the logs.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// From now on, the last panic is known: what it says is printed once more below all that explains it, where logs are cut from above.
+pub fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
+            before(info);
+        }));
+    });
+}
+
+/// Prints resources, pods, events and the ends of the logs, and why at last.
 pub fn print(namespace: &str) {
     eprintln!("=== what is in {namespace}");
     for kind in ["PgDatabase", "PgCluster", "PgBackup"] {
@@ -45,4 +61,5 @@ pub fn print(namespace: &str) {
             .collect();
         eprintln!("{}", mine[mine.len().saturating_sub(40)..].join("\n"));
     }
+    eprintln!("=== {}", LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner));
 }

@@ -12,6 +12,8 @@ pub struct Settings {
     pub operator_image: String,
     /// Image of the servers.
     pub postgres_image: String,
+    /// How many of the twenty databases and twenty clusters run a server, where a story has so many.
+    pub running: usize,
     /// Keep the namespaces of the tests.
     pub keep: bool,
 }
@@ -31,6 +33,9 @@ pub fn settings() -> &'static Settings {
             pgo: text("PGO", built).into(),
             operator_image: text("PGOP_E2E_IMAGE", "pgop/operator:dev"),
             postgres_image: text("PGOP_E2E_POSTGRES_IMAGE", "lab/postgres:15"),
+            running: text("PGOP_E2E_RUNNING", "1")
+                .parse()
+                .expect("PGOP_E2E_RUNNING is a number"),
             keep: std::env::var_os("PGOP_E2E_KEEP").is_some(),
         }
     })

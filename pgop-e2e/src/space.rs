@@ -17,6 +17,7 @@ impl Space {
     /// A new namespace, with the operator at work.
     #[track_caller]
     pub fn new(story: &str) -> Self {
+        report::remember_panics();
         operator::ensure();
         let name = format!("pgop-e2e-{story}-{:05x}", rand::rng().random_range(0..0x10_0000_u32));
         let labels = json!({"pgop-e2e": "story"});
@@ -30,6 +31,20 @@ impl Space {
                 .ok_or_else(|| "not yet".to_owned())
         });
         space
+    }
+
+    /// Waits until the namespaces of earlier stories are gone, with all that Kubernetes deletes and the operator reconciles for them.
+    #[track_caller]
+    pub fn alone(&self) {
+        until(180, "the namespaces of other stories to go", || {
+            let mut others = api::names("", &api::kind("v1", "Namespace"), "pgop-e2e=story");
+            others.retain(|name| *name != self.name);
+            if others.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{others:?}"))
+            }
+        });
     }
 
     /// Its name.

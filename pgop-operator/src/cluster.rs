@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use pgop_core::crd;
 use pgop_core::install::rights::{Rule, resource_rules};
-use pgop_core::runtime::{crds, metrics::Metrics};
+use pgop_core::runtime::{crds, metrics::Metrics, plain};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -47,7 +47,10 @@ pub enum ClusterError {
     )]
     Crds(#[source] crds::CrdError),
     /// A right is missing.
-    #[error("the account may not list {resource} in {place}: `pgo install` grants what is needed{hint} ({source})")]
+    #[error(
+        "the account may not list {resource} in {place}: `pgo install` grants what is needed{hint} ({})",
+        plain(source)
+    )]
     Forbidden {
         /// Plural name.
         resource: String,
@@ -212,6 +215,35 @@ mod tests {
         assert!(
             error.contains("/no/such/file") && error.contains("--kubeconfig"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words_alone() {
+        let status = kube::core::Status {
+            message: "pods is forbidden".to_owned(),
+            code: 403,
+            ..Default::default()
+        };
+        let refusal = || Box::new(kube::Error::Api(Box::new(status.clone())));
+        let crds = ClusterError::Crds(crds::CrdError::Read {
+            name: "x".to_owned(),
+            source: refusal(),
+        })
+        .to_string();
+        assert!(
+            crds.contains("the definition x: pods is forbidden; install them with"),
+            "{crds}"
+        );
+        let forbidden = ClusterError::Forbidden {
+            resource: "pods".to_owned(),
+            place: "all namespaces".to_owned(),
+            hint: "",
+            source: refusal(),
+        };
+        assert!(
+            forbidden.to_string().ends_with("needed (pods is forbidden)"),
+            "{forbidden}"
         );
     }
 

@@ -15,6 +15,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
+use pgop_core::runtime::plain;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -25,7 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub enum LeaseError {
     /// The account may not use it.
     #[error(
-        "the account may not use the lease {namespace}/{name}: {source}; `pgo install` grants that for the lease pgop-operator in the operator's own namespace, and --no-leader-elect does without a lease"
+        "the account may not use the lease {namespace}/{name}: {}; `pgo install` grants that for the lease pgop-operator in the operator's own namespace, and --no-leader-elect does without a lease",
+        plain(source)
     )]
     Forbidden {
         /// Its namespace.

@@ -29,8 +29,8 @@ pub enum CallError {
     Timeout,
 }
 
-/// The server's own sentence where it sent one.
-fn plain(error: &Error) -> String {
+/// The API server's own sentence where it sent one; `kube::Error` prints the whole answer around it.
+pub fn plain(error: &Error) -> String {
     match error {
         Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::time::Duration;
 use thiserror::Error;
 
+use super::cluster::plain;
 use crate::crd;
 use crate::difference::lacks;
 
@@ -30,10 +31,10 @@ pub enum Changed {
 #[derive(Debug, Error)]
 pub enum CrdError {
     /// The version of the server could not be read.
-    #[error("could not ask the API server for its version: {0}")]
+    #[error("could not ask the API server for its version: {}", plain(.0))]
     ReadVersion(#[source] Box<kube::Error>),
     /// One could not be read.
-    #[error("could not read the definition {name}: {source}")]
+    #[error("could not read the definition {name}: {}", plain(source))]
     Read {
         /// Its name.
         name: String,
@@ -41,7 +42,7 @@ pub enum CrdError {
         source: Box<kube::Error>,
     },
     /// One could not be written.
-    #[error("could not write the definition {name}: {source}")]
+    #[error("could not write the definition {name}: {}", plain(source))]
     Write {
         /// Its name.
         name: String,

@@ -4,26 +4,26 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use pgop_e2e::metrics::Samples;
+use pgop_e2e::settings::settings;
 use pgop_e2e::{Space, api, operator, until};
 use serde_json::json;
 
-/// Of each kind. Their pods are never scheduled, except for one of each: forty servers and their probes are too much for two cores.
+/// Of each kind. Only some of them run servers (`PGOP_E2E_RUNNING`): forty servers and their probes are much for two cores.
 const RESOURCES: usize = 20;
 
 #[test]
 #[ignore = "needs cluster (restarts the operator)"]
 fn a_restart_with_forty_resources_writes_nothing() {
     let space = Space::new("restart");
+    space.alone();
     many(&space);
-    space.pgo("create cluster hippo --replicas=1 --wait --timeout 4m").ok();
-    space.pgo("create database orders --wait --timeout 4m").ok();
-    let total = 2 * RESOURCES + 2;
+    let sets = (0..RESOURCES).map(|i| 2 + usize::from(replicas(i) > 0)).sum::<usize>();
     until(180, "every resource to have its servers", || {
-        let sets = space.names("apps/v1", "StatefulSet").len();
-        if sets >= total {
+        let found = space.names("apps/v1", "StatefulSet").len();
+        if found == sets {
             Ok(())
         } else {
-            Err(format!("{sets} StatefulSets"))
+            Err(format!("{found} of {sets} StatefulSets"))
         }
     });
     let before = quiet();
@@ -41,7 +41,7 @@ fn a_restart_with_forty_resources_writes_nothing() {
     });
     until(60, "every resource to be looked at", || {
         let seen = operator::metrics(&leader)?.sum("pgop_reconciles_total", |_| true);
-        if seen >= f64::from(u32::try_from(total).unwrap()) {
+        if seen >= f64::from(u32::try_from(2 * RESOURCES).unwrap()) {
             Ok(())
         } else {
             Err(format!("{seen} reconciles"))
@@ -68,20 +68,32 @@ fn a_restart_with_forty_resources_writes_nothing() {
     }
 }
 
-/// Resources whose pods no node takes.
+/// Twenty clusters and twenty databases. No node takes the pods of those that don't run.
 fn many(space: &Space) {
     for i in 0..RESOURCES {
-        for kind in ["PgCluster", "PgDatabase"] {
-            let mut spec = json!({"storage": {"size": "64Mi"}, "pod": {"nodeSelector": {"pgop-e2e": "nowhere"}}});
+        let runs = i < settings().running;
+        for (kind, letter) in [("PgCluster", "c"), ("PgDatabase", "d")] {
+            let mut spec = json!({"storage": {"size": "64Mi"}, "image": settings().postgres_image});
             if kind == "PgCluster" {
-                spec["replicas"] = json!(i % 2);
+                spec["replicas"] = json!(replicas(i));
             }
-            let name = format!("{}{i}", if kind == "PgCluster" { "c" } else { "d" });
+            if !runs {
+                spec["pod"] = json!({"nodeSelector": {"pgop-e2e": "nowhere"}});
+            }
+            let name = format!("{letter}{i}");
             let resource =
                 json!({"apiVersion": "pgop.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
             api::create(space.name(), resource).unwrap_or_else(|error| panic!("{error}"));
+            if runs {
+                space.phase_becomes(kind, &name, "Ready", 240);
+            }
         }
     }
+}
+
+/// Of the cluster of that number.
+fn replicas(i: usize) -> usize {
+    usize::from(i.is_multiple_of(4))
 }
 
 /// Waits until the operator has written nothing for some seconds; the name of its pod.
