@@ -36,7 +36,7 @@ impl Space {
     /// Waits until the namespaces of earlier stories are gone, with all that Kubernetes deletes and the operator reconciles for them.
     #[track_caller]
     pub fn alone(&self) {
-        until(180, "the namespaces of other stories to go", || {
+        until(300, "the namespaces of other stories to go", || {
             let mut others = api::names("", &api::kind("v1", "Namespace"), "pgop-e2e=story");
             others.retain(|name| *name != self.name);
             if others.is_empty() {

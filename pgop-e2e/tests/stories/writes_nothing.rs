@@ -73,7 +73,7 @@ fn many(space: &Space) {
     for i in 0..RESOURCES {
         let runs = i < settings().running;
         for (kind, letter) in [("PgCluster", "c"), ("PgDatabase", "d")] {
-            let mut spec = json!({"storage": {"size": "64Mi"}, "image": settings().postgres_image});
+            let mut spec = json!({"storage": {"size": "200Mi"}, "postgres": {"image": settings().postgres_image}});
             if kind == "PgCluster" {
                 spec["replicas"] = json!(replicas(i));
             }
