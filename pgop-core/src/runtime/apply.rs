@@ -199,7 +199,8 @@ async fn apply_secret(cluster: &dyn Cluster, owner: &Owner, request: &SecretRequ
             )
             .await
         {
-            Ok(()) => {}
+            // It holds all of it. The first change of its public part is applied, and takes that over.
+            Ok(()) => return Ok(()),
             Err(error) if error.code() == Some(409) => refuse_foreign_secret(cluster, owner, name).await?,
             Err(error) => return Err(failed(error)),
         }
