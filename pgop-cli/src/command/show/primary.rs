@@ -14,8 +14,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const REPLICAS: &str = "select 'replica', application_name, state, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), -1)::bigint \
                         from pg_stat_replication where application_name not like 'backup/%' order by 2";
 /// One line a setting that stands in the files and is not in force: <https://www.postgresql.org/docs/current/view-pg-file-settings.html>.
-const REFUSED: &str = "select 'setting', coalesce(name, 'line ' || sourceline), coalesce(setting, ''), replace(error, E'\\n', ' ') \
-                       from pg_file_settings where error is not null order by seqno";
+/// What the server's command line sets is not in force by intent.
+const REFUSED: &str = "select 'setting', coalesce(f.name, 'line ' || f.sourceline), coalesce(f.setting, ''), replace(f.error, E'\\n', ' ') \
+                       from pg_file_settings f left join pg_settings s on s.name = lower(f.name) \
+                       where f.error is not null and coalesce(s.source, '') <> 'command line' order by f.seqno";
 
 /// What a primary said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
