@@ -1,0 +1,1 @@
+//! Assertions about the Kubernetes API, for the sandbox and real clusters.

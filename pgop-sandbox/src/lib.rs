@@ -1,0 +1,1 @@
+//! An embedded Kubernetes for one Linux machine.
