@@ -1,0 +1,18 @@
+//! The assertions, one file a subject. They are about Kubernetes, never about pgop.
+#![allow(clippy::panic, clippy::unwrap_used)] // they fail by panics; clippy's own exception only reaches #[test] functions
+
+mod errors;
+mod lists;
+mod watches;
+mod writes;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgop_fidelity::run(vec![
+        errors::subject(),
+        writes::subject(),
+        lists::subject(),
+        watches::subject(),
+    ])
+}
