@@ -1,8 +1,12 @@
 //! The assertions, one file a subject. They are about Kubernetes, never about pgop.
 #![allow(clippy::panic, clippy::unwrap_used)] // they fail by panics; clippy's own exception only reaches #[test] functions
 
+mod apply;
+mod crds;
+mod deletion;
 mod errors;
 mod lists;
+mod patches;
 mod watches;
 mod writes;
 
@@ -14,5 +18,9 @@ fn main() -> ExitCode {
         writes::subject(),
         lists::subject(),
         watches::subject(),
+        patches::subject(),
+        apply::subject(),
+        deletion::subject(),
+        crds::subject(),
     ])
 }
