@@ -154,6 +154,7 @@ fn deployment(options: &Options) -> Value {
                         "name": "operator",
                         "image": options.image,
                         "imagePullPolicy": options.image_pull_policy,
+                        "command": ["pgop-operator"],
                         "args": ["run"],
                         "env": environment(options),
                         "ports": [{"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],

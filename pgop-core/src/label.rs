@@ -8,6 +8,8 @@ use crate::resource::Owner;
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`], and the field manager of server-side apply.
 pub const MANAGER: &str = "pgop";
+/// Type of the Secrets with passwords. It can't be changed when one side takes over what the other made.
+pub const SECRET_TYPE: &str = "kubernetes.io/basic-auth";
 /// The application: always `postgresql`.
 pub const NAME: &str = "app.kubernetes.io/name";
 /// The resource's name.

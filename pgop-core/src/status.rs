@@ -359,7 +359,12 @@ impl Applied<'_> {
 
     /// What is still being changed though all members serve.
     fn under_way(&self) -> Option<String> {
-        let sent = self.plan.apply.iter().filter(|apply| apply.why == Why::Changed);
+        // How far the pods of a `StatefulSet` are is known from the next round on; what else is sent is in force with the sending.
+        let sent = self
+            .plan
+            .apply
+            .iter()
+            .filter(|apply| apply.why == Why::Changed && apply.manifest.kind() == Kind::StatefulSet);
         let mut all: Vec<String> = sent
             .map(|apply| format!("{} {} was changed", apply.manifest.kind(), apply.manifest.name()))
             .collect();

@@ -142,7 +142,7 @@ pub enum Kind {
 /// Settings of the servers of a database or cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Server {
-    /// Image with the PostgreSQL server; default: postgres:<version>
+    /// Image with the PostgreSQL server; default: `postgres:VERSION`
     #[arg(long, value_name = "IMAGE", help_heading = "Server")]
     pub image: Option<String>,
     /// PostgreSQL version, which chooses the default image

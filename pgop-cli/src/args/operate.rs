@@ -77,6 +77,9 @@ pub struct Install {
     /// Namespaces the operator looks after; default: all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
+    /// ConfigMaps in the operator's namespace with further strategies, one bundle each
+    #[arg(long, value_name = "CONFIGMAPS", value_delimiter = ',')]
+    pub strategies: Vec<String>,
     /// Install nothing: print the manifests
     #[arg(long)]
     pub dry_run: bool,

@@ -4,7 +4,7 @@ mod send;
 
 use std::time::Duration;
 
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec};
 use pgop_core::observed::Observed;
 use pgop_core::registry::Registry;
 use pgop_core::resource::Managed;
@@ -98,7 +98,7 @@ async fn create<R: Waitable>(
     context: &mut Context<'_>,
     registry: &Registry,
     sending: &Sending,
-    spec: impl Fn(&R) -> &pgop_core::crd::ServerSpec,
+    spec: impl Fn(&R) -> &ServerSpec,
 ) -> Result<ExitCode, Error> {
     let mut created = Vec::new();
     let code = for_each(context, resources, async |context, resource| {
@@ -190,11 +190,7 @@ impl Waitable for PgDatabase {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
     fn hint(&self) -> String {
-        connect_hint(
-            &name_of(self),
-            self.metadata.namespace.as_deref().unwrap_or("default"),
-            self.spec.server.postgres.port,
-        )
+        connect_hint(self, &self.spec.server)
     }
 }
 
@@ -204,11 +200,7 @@ impl Waitable for PgCluster {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
     fn hint(&self) -> String {
-        connect_hint(
-            &name_of(self),
-            self.metadata.namespace.as_deref().unwrap_or("default"),
-            self.spec.server.postgres.port,
-        )
+        connect_hint(self, &self.spec.server)
     }
 }
 
@@ -233,10 +225,14 @@ impl Waitable for PgBackup {
     }
 }
 
-fn connect_hint(name: &str, namespace: &str, port: i32) -> String {
+fn connect_hint<R: Managed>(resource: &R, server: &ServerSpec) -> String {
+    let name = name_of(resource);
+    let namespace = resource.meta().namespace.as_deref().unwrap_or("default");
+    let given = server.credentials.user.clone();
     format!(
-        "connect with: pgo psql {name} -n {namespace}; applications use {name}.{namespace}.svc:{port} and Secret {}",
-        pgop_core::name::user_secret(name)
+        "connect with: pgo psql {name} -n {namespace}; applications use {name}.{namespace}.svc:{} and Secret {}",
+        server.postgres.port,
+        given.unwrap_or_else(|| pgop_core::name::user_secret(&name))
     )
 }
 

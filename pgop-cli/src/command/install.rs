@@ -37,6 +37,7 @@ pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, E
         return Ok(ExitCode::Ok);
     }
     let cluster = context.cluster().await?;
+    alone(&cluster, &options).await?;
     definitions(&cluster, context).await?;
     for manifest in manifests {
         let name = output::name(&manifest);
@@ -64,6 +65,48 @@ pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, E
         context.screen.line("the operator is running");
     }
     Ok(ExitCode::Ok)
+}
+
+/// Two operators in two namespaces have two leases, and both would work on the same resources.
+async fn alone(cluster: &Cluster, options: &Options) -> Result<(), Error> {
+    let labels: Vec<String> = install::selector()
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let installed = cluster
+        .list_all::<Deployment>(&ListParams::default().labels(&labels.join(",")))
+        .await?;
+    for other in installed.items {
+        let place = other.metadata.namespace.clone().unwrap_or_default();
+        if place != options.namespace && overlap(&watched(&other), &options.watch_namespaces) {
+            return Err(Error::Object(format!(
+                "an operator is installed in namespace {place} and looks after the same namespaces: update that one with -n {place}, remove it \
+                 with `pgo uninstall -n {place}`, or give the two different --watch-namespaces"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// No namespaces are all of them.
+fn overlap(some: &[String], others: &[String]) -> bool {
+    some.is_empty() || others.is_empty() || some.iter().any(|namespace| others.contains(namespace))
+}
+
+/// The namespaces that an installed operator watches.
+pub(super) fn watched(deployment: &Deployment) -> Vec<String> {
+    let value = serde_json::to_value(deployment).unwrap_or_default();
+    let env = value
+        .pointer("/spec/template/spec/containers/0/env")
+        .and_then(Value::as_array);
+    let list = env
+        .into_iter()
+        .flatten()
+        .find(|variable| variable["name"] == "PGOP_NAMESPACES")
+        .and_then(|variable| variable["value"].as_str())
+        .unwrap_or_default();
+    let list: Vec<String> = list.split(',').map(str::to_owned).collect();
+    words(&list)
 }
 
 /// Says what the operator's pods wait for.
@@ -94,17 +137,21 @@ pub(super) fn namespace(context: &Context<'_>) -> String {
     }
 }
 
+/// Of a list with commas: `a, b,` is `a` and `b`.
+fn words(list: &[String]) -> Vec<String> {
+    list.iter()
+        .map(|word| word.trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
 fn options(args: &Install, context: &Context<'_>) -> Options {
     let default = Options::default();
     Options {
         namespace: namespace(context),
         image: args.image.clone().unwrap_or(default.image),
-        watch_namespaces: args
-            .watch_namespaces
-            .iter()
-            .map(|n| n.trim().to_owned())
-            .filter(|n| !n.is_empty())
-            .collect(),
+        watch_namespaces: words(&args.watch_namespaces),
+        strategies: words(&args.strategies),
         // They are installed here, with the person's rights; the operator needs none on them.
         crds: false,
         ..Options::default()
@@ -198,6 +245,23 @@ mod tests {
 
     fn deployment(value: Value) -> Verdict {
         available(Some(&serde_json::from_value(value).unwrap()))
+    }
+
+    #[test]
+    fn operators_that_watch_all_overlap_with_every_other() {
+        let of = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        assert!(overlap(&of(&[]), &of(&["shop"])));
+        assert!(overlap(&of(&["shop", "bank"]), &of(&["bank"])));
+        assert!(!overlap(&of(&["shop"]), &of(&["bank"])));
+        let manifests = install::manifests(&Options {
+            watch_namespaces: of(&["shop", "bank"]),
+            ..Options::default()
+        });
+        let deployment = manifests.into_iter().find(|m| m["kind"] == "Deployment").unwrap();
+        assert_eq!(
+            watched(&serde_json::from_value(deployment).unwrap()),
+            of(&["shop", "bank"])
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod backup;
 mod browse;
 mod facts;
-mod lag;
+mod primary;
 mod pvc;
 mod server;
 mod wide;

@@ -9,7 +9,7 @@ use pgop_core::resource::Managed;
 use serde_json::Value;
 
 use super::ask::confirm;
-use super::install::{api_of, namespace};
+use super::install::{self as installed, api_of, namespace};
 use super::{Context, for_each};
 use crate::args::operate::Uninstall;
 use crate::cluster::{Cluster, ClusterError};
@@ -135,18 +135,7 @@ fn rank(manifest: &Value) -> u8 {
 /// The namespaces that the installed operator watches.
 async fn watched(place: &str, cluster: &Cluster) -> Result<Vec<String>, Error> {
     let found = cluster.in_namespace(place).get::<Deployment>(install::NAME).await?;
-    let value = found.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
-    let env = value
-        .pointer("/spec/template/spec/containers/0/env")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let list = env
-        .iter()
-        .find(|v| v["name"] == "PGOP_NAMESPACES")
-        .and_then(|v| v["value"].as_str())
-        .unwrap_or_default();
-    Ok(list.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect())
+    Ok(found.as_ref().map(installed::watched).unwrap_or_default())
 }
 
 /// Shows what goes with the definitions, and counts it.

@@ -28,7 +28,7 @@ pub struct Storage {
     pub claim: Option<String>,
 }
 
-/// How a volume may be mounted; see
+/// How the volumes of claims that are made may be mounted. Default: `ReadWriteOnce`. See
 /// <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AccessMode {

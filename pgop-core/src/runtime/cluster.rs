@@ -12,7 +12,7 @@ use kube::api::{
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
-use crate::label::MANAGER;
+use crate::label::{self, MANAGER};
 use crate::manifest::Kind;
 
 /// Longest time one call may take.
@@ -163,5 +163,5 @@ pub(crate) fn secret(metadata: &Value, public: &BTreeMap<String, String>, passwo
     if let Some(password) = password {
         data["password"] = json!(password);
     }
-    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": metadata, "stringData": data})
+    json!({"apiVersion": "v1", "kind": "Secret", "type": label::SECRET_TYPE, "metadata": metadata, "stringData": data})
 }

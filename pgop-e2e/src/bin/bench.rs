@@ -1,6 +1,7 @@
 //! What things cost: `make bench`. Prints a table.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)] // a program for developers
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,9 @@ fn making(space: &Space) {
         row(&format!("{what}: create to Ready"), &seconds(took));
         let writes = operator::writes(&after) - operator::writes(&before);
         row(&format!("{what}: requests that write"), &format!("{writes:.0}"));
+        for (request, count) in written(&before, &after) {
+            row(&format!("  {request}"), &format!("{count:.0}"));
+        }
         row(
             &format!("{what}: requests that read"),
             &format!("{:.0}", requests(&after) - requests(&before) - writes),
@@ -178,6 +182,30 @@ fn many(space: &Space, idle: f64) {
 
 fn best(run: impl Fn() -> Duration) -> Duration {
     (0..3).map(|_| run()).min().unwrap_or_default()
+}
+
+/// Which requests wrote, and how many of each.
+fn written(before: &Samples, after: &Samples) -> Vec<(String, f64)> {
+    let count = |samples: &Samples, wanted: &BTreeMap<String, String>| {
+        samples.sum("pgop_api_requests_total", |labels| {
+            ["verb", "resource"]
+                .iter()
+                .all(|key| labels.get(*key) == wanted.get(*key))
+        })
+    };
+    let kinds: BTreeMap<(String, String), f64> = after
+        .of("pgop_api_requests_total")
+        .filter(|(labels, _)| operator::WRITES.contains(&labels["verb"].as_str()))
+        .map(|(labels, _)| {
+            let more = count(after, labels) - count(before, labels);
+            ((labels["verb"].clone(), labels["resource"].clone()), more)
+        })
+        .collect();
+    kinds
+        .into_iter()
+        .filter(|(_, more)| *more > 0.0)
+        .map(|((verb, resource), more)| (format!("{verb} {resource}"), more))
+        .collect()
 }
 
 fn requests(samples: &Samples) -> f64 {

@@ -32,7 +32,7 @@ pub async fn send<R: Managed>(
         .into());
     }
     claims_exist(&resource, &cluster, &object).await?;
-    let reused = reused_claim(&resource, &cluster).await;
+    let reused = reused_claim(&resource, &cluster, &object).await?;
     let secrets = make_secrets(&resource, passwords, context, &cluster, dry_run).await?;
     let params = PostParams {
         dry_run,
@@ -87,15 +87,33 @@ async fn claims_exist<R: Managed>(resource: &R, cluster: &Cluster, object: &str)
 }
 
 /// The claim that a former resource of this name left.
-async fn reused_claim<R: Managed>(resource: &R, cluster: &Cluster) -> Option<String> {
+async fn reused_claim<R: Managed>(resource: &R, cluster: &Cluster, object: &str) -> Result<Option<String>, Error> {
     let own_claim = R::KIND != ResourceKind::PgBackup && resource.foreign().claims.is_empty();
     let claim = name::data_claim(&name_of(resource));
-    let found = if own_claim {
-        cluster.get::<PersistentVolumeClaim>(&claim).await
-    } else {
-        Ok(None)
+    if !own_claim {
+        return Ok(None);
+    }
+    // Who may not look leaves it to the operator.
+    let Ok(Some(found)) = cluster.get::<PersistentVolumeClaim>(&claim).await else {
+        return Ok(None);
     };
-    matches!(found, Ok(Some(_))).then_some(claim)
+    match owner_kind(&found).filter(|kind| *kind != R::KIND) {
+        Some(kind) => Err(Error::Object(format!(
+            "can't create {object}: claim {claim} holds the data of a {} of this name; create that again, choose another name, or free \
+             this one by `kubectl delete pvc {claim} -n {}`, which deletes the data",
+            kind.as_str(),
+            cluster.namespace
+        ))),
+        None => Ok(Some(claim)),
+    }
+}
+
+/// What kind of resource a claim was made for, if pgop made it.
+fn owner_kind(claim: &PersistentVolumeClaim) -> Option<ResourceKind> {
+    let labels = claim.metadata.labels.as_ref()?;
+    [ResourceKind::PgDatabase, ResourceKind::PgCluster]
+        .into_iter()
+        .find(|kind| labels.contains_key(kind.label()))
 }
 
 /// Makes the Secrets, labelled as the operator labels its own: it takes them over and generates no others.
@@ -125,8 +143,7 @@ async fn make_secrets<R: Managed>(
                 ("username".to_owned(), username),
                 ("password".to_owned(), password),
             ])),
-            // As the operator's own are: the type of a Secret can't be changed when it takes this one over.
-            type_: Some("kubernetes.io/basic-auth".to_owned()),
+            type_: Some(label::SECRET_TYPE.to_owned()),
             ..Secret::default()
         };
         let params = PostParams {

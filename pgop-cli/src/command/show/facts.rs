@@ -7,13 +7,13 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use kube::Resource;
 use kube::api::ListParams;
-use pgop_core::crd::{ServerSpec, ServerStatus};
+use pgop_core::crd::{Role, ServerSpec, ServerStatus};
 use pgop_core::label;
 use pgop_core::resource::Owner;
 use serde::de::DeserializeOwned;
 
 use super::ServerResource;
-use super::lag::{self, Lag};
+use super::primary::{self, Primary};
 use crate::cluster::{Cluster, ClusterError};
 
 /// What could be read, or why not.
@@ -42,8 +42,8 @@ pub struct Facts {
     pub claims: Read<Vec<PersistentVolumeClaim>>,
     /// Names of its Secrets.
     pub secrets: Read<Vec<String>>,
-    /// How far each replica is behind; `None` where there is nothing to measure.
-    pub lag: Option<Read<Lag>>,
+    /// What the primary says; `None` where none is ready to be asked.
+    pub primary: Option<Read<Primary>>,
 }
 
 /// Asks for everything.
@@ -59,9 +59,9 @@ pub async fn gather<R: ServerResource>(cluster: &Cluster, owner: &Owner, resourc
     );
     // Jobs' pods carry the label too; servers have a role.
     let pods = pods.map(|pods| pods.into_iter().filter(|pod| role(pod).is_some()).collect::<Vec<_>>());
-    let lag = match &pods {
-        Ok(pods) if pods.iter().any(|pod| role(pod) == Some("replica")) => Some(measure(cluster, pods, &status).await),
-        _ => None,
+    let primary = match status.members.iter().find(|m| m.role == Role::Primary && m.ready) {
+        Some(primary) => Some(primary::ask(cluster, &primary.name).await),
+        None => None,
     };
     Facts {
         owner: owner.clone(),
@@ -74,24 +74,13 @@ pub async fn gather<R: ServerResource>(cluster: &Cluster, owner: &Owner, resourc
         services,
         claims,
         secrets,
-        lag,
+        primary,
     }
 }
 
 /// The label `pgop.dev/role`.
 pub fn role(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(label::ROLE).map(String::as_str)
-}
-
-async fn measure(cluster: &Cluster, pods: &[Pod], status: &ServerStatus) -> Read<Lag> {
-    let by_label = pods
-        .iter()
-        .find(|pod| role(pod) == Some("primary"))
-        .and_then(|pod| pod.metadata.name.clone());
-    match status.primary.clone().or(by_label) {
-        Some(primary) => lag::measure(cluster, &primary).await,
-        None => Err("there is no primary".to_owned()),
-    }
 }
 
 async fn list<K>(cluster: &Cluster, selector: &str) -> Read<Vec<K>>

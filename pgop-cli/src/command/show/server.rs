@@ -24,6 +24,7 @@ pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
     branches(&mut root, "secrets", &facts.secrets, |root, name| {
         root.push(format!("secret : {name}"));
     });
+    settings(&mut root, facts);
     last_backup(&mut root, facts, now);
     restored(&mut root, facts);
     conditions(&mut root, facts);
@@ -103,9 +104,9 @@ fn pod(pod: &Pod, facts: &Facts) -> Tree {
         (false, Some("Running")) => "not ready".to_owned(),
         (false, phase) => phase.unwrap_or("unknown").to_owned(),
     });
-    match (role, &facts.lag) {
-        ("replica", Some(Ok(lag))) => words.push(lag.of(name)),
-        ("replica", Some(Err(problem))) => words.push(format!("lag unknown: {problem}")),
+    match (role, &facts.primary) {
+        ("replica", Some(Ok(primary))) => words.push(primary.lag_of(name)),
+        ("replica", _) => words.push("lag unknown".to_owned()),
         _ => {}
     }
     words.extend(status.pod_ip.clone());
@@ -175,6 +176,23 @@ fn claim(claim: &PersistentVolumeClaim) -> Tree {
 
 fn grows(has: &str, asked: &str) -> bool {
     pgop_core::quantity::milli(has) < pgop_core::quantity::milli(asked)
+}
+
+/// Settings that are not in force.
+fn settings(root: &mut Tree, facts: &Facts) {
+    match &facts.primary {
+        Some(Ok(primary)) => {
+            for refused in &primary.refused {
+                let line = format!(
+                    "setting : {} = {} is not in force: {}",
+                    refused.name, refused.value, refused.why
+                );
+                root.push(Tree::styled(line, Style::Bad));
+            }
+        }
+        Some(Err(problem)) => root.push(Tree::styled(format!("primary : ? ({problem})"), Style::Warn)),
+        None => {}
+    }
 }
 
 fn last_backup(root: &mut Tree, facts: &Facts, now: Timestamp) {

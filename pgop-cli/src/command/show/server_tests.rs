@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use pgop_core::crd::{ServerSpec, ServerStatus};
 use pgop_core::resource::{Owner, ResourceKind};
 
+use super::super::primary::{Primary, Refused};
 use super::*;
 
 #[allow(clippy::unnecessary_wraps)] // as facts are read
@@ -52,7 +53,7 @@ fn facts() -> Facts {
             {"metadata": {"name": "hippo-pvc"}, "spec": {"resources": {"requests": {"storage": "20Gi"}}}, "status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}},
         ])),
         secrets: Ok(vec!["hippo-superuser".into(), "hippo-user".into()]),
-        lag: None,
+        primary: None,
     }
 }
 
@@ -63,7 +64,7 @@ fn drawn(facts: &Facts) -> String {
 #[test]
 fn a_cluster_is_drawn_as_it_stands() {
     let mut facts = facts();
-    facts.lag = Some(Err(
+    facts.primary = Some(Err(
         "not allowed to run psql in its pod (get and create on pods/exec)".into()
     ));
     let expected = "\
@@ -71,17 +72,36 @@ cluster : hippo (Ready)
 ├── statefulset : hippo (1/1 ready)
 ├── statefulset : hippo-replica (1/2 ready)
 ├── pod : hippo-0 (primary, ready, 10.0.0.4)
-├── pod : hippo-replica-0 (replica, ready, lag unknown: not allowed to run psql in its pod (get and create on pods/exec), 10.0.0.5)
-├── pod : hippo-replica-1 (replica, not ready, lag unknown: not allowed to run psql in its pod (get and create on pods/exec), 10.0.0.6)
+├── pod : hippo-replica-0 (replica, ready, lag unknown, 10.0.0.5)
+├── pod : hippo-replica-1 (replica, not ready, lag unknown, 10.0.0.6)
 ├── service : hippo (10.99.3.20:5432)
 ├── service : hippo-pods (headless)
 ├── service : hippo-replica ([fd00::5]:5432)
 ├── claim : hippo-pvc (10Gi, growing to 20Gi, Bound)
 ├── secret : hippo-superuser
 ├── secret : hippo-user
+├── primary : ? (not allowed to run psql in its pod (get and create on pods/exec))
 └── last backup : hippo-20261122-110000 (claim hippo-backup-pvc, path hippo-backups/2026-11-22-11-00-00, 60 min ago)
 ";
     assert_eq!(drawn(&facts), expected);
+}
+
+#[test]
+fn a_setting_that_is_not_in_force_is_shown() {
+    let mut facts = facts();
+    facts.primary = Some(Ok(Primary {
+        refused: vec![Refused {
+            name: "work_mem".into(),
+            value: "banana".into(),
+            why: "setting could not be applied".into(),
+        }],
+        ..Primary::default()
+    }));
+    let text = drawn(&facts);
+    assert!(
+        text.contains("├── setting : work_mem = banana is not in force: setting could not be applied\n"),
+        "{text}"
+    );
 }
 
 #[test]
