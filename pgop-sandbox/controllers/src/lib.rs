@@ -1,1 +1,84 @@
-//! Part of pgop-sandbox: controllers.
+//! The controllers of an embedded Kubernetes: from Deployments to garbage collection.
+//!
+//! They speak only [`kube::Client`], so they would run on any API server. Each controller listens to the shared
+//! reflectors, puts keys in its queue, and
+//! plans in a pure function from objects to actions; a thin loop carries the actions out with preconditions.
+//!
+//! ```text
+//!   cache      one reflector per kind ──changes──▶ queue ──key──▶ plan (pure) ──actions──▶ verbs ──▶ API server
+//!     ▲                                                                                                 │
+//!     └─────────────────────────────────────── watches ◀────────────────────────────────────────────────┘
+//! ```
+
+mod cache;
+mod context;
+mod endpoints;
+mod expectations;
+mod garbage;
+mod namespace;
+mod ownership;
+mod pod;
+mod quantity;
+mod queue;
+mod record;
+mod resources;
+mod revision;
+mod service_account;
+mod stateful_set;
+mod verbs;
+mod volume;
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::task::JoinSet;
+pub use tokio_util::sync::CancellationToken;
+
+use cache::Cache;
+use context::Context;
+use record::Recorder;
+use resources::Resources;
+
+/// All controllers, and what they need to know of the machine.
+#[derive(Clone, Debug)]
+pub struct Controllers {
+    /// Folder under which the folders of volumes are made. It is created when the first volume is.
+    pub volumes: PathBuf,
+    /// Name of the only node: volumes are made on it, and nothing is said of others.
+    pub node: String,
+    /// Certificates (PEM) by which pods trust the API server: the content of `kube-root-ca.crt` in every namespace.
+    pub ca_pem: String,
+}
+
+impl Controllers {
+    /// Runs all controllers until `stop` is cancelled. Returns when all have ended.
+    ///
+    /// Nothing is decided before the first lists of all kinds are in. A server that is not there yet is waited for.
+    pub async fn run(self, client: Client, stop: CancellationToken) {
+        let Self { volumes, node, ca_pem } = self;
+        let (recorder, occurrences) = Recorder::new();
+        let context = Context {
+            cache: Arc::new(Cache::new()),
+            resources: Arc::new(Resources::new(client.clone())),
+            recorder,
+            stop: stop.clone(),
+            client: client.clone(),
+        };
+        // Listeners are registered here, before the watches start: else they would miss what the first lists bring.
+        let controllers: Vec<BoxFuture<'static, ()>> = vec![
+            endpoints::run(&context),
+            garbage::run(&context),
+            namespace::run(&context),
+            service_account::run(&context, ca_pem),
+            stateful_set::run(&context),
+            volume::run(&context, volumes),
+        ];
+        let mut tasks = JoinSet::new();
+        tasks.spawn(record::write(client.clone(), occurrences, stop.clone()));
+        for task in controllers.into_iter().chain(context.cache.watches(&client, &stop)) {
+            tasks.spawn(task);
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
