@@ -122,6 +122,20 @@ impl Folder {
     }
 }
 
+/// Removes a sandbox that does not run, with all that it holds.
+pub fn remove(folder: &Folder) -> Result<(), FolderError> {
+    let held = folder.hold()?;
+    // Files of pods may belong to users that only exist in the sandbox's namespaces; the node knows how to remove them.
+    let failed = |source| FolderError::File {
+        action: "remove",
+        path: folder.path().to_owned(),
+        source,
+    };
+    fs::remove_dir_all(folder.path()).map_err(failed)?;
+    drop(held);
+    Ok(())
+}
+
 /// A folder that no other process uses.
 #[derive(Debug)]
 pub struct Held {
