@@ -177,13 +177,18 @@ impl Space {
 
     /// Waits until the object is there and fits, at most a minute.
     pub async fn until(&self, what: &str, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        self.until_in(Duration::from_secs(60), what, path, fits).await
+    }
+
+    /// As [`Space::until`], for what takes longer.
+    pub async fn until_in(&self, limit: Duration, what: &str, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + limit;
         loop {
             let reply = self.get(path).await;
             if reply.status == 200 && fits(&reply.json) {
                 return reply.json;
             }
-            assert!(Instant::now() < deadline, "waited a minute until {what}: {reply:?}");
+            assert!(Instant::now() < deadline, "waited {limit:?} until {what}: {reply:?}");
             sleep(Duration::from_millis(200)).await;
         }
     }

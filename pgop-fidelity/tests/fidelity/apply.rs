@@ -32,7 +32,7 @@ pub(crate) fn subject() -> Subject {
         .holds(an_apply_can_be_dry)
         .holds(labels_and_annotations_are_owned_one_by_one)
         .holds(an_apply_takes_yaml)
-        .holds(managed_fields_can_be_cleared)
+        .holds(cleared_fields_belong_to_before_first_apply)
         .holds(a_finalizer_is_owned_by_whom_applied_it)
         .since(
             22,
@@ -494,7 +494,7 @@ async fn an_apply_takes_yaml(s: Space) {
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>
-async fn managed_fields_can_be_cleared(s: Space) {
+async fn cleared_fields_belong_to_before_first_apply(s: Space) {
     s.apply("one", "configmaps/a", &data(json!({"a": "1"}))).await.ok();
     let cleared = s
         .patch(
@@ -505,11 +505,12 @@ async fn managed_fields_can_be_cleared(s: Space) {
         .await
         .is(200);
     assert!(cleared["metadata"]["managedFields"].is_null(), "{cleared}");
-    assert_eq!(
-        s.apply("two", "configmaps/a", &data(json!({"a": "2"}))).await.is(200)["data"]["a"],
-        "2",
-        "nobody objects"
-    );
+    let status = s
+        .apply("two", "configmaps/a", &data(json!({"a": "2"})))
+        .await
+        .fails(409, "Conflict");
+    let message = "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.a";
+    assert_eq!(status["message"], message);
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy> (finalizers are a set)

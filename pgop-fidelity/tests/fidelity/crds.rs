@@ -219,13 +219,19 @@ async fn too_many_items_are_told(s: Space) {
 
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#intorstring>
 async fn an_int_or_string_is_either(s: Space) {
-    assert_eq!(create(&s, json!({"size": 1, "amount": 5})).await["spec"]["amount"], 5);
+    let schema = json!({"type": "object", "properties": {"amount": {"x-kubernetes-int-or-string": true}}});
+    let path = define(&s, &definition(&s, schema)).await;
+    assert_eq!(
+        s.post(&path, &gadget(&s, "v1", json!({"amount": 5}))).await.is(201)["spec"]["amount"],
+        5
+    );
+    let path = format!("{path}/a");
     let patched = s
-        .patch(Patch::Merge, "widgets/a", &json!({"spec": {"amount": "50%"}}))
+        .patch(Patch::Merge, &path, &json!({"spec": {"amount": "50%"}}))
         .await
         .is(200);
     assert_eq!(patched["spec"]["amount"], "50%");
-    s.patch(Patch::Merge, "widgets/a", &json!({"spec": {"amount": true}}))
+    s.patch(Patch::Merge, &path, &json!({"spec": {"amount": true}}))
         .await
         .fails(422, "Invalid");
 }

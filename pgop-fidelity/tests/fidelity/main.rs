@@ -1,13 +1,19 @@
 //! The assertions, one file a subject. They are about Kubernetes, never about pgop.
 #![allow(clippy::panic, clippy::unwrap_used)] // they fail by panics; clippy's own exception only reaches #[test] functions
 
+mod access;
 mod apply;
 mod crds;
 mod deletion;
+mod discovery;
 mod errors;
+mod jobs;
 mod lists;
+mod namespaces;
 mod patches;
+mod services;
 mod watches;
+mod workloads;
 mod writes;
 
 use std::process::ExitCode;
@@ -22,5 +28,11 @@ fn main() -> ExitCode {
         apply::subject(),
         deletion::subject(),
         crds::subject(),
+        discovery::subject(),
+        namespaces::subject(),
+        access::subject(),
+        workloads::subject(),
+        jobs::subject(),
+        services::subject(),
     ])
 }

@@ -152,9 +152,11 @@ async fn a_patch_cannot_rename(s: Space) {
 async fn a_patch_cannot_change_the_uid(s: Space) {
     s.post("configmaps", &config_map("a")).await.ok();
     let change = json!({"metadata": {"uid": "11111111-2222-3333-4444-555555555555"}});
-    s.patch(Patch::Merge, "configmaps/a", &change)
-        .await
-        .fails_with(409, "Conflict", &["UID"]);
+    s.patch(Patch::Merge, "configmaps/a", &change).await.fails_with(
+        422,
+        "Invalid",
+        &["metadata.uid", "field is immutable"],
+    );
 }
 
 fn two_containers() -> Value {
