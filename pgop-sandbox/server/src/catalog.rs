@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::schema::Schema;
+use pgop_sandbox_schema::Schema;
 use serde_json::Value;
 
 use crate::resource::{Custom, Resource, Scale, built_in, group_version};

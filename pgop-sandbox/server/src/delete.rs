@@ -50,7 +50,7 @@ impl Options {
             Some("Background") => Some(Propagation::Background),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                let cause = crate::schema::Cause::invalid("propagationPolicy", &other.into(), "supported values: \"Background\", \"Foreground\", \"Orphan\"");
+                let cause = pgop_sandbox_schema::Cause::invalid("propagationPolicy", &other.into(), "supported values: \"Background\", \"Foreground\", \"Orphan\"");
                 return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[cause]));
             }
             None => match body["orphanDependents"].as_bool() {

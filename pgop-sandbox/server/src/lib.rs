@@ -24,7 +24,6 @@ mod request;
 mod resource;
 mod response;
 mod scale;
-mod schema;
 mod selector;
 mod serve;
 mod state;

@@ -80,7 +80,7 @@ impl Patch {
         let forced = call.query.get("force").is_some();
         let media = content_type(&call.headers);
         if forced && !media.starts_with("application/apply-patch") {
-            return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[crate::schema::Cause::forbidden("force", "may not be specified for non-apply patch")]));
+            return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[pgop_sandbox_schema::Cause::forbidden("force", "may not be specified for non-apply patch")]));
         }
         match media {
             "application/json-patch+json" => {
@@ -96,7 +96,7 @@ impl Patch {
             "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic(object(parse_json(body)?)?)),
             "application/apply-patch+yaml" | "application/apply-patch" | "application/apply-patch+json" => {
                 if call.query.get("fieldManager").is_none() {
-                    let cause = crate::schema::Cause::required("fieldManager", "is required for apply patch");
+                    let cause = pgop_sandbox_schema::Cause::required("fieldManager", "is required for apply patch");
                     return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[cause]));
                 }
                 let config = object(parse_yaml(body)?)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::schema::Schema;
+use pgop_sandbox_schema::Schema;
 use serde_json::Value;
 
 /// A kind of object as one API version serves it.

@@ -26,7 +26,7 @@ pub(crate) fn scale(call: &Call, body: &[u8]) -> Result<Response<Body>> {
         };
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
-            let cause = crate::schema::Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+            let cause = pgop_sandbox_schema::Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
             return Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &[cause]));
         }
         let mut new = object.clone().into_owned();

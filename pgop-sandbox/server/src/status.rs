@@ -1,7 +1,7 @@
 //! Errors as Kubernetes tells them: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>.
 
 use http::StatusCode;
-use crate::schema::Cause;
+use pgop_sandbox_schema::Cause;
 use serde_json::{Map, Value, json};
 
 use crate::resource::Resource;
@@ -73,29 +73,10 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, &resource.plural, name)
     }
 
-    /// Server-side apply: others own fields.
-    pub(crate) fn apply_conflicts(conflicts: &[(String, String)]) -> Box<Self> {
-        let plural = if conflicts.len() == 1 { "conflict" } else { "conflicts" };
-        let managers: std::collections::BTreeSet<&str> = conflicts.iter().map(|(_, manager)| manager.as_str()).collect();
-        let fields: Vec<&str> = conflicts.iter().map(|(field, _)| field.as_str()).collect();
-        let message = if let ([one], 1) = (fields.as_slice(), managers.len()) {
-            format!("Apply failed with 1 conflict: conflict with {}: {one}", managers.first().copied().unwrap_or_default())
-        } else {
-            let mut message = format!("Apply failed with {} {plural}: ", conflicts.len());
-            for (index, manager) in managers.iter().enumerate() {
-                let separator = if index == 0 { "" } else { "\n" };
-                message.push_str(&format!("{separator}conflicts with {manager}:"));
-                for (field, _) in conflicts.iter().filter(|(_, owner)| owner == manager) {
-                    message.push_str(&format!("\n- {field}"));
-                }
-            }
-            message
-        };
-        let causes = conflicts
-            .iter()
-            .map(|(field, manager)| {
-                json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field})
-            })
+    /// Server-side apply: others own fields. Each cause is a field and who owns it.
+    pub(crate) fn apply_conflicts<'a>(message: String, causes: impl Iterator<Item = (&'a str, String)>) -> Box<Self> {
+        let causes = causes
+            .map(|(field, message)| json!({"reason": "FieldManagerConflict", "message": message, "field": field}))
             .collect();
         Self::new(StatusCode::CONFLICT, "Conflict", message).causes(causes)
     }

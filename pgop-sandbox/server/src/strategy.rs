@@ -1,14 +1,21 @@
 //! What is peculiar to kinds: what the server fills in and what it does besides storing. One file for each kind that takes more than a line.
 
+mod claim;
 pub(crate) mod definition;
 pub(crate) mod event;
+mod job;
 mod namespace;
+mod pod;
+mod service;
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::resource::Resource;
-use crate::schema::Cause;
+use pgop_sandbox_schema::validation::{self, NameRule};
+use pgop_sandbox_schema::{Cause, Schema};
 use crate::state::State;
 use crate::status::{ApiError, Result};
 use crate::store::Key;
@@ -43,20 +50,55 @@ pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
     )
 }
 
+/// Brings an object that was read into the form in which it is kept.
+pub(crate) fn normalize(resource: &Resource, object: &mut Value) {
+    if resource.is("", "secrets")
+        && let Some(Value::Object(texts)) = object.as_object_mut().and_then(|fields| fields.remove("stringData"))
+    {
+        for (key, text) in texts {
+            object["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+        }
+    }
+}
+
 /// Fills in what the server decides of a new object.
-pub(crate) fn create(call: &Call, object: &mut Value, _name: &str) -> Result<()> {
+pub(crate) fn create(call: &Call, object: &mut Value, name: &str) -> Result<()> {
     match call.resource.built_in() {
         Some(("", "namespaces")) => namespace::create(object),
+        Some(("", "pods")) => pod::create(call, object, name)?,
+        Some(("", "services")) => service::create(call, object, name)?,
+        Some(("", "persistentvolumeclaims")) => claim::create(call, object),
+        Some(("", "persistentvolumes")) => {
+            object["status"] = json!({"phase": "Pending"});
+            claim::protect(object, "kubernetes.io/pv-protection");
+        }
+        Some(("batch", "jobs")) => job::create(object),
         Some(("apiextensions.k8s.io", "customresourcedefinitions")) => definition::create(object),
-        _ => {}
+        Some(("apps", "statefulsets" | "replicasets")) => object["status"] = json!({"replicas": 0}),
+        Some(("apps", "daemonsets")) => {
+            object["status"] = json!({
+                "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+            });
+        }
+        Some(("policy", "poddisruptionbudgets")) => {
+            object["status"] =
+                json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
+        }
+        Some((_, "nodes")) | None => {}
+        Some(_) if call.resource.has_status => object["status"] = json!({}),
+        Some(_) => {}
     }
     Ok(())
 }
 
 /// Keeps what can't be changed, and fills in what follows from a change.
 pub(crate) fn update(call: &Call, old: &Value, new: &mut Value) -> Result<()> {
+    let (name, subresource) = (call.path.name.as_str(), call.path.subresource.as_str());
     match call.resource.built_in() {
-        Some(("", "namespaces")) => namespace::update(&call.path.subresource, old, new),
+        Some(("", "namespaces")) => namespace::update(subresource, old, new),
+        Some(("", "pods")) => pod::update(subresource, old, new),
+        Some(("", "services")) if subresource.is_empty() => service::update(call, old, new, name)?,
+        Some(("", "persistentvolumeclaims")) if subresource.is_empty() => claim::update(call, old, new, name)?,
         Some(("apiextensions.k8s.io", "customresourcedefinitions")) => definition::update(old, new),
         _ => {}
     }
@@ -65,11 +107,69 @@ pub(crate) fn update(call: &Call, old: &Value, new: &mut Value) -> Result<()> {
 
 /// What is wrong with an object.
 pub(crate) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    resource.schema.validate(object, old)
+    let mut causes = validation::metadata(object, resource.namespaced, name_rule(resource));
+    if let Some(old) = old {
+        causes.extend(new_finalizers(object, old));
+    }
+    let shape = resource.schema.validate(object, old);
+    // Further rules only make sense of objects of the right shape.
+    let is_shaped = shape.is_empty();
+    causes.extend(shape);
+    if is_shaped && resource.custom.is_none() {
+        causes.extend(validation::built_in(&resource.group, &resource.kind, object, old));
+    }
+    if is_shaped && resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        causes.extend(definition_schemas(object));
+    }
+    causes
+}
+
+fn name_rule(resource: &Resource) -> NameRule {
+    match resource.built_in() {
+        Some(("", "namespaces")) => NameRule::DnsLabel,
+        Some(("", "services")) => NameRule::Dns1035Label,
+        Some(("rbac.authorization.k8s.io", _)) => NameRule::PathSegment,
+        _ => NameRule::DnsSubdomain,
+    }
+}
+
+/// What is being deleted can't be held by more than before.
+fn new_finalizers(object: &Value, old: &Value) -> Option<Cause> {
+    if old["metadata"].get("deletionTimestamp").is_none_or(Value::is_null) {
+        return None;
+    }
+    let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let before = list(old);
+    let added: Vec<String> =
+        list(object).iter().filter(|name| !before.contains(name)).map(|name| format!("{name}")).collect();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    (!added.is_empty()).then(|| Cause::forbidden("metadata.finalizers", &detail))
+}
+
+/// The schemas of all versions of a definition.
+fn definition_schemas(definition: &Value) -> Vec<Cause> {
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten().enumerate();
+    versions
+        .filter_map(|(index, version)| Some((index, version.get("schema")?.get("openAPIV3Schema")?)))
+        .flat_map(|(index, schema)| {
+            let causes = Schema::from_crd(schema).err().unwrap_or_default();
+            causes.into_iter().map(move |cause| {
+                let field = format!("spec.versions[{index}].schema.{}", cause.field);
+                Cause { field: field.trim_end_matches('.').to_owned(), ..cause }
+            })
+        })
+        .collect()
 }
 
 /// Whether the object may be deleted at all.
-pub(crate) fn check_delete(_call: &Call, _object: &Value) -> Result<()> {
+pub(crate) fn check_delete(call: &Call, object: &Value) -> Result<()> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if call.resource.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
+        return Err(ApiError::forbidden(&call.resource, name, "this namespace may not be deleted"));
+    }
     Ok(())
 }
 

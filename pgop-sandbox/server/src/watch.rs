@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crate::schema::Cause;
+use pgop_sandbox_schema::Cause;
 use http::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -1,8 +1,6 @@
 //! create and update, and what all writes go through: decode, prune, default, the kind's own rules, validation, field ownership, store.
 
-use std::sync::Arc;
-
-use crate::schema::{Cause, Schema};
+use pgop_sandbox_schema::Cause;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use rand::seq::IndexedRandom as _;
@@ -114,6 +112,7 @@ pub(crate) fn create_object(call: &Call, body: Value, options: &Options, owners:
         return Err(ApiError::method_not_allowed());
     }
     let (mut object, warnings) = decode(resource, body, options.unknown_fields)?;
+    strategy::normalize(resource, &mut object);
     place(call, &mut object)?;
     let sent = object.clone();
     let addresses = strategy::needs_address(resource).then(|| call.state.addresses.lock());
@@ -279,7 +278,10 @@ fn begin(resource: &Resource, object: &mut Value) {
             metadata.insert("generation".into(), 1.into());
         }
     }
-    if resource.has_status && let Some(fields) = object.as_object_mut() {
+    // A node tells of itself when it registers.
+    if resource.has_status
+        && !resource.is("", "nodes")
+        && let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
 }
@@ -317,6 +319,7 @@ pub(crate) fn update_object(
 ) -> Result<Written, Failed> {
     let resource = &*call.resource;
     let (mut new, warnings) = decode(resource, body, options.unknown_fields)?;
+    strategy::normalize(resource, &mut new);
     place(call, &mut new)?;
     let old = present(resource, &stored.value);
     let checked = check_identity(call, stored, &new)?;
@@ -450,9 +453,4 @@ pub(crate) fn is_done_for(resource: &Resource, object: &Value) -> bool {
         && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && !held(&metadata["finalizers"])
         && !(resource.is("", "namespaces") && held(&object["spec"]["finalizers"]))
-}
-
-/// The schema of the resource as the patch verbs need it.
-pub(crate) fn schema(resource: &Resource) -> &Arc<Schema> {
-    &resource.schema
 }
