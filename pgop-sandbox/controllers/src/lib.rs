@@ -15,7 +15,9 @@ mod context;
 mod endpoints;
 mod expectations;
 mod garbage;
+mod job;
 mod namespace;
+mod node_fit;
 mod ownership;
 mod pod;
 mod quantity;
@@ -23,6 +25,7 @@ mod queue;
 mod record;
 mod resources;
 mod revision;
+mod scheduler;
 mod service_account;
 mod stateful_set;
 mod verbs;
@@ -39,13 +42,14 @@ use cache::Cache;
 use context::Context;
 use record::Recorder;
 use resources::Resources;
+use volume::Place;
 
 /// All controllers, and what they need to know of the machine.
 #[derive(Clone, Debug)]
 pub struct Controllers {
     /// Folder under which the folders of volumes are made. It is created when the first volume is.
     pub volumes: PathBuf,
-    /// Name of the only node: volumes are made on it, and nothing is said of others.
+    /// Name of the only node (its label `kubernetes.io/hostname`): volumes are on it, and pods that use them go there.
     pub node: String,
     /// Certificates (PEM) by which pods trust the API server: the content of `kube-root-ca.crt` in every namespace.
     pub ca_pem: String,
@@ -69,10 +73,12 @@ impl Controllers {
         let controllers: Vec<BoxFuture<'static, ()>> = vec![
             endpoints::run(&context),
             garbage::run(&context),
+            job::run(&context),
             namespace::run(&context),
+            scheduler::run(&context),
             service_account::run(&context, ca_pem),
             stateful_set::run(&context),
-            volume::run(&context, volumes),
+            volume::run(&context, Place { folder: volumes, node }),
         ];
         let mut tasks = JoinSet::new();
         tasks.spawn(record::write(client.clone(), occurrences, stop.clone()));

@@ -117,8 +117,14 @@ pub(crate) fn from_template(template: &PodTemplateSpec, namespace: &str, name: S
 }
 
 /// Five letters that make a name unique among its siblings.
-pub(crate) fn random_suffix() -> String {
+fn random_suffix() -> String {
     (0..5).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>()) % LETTERS.len()])).collect()
+}
+
+/// A name that begins with `base`, cut as Kubernetes cuts it so that it fits where names of 63 letters do.
+pub(crate) fn generated_name(base: &str) -> String {
+    let end = (0..=base.len().min(58)).rev().find(|&at| base.is_char_boundary(at)).unwrap_or(0);
+    format!("{}{}", &base[..end], random_suffix())
 }
 
 /// Short text that is the same for the same value, for names and labels. `collisions` changes it when another value has taken it.
@@ -187,6 +193,13 @@ mod tests {
         assert_ne!(hash(&template, None), hash(&json!({ "spec": { "image": "b" } }), None));
         assert_ne!(hash(&template, None), hash(&template, Some(1)));
         assert_eq!(hash(&template, None).len(), 10);
+    }
+
+    #[test]
+    fn a_generated_name_fits_into_a_label() {
+        assert_eq!(generated_name("web-").len(), 9);
+        assert_eq!(generated_name(&"x".repeat(80)).len(), 63);
+        assert_ne!(generated_name("web-"), generated_name("web-"));
     }
 
     #[test]

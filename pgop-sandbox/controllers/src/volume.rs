@@ -6,7 +6,7 @@ mod folder;
 pub(crate) mod matching;
 mod release;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{
@@ -26,6 +26,7 @@ use crate::{
     queue::{Key, Next, queue},
     verbs::{self, VerbError},
 };
+pub(crate) use folder::Place;
 use release::Claimant;
 
 /// The provisioner whose volumes are folders of this machine.
@@ -34,17 +35,17 @@ pub(crate) const PROVISIONER: &str = "pgop.dev/sandbox-local";
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Binds claims, makes and removes volumes.
-pub(crate) fn run(context: &Context, folder: PathBuf) -> BoxFuture<'static, ()> {
+pub(crate) fn run(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let class = ensure_class(context.clone());
-    let claims = run_claims(context, folder.clone());
-    let volumes = run_volumes(context, folder);
+    let claims = run_claims(context, place.clone());
+    let volumes = run_volumes(context, place);
     async move {
         futures::join!(class, claims, volumes);
     }
     .boxed()
 }
 
-fn run_claims(context: &Context, folder: PathBuf) -> BoxFuture<'static, ()> {
+fn run_claims(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let cache = &context.cache;
     let on_claim = queue.clone();
@@ -76,12 +77,12 @@ fn run_claims(context: &Context, folder: PathBuf) -> BoxFuture<'static, ()> {
         }
     });
     context.work("persistentvolume-controller", requests, move |context, key| {
-        let folder = folder.clone();
-        async move { reconcile_claim(&context, &key, folder).await }
+        let place = place.clone();
+        async move { reconcile_claim(&context, &key, &place).await }
     })
 }
 
-fn run_volumes(context: &Context, folder: PathBuf) -> BoxFuture<'static, ()> {
+fn run_volumes(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let on_volume = queue.clone();
     context.cache.volumes.listen(move |change| change.new.iter().for_each(|volume| on_volume.add(Key::of(&**volume))));
@@ -94,8 +95,8 @@ fn run_volumes(context: &Context, folder: PathBuf) -> BoxFuture<'static, ()> {
         }
     });
     context.work("persistentvolume-controller", requests, move |context, key| {
-        let folder = folder.clone();
-        async move { reconcile_volume(&context, &key, folder).await }
+        let place = place.clone();
+        async move { reconcile_volume(&context, &key, &place.folder).await }
     })
 }
 
@@ -124,11 +125,11 @@ async fn ensure_class(context: Context) {
     context.stop.run_until_cancelled(ensured).await;
 }
 
-async fn reconcile_claim(context: &Context, key: &Key, folder: PathBuf) -> Result<Next, VerbError> {
+async fn reconcile_claim(context: &Context, key: &Key, place: &Place) -> Result<Next, VerbError> {
     let Some(claim) = context.cache.claims.get(key) else { return Ok(Next::OnChange) };
     let known = claim::Known { volumes: context.cache.volumes.all(), classes: context.cache.storage_classes.all() };
     for action in claim::plan(&claim, &known) {
-        act_on_claim(context, &claim, &folder, action).await?;
+        act_on_claim(context, &claim, place, action).await?;
     }
     Ok(Next::OnChange)
 }
@@ -136,7 +137,7 @@ async fn reconcile_claim(context: &Context, key: &Key, folder: PathBuf) -> Resul
 async fn act_on_claim(
     context: &Context,
     claim: &PersistentVolumeClaim,
-    folder: &std::path::Path,
+    place: &Place,
     action: claim::Action,
 ) -> Result<(), VerbError> {
     use claim::Action;
@@ -151,7 +152,7 @@ async fn act_on_claim(
         Action::Unprotect => return unprotect_claim(context, claim).await,
         Action::SetClass(class) => json!({ "spec": { "storageClassName": class } }),
         Action::NameProvisioner(name) => json!({ "metadata": { "annotations": claim::provisioner_annotations(&name) } }),
-        Action::Provision(class) => return provision(context, claim, &class, folder).await,
+        Action::Provision(class) => return provision(context, claim, &class, place).await,
         Action::BindVolume(volume, reference) => return bind_volume(context, &volume, &reference).await,
         Action::BindClaim { volume, by_controller } => {
             let mut annotations = json!({ (claim::BOUND): "yes" });
@@ -206,10 +207,10 @@ async fn provision(
     context: &Context,
     claim: &PersistentVolumeClaim,
     class: &StorageClass,
-    volumes: &std::path::Path,
+    place: &Place,
 ) -> Result<(), VerbError> {
-    let volume = folder::volume(claim, class, volumes);
-    let Some(folder) = folder::of_volume(&volume, volumes) else {
+    let volume = folder::volume(claim, class, place);
+    let Some(folder) = folder::of_volume(&volume, &place.folder) else {
         return Err(VerbError::Unreadable(format!("the folder of volume {} can't be named", volume.name_any())));
     };
     let made = async {
@@ -239,7 +240,7 @@ async fn bind_volume(context: &Context, volume: &PersistentVolume, reference: &O
     verbs::merge(&context.cluster::<PersistentVolume>(), &volume.metadata, patch).await.map(drop)
 }
 
-async fn reconcile_volume(context: &Context, key: &Key, folder: PathBuf) -> Result<Next, VerbError> {
+async fn reconcile_volume(context: &Context, key: &Key, volumes: &Path) -> Result<Next, VerbError> {
     let Some(volume) = context.cache.volumes.get(key) else { return Ok(Next::OnChange) };
     let claimant = claimant(context, &volume).await?;
     let api: Api<PersistentVolume> = context.cluster();
@@ -254,7 +255,7 @@ async fn reconcile_volume(context: &Context, key: &Key, folder: PathBuf) -> Resu
                 verbs::merge_status(&api, &volume.metadata, json!({ "status": status })).await?;
             }
             release::Action::Unprotect => unprotect_volume(&api, &volume.metadata).await?,
-            release::Action::Reclaim => reclaim(context, &api, &volume, &folder).await?,
+            release::Action::Reclaim => reclaim(context, &api, &volume, volumes).await?,
         }
     }
     Ok(Next::OnChange)
@@ -278,7 +279,7 @@ async fn reclaim(
     context: &Context,
     api: &Api<PersistentVolume>,
     volume: &PersistentVolume,
-    volumes: &std::path::Path,
+    volumes: &Path,
 ) -> Result<(), VerbError> {
     let removed = match folder::of_volume(volume, volumes) {
         Some(folder) => folder::remove(&folder).await,

@@ -11,7 +11,8 @@ use std::{
 use k8s_openapi::{
     api::{
         core::v1::{
-            HostPathVolumeSource, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+            HostPathVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference,
+            PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
         },
         storage::v1::StorageClass,
     },
@@ -22,12 +23,32 @@ use kube::ResourceExt;
 use super::{PROVISIONER, release};
 use crate::verbs::VerbError;
 
+/// Where volumes are: the folder that holds theirs, and the node it is on.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    pub(crate) node: String,
+}
+
+impl Place {
+    /// Only pods on this node reach the volumes.
+    fn affinity(&self) -> VolumeNodeAffinity {
+        let here = NodeSelectorRequirement {
+            key: "kubernetes.io/hostname".into(),
+            operator: "In".into(),
+            values: Some(vec![self.node.clone()]),
+        };
+        let term = NodeSelectorTerm { match_expressions: Some(vec![here]), match_fields: None };
+        VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
+    }
+}
+
 /// The volume for a claim, with the folder it is to have.
-pub(crate) fn volume(claim: &PersistentVolumeClaim, class: &StorageClass, volumes: &Path) -> PersistentVolume {
+pub(crate) fn volume(claim: &PersistentVolumeClaim, class: &StorageClass, place: &Place) -> PersistentVolume {
     let uid = claim.uid().unwrap_or_default();
     let name = format!("pvc-{uid}");
     let namespace = claim.namespace().unwrap_or_default();
-    let folder = volumes.join(format!("{name}_{namespace}_{}", claim.name_any()));
+    let folder = place.folder.join(format!("{name}_{namespace}_{}", claim.name_any()));
     let wanted = claim.spec.clone().unwrap_or_default();
     PersistentVolume {
         metadata: ObjectMeta {
@@ -53,6 +74,7 @@ pub(crate) fn volume(claim: &PersistentVolumeClaim, class: &StorageClass, volume
                 type_: Some("DirectoryOrCreate".into()),
             }),
             mount_options: class.mount_options.clone(),
+            node_affinity: Some(place.affinity()),
             persistent_volume_reclaim_policy: Some(class.reclaim_policy.clone().unwrap_or_else(|| "Delete".into())),
             storage_class_name: Some(class.name_any()),
             volume_mode: Some(wanted.volume_mode.unwrap_or_else(|| "Filesystem".into())),
@@ -97,7 +119,7 @@ mod tests {
         }))
         .unwrap();
         let class = serde_json::from_value(json!({ "metadata": { "name": "standard" }, "provisioner": PROVISIONER })).unwrap();
-        volume(&claim, &class, volumes)
+        volume(&claim, &class, &Place { folder: volumes.to_owned(), node: "sandbox".into() })
     }
 
     #[test]
