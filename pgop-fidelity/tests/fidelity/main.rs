@@ -11,7 +11,10 @@ mod jobs;
 mod lists;
 mod namespaces;
 mod patches;
+mod pods;
 mod services;
+mod storage;
+mod streams;
 mod watches;
 mod workloads;
 mod writes;
@@ -34,5 +37,8 @@ fn main() -> ExitCode {
         workloads::subject(),
         jobs::subject(),
         services::subject(),
+        pods::subject(),
+        streams::subject(),
+        storage::subject(),
     ])
 }

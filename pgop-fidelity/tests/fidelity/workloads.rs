@@ -260,14 +260,11 @@ async fn a_selector_must_fit_the_template(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/>
 async fn defaults_of_a_deployment_are_written(s: Space) {
-    let spec = s.post(
-        "apps/v1:deployments",
-        &with(
-            deployment("a", 0, WAIT),
-            json!({"spec": {"replicas": null, "paused": true}}),
-        ),
+    let body = with(
+        deployment("a", 0, WAIT),
+        json!({"spec": {"replicas": null, "paused": true}}),
     );
-    let spec = spec.await.is(201)["spec"].take();
+    let spec = s.post("apps/v1:deployments", &body).await.is(201)["spec"].take();
     assert_eq!(spec["replicas"], 1);
     assert_eq!(spec["revisionHistoryLimit"], 10);
     assert_eq!(spec["progressDeadlineSeconds"], 600);
