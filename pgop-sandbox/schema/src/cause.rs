@@ -44,6 +44,11 @@ impl Cause {
         Self::new("FieldValueDuplicate", field, &format!("Duplicate value: {value}"), "")
     }
 
+    /// The value names something that is not there.
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self::new("FieldValueNotFound", field, &format!("Not found: {value}"), "")
+    }
+
     /// The field may not be set, or not be changed.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self::new("FieldValueForbidden", field, "Forbidden", detail)
@@ -83,6 +88,7 @@ mod tests {
             Cause::invalid("spec.ports[0].port", &json!(70000), "must be between 1 and 65535, inclusive").to_string(),
             Cause::not_supported("spec.type", &json!("x"), &["A", "B"]).to_string(),
             Cause::duplicate("spec.containers[1].name", &json!("web")).to_string(),
+            Cause::not_found("spec.containers[0].volumeMounts[0].name", &json!("data")).to_string(),
             Cause::forbidden("spec", "updates are not allowed").to_string(),
             Cause::too_long("metadata.name", 63).to_string(),
             Cause::too_many("spec.list", 5, 3).to_string(),
@@ -94,6 +100,7 @@ mod tests {
                 "spec.ports[0].port: Invalid value: 70000: must be between 1 and 65535, inclusive",
                 r#"spec.type: Unsupported value: "x": supported values: "A", "B""#,
                 r#"spec.containers[1].name: Duplicate value: "web""#,
+                r#"spec.containers[0].volumeMounts[0].name: Not found: "data""#,
                 "spec: Forbidden: updates are not allowed",
                 "metadata.name: Too long: may not be more than 63 bytes",
                 "spec.list: Too many: 5: must have at most 3 items",

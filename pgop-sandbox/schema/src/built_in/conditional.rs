@@ -1,5 +1,6 @@
 //! Defaults of built-in types that depend on other fields.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 /// Fills the conditional defaults of an object in place. Fields of an unexpected type are left to validation.
@@ -9,6 +10,7 @@ pub(crate) fn default(group: &str, kind: &str, object: &mut Value) {
         ("", "PodTemplate") => template(object.get_mut("template")),
         ("", "Service") => service(object.get_mut("spec")),
         ("", "Namespace") => namespace(object),
+        ("", "Secret") => secret(object),
         ("", "Node") => node(object.get_mut("status")),
         ("", "LimitRange") => limits(object),
         ("apps", "Deployment") => workload(object, "strategy", &json!({"maxSurge": "25%", "maxUnavailable": "25%"})),
@@ -182,6 +184,17 @@ fn namespace(namespace: &mut Value) {
     let Some(name) = metadata.get("name").cloned() else { return };
     if let Some(labels) = metadata.entry("labels").or_insert_with(|| json!({})).as_object_mut() {
         labels.insert("kubernetes.io/metadata.name".to_owned(), name);
+    }
+}
+
+/// `stringData` is a way to write `data`, and is never stored.
+fn secret(secret: &mut Value) {
+    let Some(secret) = secret.as_object_mut() else { return };
+    let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
+    if let Some(data) = secret.entry("data").or_insert_with(|| json!({})).as_object_mut() {
+        for (key, text) in texts {
+            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+        }
     }
 }
 
@@ -359,7 +372,8 @@ mod tests {
     fn the_others() {
         let namespace = defaulted("", "Namespace", json!({"metadata": {"name": "pgop"}}));
         assert_eq!(namespace["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "pgop"}));
-        assert_eq!(defaulted("", "Secret", json!({}))["type"], "Opaque");
+        let secret = defaulted("", "Secret", json!({"stringData": {"password": "pg"}, "data": {"password": "", "user": "YQ=="}}));
+        assert_eq!(secret, json!({"type": "Opaque", "data": {"password": "cGc=", "user": "YQ=="}}));
         assert_eq!(defaulted("", "PersistentVolumeClaim", json!({"spec": {}}))["spec"]["volumeMode"], "Filesystem");
         let crd = json!({"spec": {"names": {"kind": "PostgresCluster", "plural": "postgresclusters"}}});
         let crd = defaulted("apiextensions.k8s.io", "CustomResourceDefinition", crd);

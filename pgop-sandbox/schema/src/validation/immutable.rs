@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Cause, path};
+use crate::Cause;
 
 /// The value of a field, `Null` when it is missing.
 fn at_path<'a>(object: &'a Value, field: &str) -> &'a Value {
@@ -14,15 +14,5 @@ pub(super) fn field(object: &Value, old: &Value, field: &str, causes: &mut Vec<C
     let [new, old] = [object, old].map(|object| at_path(object, field));
     if new != old {
         causes.push(Cause::invalid(field, new, "field is immutable"));
-    }
-}
-
-/// Fields below `at` that keep their values once they are set: `false`-like values count as not set.
-pub(super) fn once_set(object: &Value, old: &Value, fields: &[&str], at: &str, causes: &mut Vec<Cause>) {
-    for name in fields {
-        let [new, old] = [object, old].map(|object| object.get(name).unwrap_or(&Value::Null));
-        if !old.is_null() && new != old {
-            causes.push(Cause::invalid(path::child(at, name), new, "field is immutable"));
-        }
     }
 }

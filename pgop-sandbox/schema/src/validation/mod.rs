@@ -1,6 +1,7 @@
 //! Rules of Kubernetes that no schema can say: names, uniqueness, references within an object, and what may not change.
 
 mod config;
+mod definition;
 mod immutable;
 mod labels;
 mod metadata;
@@ -43,7 +44,7 @@ pub fn built_in(group: &str, kind: &str, object: &Value, old: Option<&Value>) ->
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::binding(object, old, &mut causes),
         ("coordination.k8s.io", "Lease") => config::lease(object, &mut causes),
         ("scheduling.k8s.io", "PriorityClass") => config::priority_class(object, old, &mut causes),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => config::definition(object, old, &mut causes),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::definition(object, old, &mut causes),
         _ => {}
     }
     causes
