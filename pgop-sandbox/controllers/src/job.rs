@@ -25,6 +25,7 @@ use crate::{
 };
 use account::{TRACKED, is_tracked};
 use plan::{Action, INDEX, plan};
+pub(crate) use plan::{end_of, is_finished};
 
 /// Runs Jobs, and deletes those whose time after their end is over.
 pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {

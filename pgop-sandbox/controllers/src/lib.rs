@@ -12,6 +12,10 @@
 
 mod cache;
 mod context;
+mod cron_job;
+mod daemon_set;
+mod deployment;
+mod disruption;
 mod endpoints;
 mod expectations;
 mod garbage;
@@ -20,9 +24,11 @@ mod namespace;
 mod node_fit;
 mod ownership;
 mod pod;
+mod pod_garbage;
 mod quantity;
 mod queue;
 mod record;
+mod replica_set;
 mod resources;
 mod revision;
 mod scheduler;
@@ -71,10 +77,16 @@ impl Controllers {
         };
         // Listeners are registered here, before the watches start: else they would miss what the first lists bring.
         let controllers: Vec<BoxFuture<'static, ()>> = vec![
+            cron_job::run(&context),
+            daemon_set::run(&context),
+            deployment::run(&context),
+            disruption::run(&context),
             endpoints::run(&context),
             garbage::run(&context),
             job::run(&context),
             namespace::run(&context),
+            pod_garbage::run(&context),
+            replica_set::run(&context),
             scheduler::run(&context),
             service_account::run(&context, ca_pem),
             stateful_set::run(&context),

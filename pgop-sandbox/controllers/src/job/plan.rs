@@ -53,8 +53,15 @@ pub(crate) fn condition<'a>(status: &'a JobStatus, type_: &str) -> Option<&'a Jo
     status.conditions.iter().flatten().find(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
+/// How the Job ended, `Complete` or `Failed`, if it has.
+pub(crate) fn end_of(job: &Job) -> Option<&str> {
+    let status = job.status.as_ref()?;
+    let end = condition(status, "Complete").or_else(|| condition(status, "Failed"))?;
+    Some(&end.type_)
+}
+
 pub(crate) fn is_finished(job: &Job) -> bool {
-    job.status.as_ref().is_some_and(|status| condition(status, "Complete").or_else(|| condition(status, "Failed")).is_some())
+    end_of(job).is_some()
 }
 
 fn is_indexed(spec: &JobSpec) -> bool {
