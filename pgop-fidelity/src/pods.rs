@@ -86,7 +86,8 @@ impl Space {
         reply.text
     }
 
-    /// Runs a program in the container `main` of a pod.
+    /// Runs a program in the container `main` of a pod. Only from 1.30 on can a websocket tell the end of the input: before,
+    /// the input stays open until the program has ended.
     pub async fn exec(&self, pod: &str, command: &[&str], input: Option<&str>) -> Finished {
         let params = AttachParams::default()
             .container("main")
@@ -104,10 +105,15 @@ impl Space {
         let feed = async {
             if let (Some(mut stdin), Some(input)) = (run.stdin(), input) {
                 stdin.write_all(input.as_bytes()).await.expect("writing to the program");
-                stdin.shutdown().await.expect("ending its input");
+                stdin.flush().await.expect("writing to the program");
+                if self.minor() >= 30 {
+                    stdin.shutdown().await.expect("ending its input");
+                }
+                return Some(stdin);
             }
+            None
         };
-        let (_, o, e) = tokio::join!(feed, stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+        let (_input, o, e) = tokio::join!(feed, stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
         o.expect("its output is text");
         e.expect("its errors are text");
         let status = serde_json::to_value(ended.await).expect("a status as JSON");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 pub(crate) fn subject() -> Subject {
     Subject::new("jobs")
+        .holds(a_cron_job_makes_a_job_at_its_minute)
+        .holds(a_suspended_cron_job_makes_no_job)
         .holds(a_job_that_succeeds_is_complete)
         .holds(a_job_that_fails_is_failed)
         .holds(a_failing_job_is_tried_again)
@@ -26,9 +28,7 @@ pub(crate) fn subject() -> Subject {
         .holds(a_job_does_not_restart_always)
         .holds(a_deleted_job_leaves_its_pods_unless_told)
         .since(22, "suspend is on by default (beta)", a_suspended_job_has_no_pods)
-        .holds(a_cron_job_makes_a_job_at_its_minute)
         .holds(a_schedule_must_be_one)
-        .holds(a_suspended_cron_job_makes_no_job)
 }
 
 fn jobs(name: &str) -> String {

@@ -23,6 +23,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     pgop_fidelity::run(vec![
+        // Those that wait for the turn of a minute, or for a controller that the end of other assertions' namespaces keeps busy.
+        jobs::subject(),
+        namespaces::subject(),
         errors::subject(),
         writes::subject(),
         lists::subject(),
@@ -32,10 +35,8 @@ fn main() -> ExitCode {
         deletion::subject(),
         crds::subject(),
         discovery::subject(),
-        namespaces::subject(),
         access::subject(),
         workloads::subject(),
-        jobs::subject(),
         services::subject(),
         pods::subject(),
         streams::subject(),

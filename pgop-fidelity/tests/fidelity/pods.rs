@@ -177,8 +177,9 @@ async fn a_pod_that_ends_badly_fails_with_its_code(s: Space) {
 
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 async fn a_signal_is_told_as_128_and_its_number(s: Space) {
-    // The first process of a container cannot kill itself with KILL: its child can be killed, and bash ends as the child did.
-    let (_, state) = ended(&s, &pod("a", "bash -c 'kill -9 $$'; exit $?")).await;
+    // The first process of a container cannot kill itself with KILL: its child can, and bash ends as the child did.
+    // ($$ would not do: Kubernetes makes it $ in a command.)
+    let (_, state) = ended(&s, &pod("a", "bash -c 'kill -9 $BASHPID'; exit $?")).await;
     assert_eq!(state["exitCode"], 137);
 }
 
@@ -203,20 +204,28 @@ async fn a_program_that_is_missing_is_told(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>
 async fn a_container_is_restarted_on_failure(s: Space) {
-    let mut body = with(
-        pod("a", "test -f /tmp/x/second || { touch /tmp/x/second; exit 5; }"),
-        json!({"spec": {"restartPolicy": "OnFailure"}}),
-    );
+    let script = "test -f /x/second || { touch /x/second; exit 5; }; until test -f /x/go; do sleep 0.2; done";
+    let mut body = with(pod("a", script), json!({"spec": {"restartPolicy": "OnFailure"}}));
     body["spec"]["volumes"] = json!([{"name": "x", "emptyDir": {}}]);
-    let body = container(body, json!({"volumeMounts": [{"name": "x", "mountPath": "/tmp/x"}]}));
-    let (pod, state) = ended(&s, &body).await;
+    s.create_pod(&container(
+        body,
+        json!({"volumeMounts": [{"name": "x", "mountPath": "/x"}]}),
+    ))
+    .await;
+    let again = |p: &Value| {
+        let status = &p["status"]["containerStatuses"][0];
+        status["restartCount"] == 1 && status["state"]["running"].is_object()
+    };
+    let running = s.until("it runs again", "pods/a", again).await;
+    let last = &running["status"]["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(5), &json!("Error")));
+    let done = s
+        .until("it is done", "pods/a", |p| p["status"]["phase"] == "Succeeded")
+        .await;
     assert_eq!(
-        (&pod["status"]["phase"], &state["exitCode"]),
-        (&json!("Succeeded"), &json!(0))
+        done["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"],
+        0
     );
-    let status = &pod["status"]["containerStatuses"][0];
-    assert_eq!(status["restartCount"], 1);
-    assert_eq!(status["lastState"]["terminated"]["exitCode"], 5, "{status}");
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>
@@ -285,7 +294,7 @@ async fn a_sidecar_starts_first_and_does_not_hold_the_end(s: Space) {
     );
     body["spec"]["initContainers"] = json!([{"name": "side", "image": image(), "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always",
         "command": ["bash", "-c", format!("echo side > /x/log; {WAIT}")], "volumeMounts": [{"name": "x", "mountPath": "/x"}],
-        "startupProbe": {"exec": {"command": ["test", "-f", "/x/log"]}, "periodSeconds": 1}}]);
+        "startupProbe": {"exec": {"command": ["test", "-f", "/x/log"]}, "periodSeconds": 1, "timeoutSeconds": 10}}]);
     body["spec"]["volumes"] = json!([{"name": "x", "emptyDir": {}}]);
     assert_eq!(s.output(&body).await, "side\n");
     assert_eq!(s.get("pods/a").await.ok()["status"]["phase"], "Succeeded");
@@ -410,7 +419,7 @@ async fn containers_of_a_pod_share_network_and_host_name(s: Space) {
 fn probed(kind: &str, probe: Value) -> Value {
     container(
         pod("a", WAIT),
-        json!({ kind: with(probe, json!({"periodSeconds": 1})) }),
+        json!({ kind: with(probe, json!({"periodSeconds": 1, "timeoutSeconds": 10})) }),
     )
 }
 
@@ -447,7 +456,7 @@ async fn readiness_follows_its_probe(s: Space) {
 /// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#define-a-tcp-liveness-probe>
 async fn a_tcp_probe_connects(s: Space) {
     let late = format!("sleep 2; {}", crate::services::SERVER);
-    let probe = json!({"readinessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1}, "ports": [{"name": "web", "containerPort": 8080}]});
+    let probe = json!({"readinessProbe": {"tcpSocket": {"port": "web"}, "periodSeconds": 1, "timeoutSeconds": 10}, "ports": [{"name": "web", "containerPort": 8080}]});
     s.create_pod(&container(pod("a", &late), probe)).await;
     let running = s
         .until("it runs", "pods/a", |p| p["status"]["phase"] == "Running")
@@ -478,10 +487,8 @@ async fn a_failing_liveness_probe_restarts_the_container(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#types-of-probe>
 async fn other_probes_wait_for_the_startup_probe(s: Space) {
-    let startup =
-        json!({"exec": {"command": ["test", "-f", "/tmp/started"]}, "failureThreshold": 100, "periodSeconds": 1});
-    let liveness =
-        json!({"exec": {"command": ["test", "-f", "/tmp/started"]}, "failureThreshold": 1, "periodSeconds": 1});
+    let startup = json!({"exec": {"command": ["test", "-f", "/tmp/started"]}, "failureThreshold": 100, "periodSeconds": 1, "timeoutSeconds": 10});
+    let liveness = json!({"exec": {"command": ["test", "-f", "/tmp/started"]}, "failureThreshold": 1, "periodSeconds": 1, "timeoutSeconds": 10});
     s.create_pod(&container(
         pod("a", WAIT),
         json!({"startupProbe": startup, "livenessProbe": liveness}),
@@ -519,7 +526,7 @@ async fn a_deleted_pod_is_told_first_and_then_ends(s: Space) {
         watch.until("it is gone", |e| e.kind == "DELETED").await
     };
     let (log, _) = tokio::join!(log, end);
-    assert_eq!(log, "up\ntold\nbye\n");
+    assert!(log.starts_with("up\ntold\nbye\n"), "{log}"); // 1.20 may put an error of its own behind the last line
     s.get("pods/a").await.fails(404, "NotFound");
 }
 
@@ -549,7 +556,7 @@ async fn a_pre_stop_hook_runs_before_the_signal(s: Space) {
     s.eventually("the trap is set", async || s.logs("a", "").await == "up\n")
         .await;
     let (log, _) = tokio::join!(s.logs("a", "follow=true"), s.delete("pods/a"));
-    assert_eq!(log, "up\nhook\ntold\n");
+    assert!(log.starts_with("up\nhook\ntold\n"), "{log}"); // 1.20 may put an error of its own behind the last line
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-forced>
@@ -622,7 +629,7 @@ async fn a_container_that_must_not_be_root_is_not_started_as_root(s: Space) {
     let message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
         .as_str()
         .unwrap();
-    assert!(message.contains("runAsNonRoot"), "{message}");
+    assert!(message.contains("non-root"), "{message}");
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>

@@ -1,12 +1,17 @@
 //! Services, endpoints and names. <https://kubernetes.io/docs/concepts/services-networking/service/>
 
-use pgop_fidelity::{Patch, Space, Subject, pod, service, stateful_set, uid, with};
+use pgop_fidelity::{Patch, Space, Subject, pod, service, stateful_set, uid, version, with};
 use serde_json::{Value, json};
 
 pub(crate) fn subject() -> Subject {
     Subject::new("services")
         .holds(a_service_gets_an_address_and_defaults)
         .holds(the_address_of_a_service_is_immutable)
+        .since(
+            22,
+            "1.20 refuses the update: primary clusterIP can not be unset",
+            an_update_without_an_address_keeps_it,
+        )
         .holds(an_address_is_given_once)
         .holds(a_headless_service_has_no_address)
         .holds(a_node_port_is_allocated)
@@ -62,22 +67,20 @@ async fn a_service_gets_an_address_and_defaults(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#choosing-your-own-ip-address>
 async fn the_address_of_a_service_is_immutable(s: Space) {
-    let made = s.post("services", &service("a")).await.ok();
+    s.post("services", &service("a")).await.ok();
     let change = json!({"spec": {"clusterIP": "10.96.3.3", "clusterIPs": ["10.96.3.3"]}});
-    s.patch(Patch::Merge, "services/a", &change).await.fails_with(
-        422,
-        "Invalid",
-        &["spec.clusterIPs[0]", "may not change once set"],
-    );
-    let without = with(
-        service("a"),
-        json!({"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}}),
-    );
+    let words = ["spec.clusterIPs[0]", "may not change once set"];
+    s.patch(Patch::Merge, "services/a", &change)
+        .await
+        .fails_with(422, "Invalid", &words);
+}
+
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#choosing-your-own-ip-address>
+async fn an_update_without_an_address_keeps_it(s: Space) {
+    let made = s.post("services", &service("a")).await.ok();
+    let without = with(service("a"), json!({"metadata": {"resourceVersion": version(&made)}}));
     let updated = s.put("services/a", &without).await.is(200);
-    assert_eq!(
-        updated["spec"]["clusterIP"], made["spec"]["clusterIP"],
-        "an update without it keeps it"
-    );
+    assert_eq!(updated["spec"]["clusterIP"], made["spec"]["clusterIP"]);
 }
 
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#choosing-your-own-ip-address>
@@ -142,7 +145,7 @@ async fn the_name_of_a_service_starts_with_a_letter(s: Space) {
 fn switched(name: &str) -> Value {
     let mut body = pod(name, crate::workloads::WAIT);
     body["spec"]["containers"][0]["readinessProbe"] =
-        json!({"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1});
+        json!({"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1, "timeoutSeconds": 10});
     body
 }
 

@@ -17,7 +17,12 @@ pub(crate) fn subject() -> Subject {
         .holds(a_log_of_an_unknown_container_is_a_bad_request)
         .holds(a_log_of_a_pod_that_waits_is_a_bad_request)
         .holds(exec_tells_streams_and_exit_code)
-        .holds(exec_passes_input_on_until_its_end)
+        .holds(exec_passes_input_on)
+        .since(
+            30,
+            "websockets can close one direction (v5.channel.k8s.io)",
+            exec_passes_the_end_of_input_on,
+        )
         .holds(exec_of_a_missing_program_fails)
         .holds(exec_without_a_command_is_refused)
         .holds(exec_in_a_missing_pod_is_not_found)
@@ -135,9 +140,16 @@ async fn exec_tells_streams_and_exit_code(s: Space) {
 }
 
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/get-shell-running-container/>
-async fn exec_passes_input_on_until_its_end(s: Space) {
+async fn exec_passes_input_on(s: Space) {
     s.start(&pod("a", WAIT)).await;
     let done = s.exec("a", &["head", "-n", "2"], Some("one\ntwo\nthree\n")).await;
+    assert_eq!((done.out.as_str(), done.code()), ("one\ntwo\n", 0));
+}
+
+/// <https://kubernetes.io/blog/2024/08/20/websockets-transition/>
+async fn exec_passes_the_end_of_input_on(s: Space) {
+    s.start(&pod("a", WAIT)).await;
+    let done = s.exec("a", &["cat"], Some("one\ntwo\n")).await;
     assert_eq!((done.out.as_str(), done.code()), ("one\ntwo\n", 0));
 }
 
