@@ -36,6 +36,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Options come as a body, and as parameters of the request.
     pub(crate) fn read(call: &Call, body: &Value) -> Result<Self> {
         let query: &Query = &call.query;
@@ -71,7 +75,7 @@ impl Options {
 }
 
 /// What a deletion came to.
-enum Deletion {
+pub(crate) enum Deletion {
     /// The object is gone; as it was last.
     Gone(Value),
     /// It is marked and stays until its finalizers are gone or its node has stopped it.
@@ -126,7 +130,7 @@ fn answers_object(resource: &Resource) -> bool {
     resource.built_in().is_some_and(|(group, plural)| group.is_empty() && names.contains(&plural))
 }
 
-fn delete_object(call: &Call, key: &Key, options: &Options) -> Result<Deletion> {
+pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result<Deletion> {
     let resource = &*call.resource;
     loop {
         let stored =

@@ -10,19 +10,25 @@
 //!               └─ discovery, openapi, metrics
 //! ```
 
+mod access;
 mod bootstrap;
 mod call;
 mod catalog;
+mod connect;
 mod delete;
 mod discovery;
 mod identity;
 mod jsonpath;
+mod local;
+mod metrics;
 mod ownership;
 mod patch;
+mod placement;
 mod read;
 mod request;
 mod resource;
 mod response;
+mod review;
 mod scale;
 mod selector;
 mod serve;
@@ -31,6 +37,7 @@ mod status;
 mod store;
 mod strategy;
 mod table;
+mod token;
 mod watch;
 mod write;
 
@@ -47,6 +54,7 @@ use thiserror::Error;
 
 pub use crate::identity::Identity;
 pub use crate::response::Body;
+use crate::local::Local;
 use crate::state::State;
 pub use crate::store::JournalError;
 use crate::store::Store;
@@ -96,7 +104,8 @@ impl Server {
             Storage::Memory => Store::in_memory(),
             Storage::Folder(folder) => Store::in_folder(folder)?,
         };
-        let state = Arc::new(State::new(Arc::new(store), config));
+        let key = token::signing_key(&store).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
+        let state = Arc::new(State::new(Arc::new(store), config, key));
         bootstrap::bootstrap(&state).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
         Ok(Self { state })
     }
@@ -108,7 +117,7 @@ impl Server {
 
     /// A client of this server, in process, that may do anything.
     pub fn client(&self) -> kube::Client {
-        kube::Client::new(self.service(Some(Identity::admin())), "default")
+        kube::Client::new(Local(self.service(Some(Identity::admin()))), "default")
     }
 
     /// The server as a service: for an identity that the caller vouches for, or (`None`) for who the bearer token says.
