@@ -29,14 +29,28 @@ impl Cause {
 
     /// The value has the wrong JSON type. Kubernetes words it like [`Cause::invalid`].
     pub fn type_invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        Self::new("FieldValueTypeInvalid", field, &format!("Invalid value: {value}"), detail)
+        Self::new(
+            "FieldValueTypeInvalid",
+            field,
+            &format!("Invalid value: {value}"),
+            detail,
+        )
     }
 
     /// The value is none of an enumeration.
     pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
         let quoted: Vec<String> = supported.iter().map(|text| Value::from(*text).to_string()).collect();
-        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
-        Self::new("FieldValueNotSupported", field, &format!("Unsupported value: {value}"), &detail)
+        let detail = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", quoted.join(", "))
+        };
+        Self::new(
+            "FieldValueNotSupported",
+            field,
+            &format!("Unsupported value: {value}"),
+            &detail,
+        )
     }
 
     /// The value was there before in a list of unique items.
@@ -56,23 +70,45 @@ impl Cause {
 
     /// The text has more than `max` bytes.
     pub fn too_long(field: impl Into<String>, max: u64) -> Self {
-        Self::new("FieldValueTooLong", field, "Too long", &format!("may not be more than {max} bytes"))
+        Self::new(
+            "FieldValueTooLong",
+            field,
+            "Too long",
+            &format!("may not be more than {max} bytes"),
+        )
     }
 
     /// The list or map has more than `max` items.
     pub fn too_many(field: impl Into<String>, actual: usize, max: u64) -> Self {
-        Self::new("FieldValueTooMany", field, &format!("Too many: {actual}"), &format!("must have at most {max} items"))
+        Self::new(
+            "FieldValueTooMany",
+            field,
+            &format!("Too many: {actual}"),
+            &format!("must have at most {max} items"),
+        )
     }
 
     fn new(reason: &'static str, field: impl Into<String>, head: &str, detail: &str) -> Self {
-        let message = if detail.is_empty() { head.to_owned() } else { format!("{head}: {detail}") };
-        Self { reason, field: field.into(), message }
+        let message = if detail.is_empty() {
+            head.to_owned()
+        } else {
+            format!("{head}: {detail}")
+        };
+        Self {
+            reason,
+            field: field.into(),
+            message,
+        }
     }
 }
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.field.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.field, self.message) }
+        if self.field.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
     }
 }
 
@@ -85,7 +121,12 @@ mod tests {
     fn words_are_those_of_kubernetes() {
         let lines = [
             Cause::required("spec.selector", "").to_string(),
-            Cause::invalid("spec.ports[0].port", &json!(70000), "must be between 1 and 65535, inclusive").to_string(),
+            Cause::invalid(
+                "spec.ports[0].port",
+                &json!(70000),
+                "must be between 1 and 65535, inclusive",
+            )
+            .to_string(),
             Cause::not_supported("spec.type", &json!("x"), &["A", "B"]).to_string(),
             Cause::duplicate("spec.containers[1].name", &json!("web")).to_string(),
             Cause::not_found("spec.containers[0].volumeMounts[0].name", &json!("data")).to_string(),

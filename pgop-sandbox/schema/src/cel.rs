@@ -29,8 +29,24 @@ const VISIBLE_METADATA: [&str; 2] = ["name", "generateName"];
 
 /// Words of the language, escaped when they are the name of a field.
 const RESERVED: [&str; 18] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-    "package", "namespace", "return",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
 ];
 
 /// A compiled rule.
@@ -59,7 +75,12 @@ enum Reason {
 impl Rule {
     /// Reads and compiles a rule. The cause's field is relative to the rule.
     pub(crate) fn compile(rule: &Value) -> Result<Self, Cause> {
-        let text = |name: &str| rule.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let text = |name: &str| {
+            rule.get(name)
+                .and_then(Value::as_str)
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+        };
         let source = text("rule").ok_or_else(|| Cause::required("rule", "rule is not specified"))?;
         let reason = match text("reason") {
             None | Some("FieldValueInvalid") => Reason::Invalid,
@@ -67,16 +88,28 @@ impl Rule {
             Some("FieldValueRequired") => Reason::Required,
             Some("FieldValueDuplicate") => Reason::Duplicate,
             Some(other) => {
-                let supported = ["FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate"];
+                let supported = [
+                    "FieldValueRequired",
+                    "FieldValueInvalid",
+                    "FieldValueForbidden",
+                    "FieldValueDuplicate",
+                ];
                 return Err(Cause::not_supported("reason", &Value::from(other), &supported));
             }
         };
         let message = text("message");
         if message.is_some_and(|message| message.contains('\n')) {
-            return Err(Cause::invalid("message", &Value::from(message), "message must not contain line breaks"));
+            return Err(Cause::invalid(
+                "message",
+                &Value::from(message),
+                "message must not contain line breaks",
+            ));
         }
         if message.is_none() && source.contains('\n') && text("messageExpression").is_none() {
-            return Err(Cause::required("message", "message must be specified if rule contains line breaks"));
+            return Err(Cause::required(
+                "message",
+                "message must be specified if rule contains line breaks",
+            ));
         }
         let program = compiled("rule", source)?;
         let transition = program.references().has_variable("oldSelf");
@@ -89,9 +122,14 @@ impl Rule {
             program,
             source: source.to_owned(),
             message: message.map(str::to_owned),
-            message_program: text("messageExpression").map(|text| compiled("messageExpression", text)).transpose()?,
+            message_program: text("messageExpression")
+                .map(|text| compiled("messageExpression", text))
+                .transpose()?,
             reason,
-            field_path: text("fieldPath").unwrap_or_default().replace("['", "[").replace("']", "]"),
+            field_path: text("fieldPath")
+                .unwrap_or_default()
+                .replace("['", "[")
+                .replace("']", "]"),
             transition,
             optional_old_self,
         })
@@ -114,7 +152,11 @@ impl Rule {
         match self.program.execute(&context) {
             Ok(Cel::Bool(true)) => None,
             Ok(Cel::Bool(false)) => Some(self.cause(node, at, &self.message(&context))),
-            Ok(_) => Some(self.cause(node, at, &format!("internal error: rule does not evaluate to a boolean: {}", self.source))),
+            Ok(_) => Some(self.cause(
+                node,
+                at,
+                &format!("internal error: rule does not evaluate to a boolean: {}", self.source),
+            )),
             Err(error) => {
                 let rule = self.message.as_deref().unwrap_or(&self.source);
                 Some(self.cause(node, at, &format!("{} evaluating rule: {rule}", reworded(&error))))
@@ -123,11 +165,17 @@ impl Rule {
     }
 
     fn message(&self, context: &Context<'_>) -> String {
-        let made = self.message_program.as_ref().and_then(|program| match program.execute(context) {
-            Ok(Cel::String(text)) if !text.trim().is_empty() && !text.contains('\n') => Some(text.trim().to_owned()),
-            _ => None,
-        });
-        made.or_else(|| self.message.clone()).unwrap_or_else(|| format!("failed rule: {}", self.source))
+        let made = self
+            .message_program
+            .as_ref()
+            .and_then(|program| match program.execute(context) {
+                Ok(Cel::String(text)) if !text.trim().is_empty() && !text.contains('\n') => {
+                    Some(text.trim().to_owned())
+                }
+                _ => None,
+            });
+        made.or_else(|| self.message.clone())
+            .unwrap_or_else(|| format!("failed rule: {}", self.source))
     }
 
     fn cause(&self, node: &Node, at: &str, message: &str) -> Cause {
@@ -141,7 +189,10 @@ impl Rule {
             Reason::Invalid => Cause::invalid(field, &value, message),
             Reason::Forbidden => Cause::forbidden(field, message),
             Reason::Required => Cause::required(field, message),
-            Reason::Duplicate => Cause { message: format!("Duplicate value: {value}: {message}"), ..Cause::duplicate(field, &value) },
+            Reason::Duplicate => Cause {
+                message: format!("Duplicate value: {value}: {message}"),
+                ..Cause::duplicate(field, &value)
+            },
         }
     }
 }
@@ -209,15 +260,28 @@ impl Walk<'_> {
         let envelope = place.envelope || node.embedded;
         if !node.rules.is_empty() {
             let old = old.map(|old| to_cel(node, old, envelope));
-            let scope = Scope { base: self.base, value: to_cel(node, value, envelope), old: old.as_ref() };
-            self.causes.extend(node.rules.iter().filter_map(|rule| rule.check(node, &scope, place.at)));
+            let scope = Scope {
+                base: self.base,
+                value: to_cel(node, value, envelope),
+                old: old.as_ref(),
+            };
+            self.causes
+                .extend(node.rules.iter().filter_map(|rule| rule.check(node, &scope, place.at)));
         }
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     let Some(node) = node.field(name) else { continue };
                     let old = old.and_then(|old| old.get(name));
-                    self.value(node, value, old, Place { at: &path::child(place.at, name), envelope: false });
+                    self.value(
+                        node,
+                        value,
+                        old,
+                        Place {
+                            at: &path::child(place.at, name),
+                            envelope: false,
+                        },
+                    );
                 }
             }
             Value::Array(items) => self.items(node, items, old.and_then(Value::as_array), place.at),
@@ -229,7 +293,15 @@ impl Walk<'_> {
         let Some(item_node) = &node.items else { return };
         for (number, item) in items.iter().enumerate() {
             let before = old.and_then(|old| counterpart(&node.list, item_node, item, old));
-            self.value(item_node, item, before, Place { at: &path::index(at, number), envelope: false });
+            self.value(
+                item_node,
+                item,
+                before,
+                Place {
+                    at: &path::index(at, number),
+                    envelope: false,
+                },
+            );
         }
     }
 }
@@ -238,7 +310,8 @@ impl Walk<'_> {
 fn counterpart<'a>(list: &List, node: &Node, item: &Value, old: &'a [Value]) -> Option<&'a Value> {
     let List::Map(keys) = list else { return None };
     let key = item_key(keys, item, Some(node))?;
-    old.iter().find(|old| item_key(keys, old, Some(node)).as_ref() == Some(&key))
+    old.iter()
+        .find(|old| item_key(keys, old, Some(node)).as_ref() == Some(&key))
 }
 
 fn to_cel(node: &Node, value: &Value, envelope: bool) -> Cel {
@@ -260,8 +333,15 @@ fn object_to_cel(node: &Node, fields: &Map<String, Value>, envelope: bool) -> Ce
     let mut map = HashMap::with_capacity(fields.len());
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         if envelope && name == "metadata" {
-            let visible = VISIBLE_METADATA.iter().filter_map(|field| Some((key(field), to_cel(&Node::any(), value.get(field)?, false))));
-            map.insert(key(name), Cel::Map(CelMap { map: Arc::new(visible.collect()) }));
+            let visible = VISIBLE_METADATA
+                .iter()
+                .filter_map(|field| Some((key(field), to_cel(&Node::any(), value.get(field)?, false))));
+            map.insert(
+                key(name),
+                Cel::Map(CelMap {
+                    map: Arc::new(visible.collect()),
+                }),
+            );
         } else if let Some(property) = node.properties.get(name) {
             map.insert(key(&escape(name)), to_cel(property, value, false));
         } else if let Some(entries) = &node.additional {
@@ -283,7 +363,10 @@ fn escape(name: &str) -> String {
     if RESERVED.contains(&name) {
         return format!("__{name}__");
     }
-    name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
 }
 
 fn number_to_cel(kind: Kind, number: &Number) -> Cel {
@@ -319,13 +402,15 @@ mod tests {
     use serde_json::json;
 
     fn lines(spec_schema: &Value, spec: &Value, old: Option<&Value>) -> Vec<String> {
-        let schema = Schema::from_crd(&json!({"type": "object", "properties": {"spec": spec_schema}})).expect("structural");
+        let schema =
+            Schema::from_crd(&json!({"type": "object", "properties": {"spec": spec_schema}})).expect("structural");
         let object = |spec: &Value| json!({"metadata": {"name": "main"}, "spec": spec});
         let causes = schema.validate(&object(spec), old.map(object).as_ref());
         causes.iter().map(ToString::to_string).collect()
     }
 
-    fn with_rule(rule: Value, mut schema: Value) -> Value {
+    fn with_rule(rule: &Value, schema: &Value) -> Value {
+        let mut schema = schema.clone();
         schema["x-kubernetes-validations"] = json!([rule]);
         schema
     }
@@ -333,7 +418,7 @@ mod tests {
     #[test]
     fn a_rule_and_its_message() {
         let sizes = json!({"type": "object", "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}}});
-        let bare = with_rule(json!({"rule": "self.min <= self.max"}), sizes.clone());
+        let bare = with_rule(&json!({"rule": "self.min <= self.max"}), &sizes);
         assert_eq!(lines(&bare, &json!({"min": 1, "max": 2}), None), [""; 0]);
         assert_eq!(
             lines(&bare, &json!({"min": 3, "max": 2}), None),
@@ -344,12 +429,17 @@ mod tests {
             "messageExpression": "'min ' + string(self.min) + ' is above max ' + string(self.max)",
         });
         assert_eq!(
-            lines(&with_rule(full, sizes.clone()), &json!({"min": 3, "max": 2}), None),
+            lines(&with_rule(&full, &sizes), &json!({"min": 3, "max": 2}), None),
             ["spec.min: Forbidden: min 3 is above max 2"]
         );
-        let broken_expression = json!({"rule": "self.min <= self.max", "message": "min above max", "messageExpression": "self.gone"});
+        let broken_expression =
+            json!({"rule": "self.min <= self.max", "message": "min above max", "messageExpression": "self.gone"});
         assert_eq!(
-            lines(&with_rule(broken_expression, sizes.clone()), &json!({"min": 3, "max": 2}), None),
+            lines(
+                &with_rule(&broken_expression, &sizes),
+                &json!({"min": 3, "max": 2}),
+                None
+            ),
             [r#"spec: Invalid value: "object": min above max"#]
         );
         assert_eq!(
@@ -360,7 +450,10 @@ mod tests {
 
     #[test]
     fn transitions() {
-        let immutable = with_rule(json!({"rule": "self == oldSelf", "message": "immutable"}), json!({"type": "string"}));
+        let immutable = with_rule(
+            &json!({"rule": "self == oldSelf", "message": "immutable"}),
+            &json!({"type": "string"}),
+        );
         let schema = json!({"type": "object", "properties": {"storage": immutable}});
         assert_eq!(lines(&schema, &json!({"storage": "a"}), None), [""; 0]);
         assert_eq!(lines(&schema, &json!({"storage": "a"}), Some(&json!({}))), [""; 0]);
@@ -373,7 +466,7 @@ mod tests {
     #[test]
     fn optional_old_self() {
         let rule = json!({"rule": "oldSelf.hasValue() ? self >= oldSelf.value() : self == 1", "optionalOldSelf": true, "message": "no"});
-        let schema = json!({"type": "object", "properties": {"n": with_rule(rule, json!({"type": "integer"}))}});
+        let schema = json!({"type": "object", "properties": {"n": with_rule(&rule, &json!({"type": "integer"}))}});
         assert_eq!(lines(&schema, &json!({"n": 1}), None), [""; 0]);
         assert_eq!(lines(&schema, &json!({"n": 2}), None).len(), 1);
         assert_eq!(lines(&schema, &json!({"n": 3}), Some(&json!({"n": 2}))), [""; 0]);
@@ -384,7 +477,7 @@ mod tests {
     fn items_are_followed_by_their_key() {
         let user = json!({"type": "object", "required": ["name"], "properties": {
             "name": {"type": "string"},
-            "size": with_rule(json!({"rule": "self >= oldSelf", "message": "shrinks"}), json!({"type": "integer"})),
+            "size": with_rule(&json!({"rule": "self >= oldSelf", "message": "shrinks"}), &json!({"type": "integer"})),
         }});
         let schema = json!({"type": "object", "properties": {"users": {
             "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": user,
@@ -393,15 +486,18 @@ mod tests {
         let turned = json!({"users": [{"name": "b", "size": 5}, {"name": "a", "size": 1}]});
         assert_eq!(lines(&schema, &turned, Some(&old)), [""; 0]);
         let shrunk = json!({"users": [{"name": "b", "size": 4}]});
-        assert_eq!(lines(&schema, &shrunk, Some(&old)), [r#"spec.users[0].size: Invalid value: "integer": shrinks"#]);
+        assert_eq!(
+            lines(&schema, &shrunk, Some(&old)),
+            [r#"spec.users[0].size: Invalid value: "integer": shrinks"#]
+        );
     }
 
     #[test]
     fn names_and_formats() {
         let schema = |rule: &str| {
             with_rule(
-                json!({"rule": rule, "message": "no"}),
-                json!({"type": "object", "properties": {
+                &json!({"rule": rule, "message": "no"}),
+                &json!({"type": "object", "properties": {
                     "namespace": {"type": "string"}, "max-size": {"type": "integer"}, "a__b": {"type": "integer"},
                     "every": {"type": "string", "format": "duration"}, "at": {"type": "string", "format": "date-time"},
                     "labels": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -430,19 +526,32 @@ mod tests {
 
     #[test]
     fn the_root_sees_names_and_no_other_metadata() {
-        let root = |rule: &str| json!({"type": "object", "x-kubernetes-validations": [{"rule": rule, "message": "no"}]});
+        let root =
+            |rule: &str| json!({"type": "object", "x-kubernetes-validations": [{"rule": rule, "message": "no"}]});
         let object = json!({"apiVersion": "a/v1", "kind": "B", "metadata": {"name": "main", "labels": {"x": "y"}}});
-        for (rule, holds) in [("self.metadata.name == 'main'", true), ("has(self.metadata.labels)", false), ("self.kind == 'B'", true)] {
-            let causes = Schema::from_crd(&root(rule)).expect("structural").validate(&object, None);
+        for (rule, holds) in [
+            ("self.metadata.name == 'main'", true),
+            ("has(self.metadata.labels)", false),
+            ("self.kind == 'B'", true),
+        ] {
+            let causes = Schema::from_crd(&root(rule))
+                .expect("structural")
+                .validate(&object, None);
             assert_eq!(causes.is_empty(), holds, "{rule}");
         }
     }
 
     #[test]
     fn rules_wait_until_the_types_are_right() {
-        let schema = with_rule(json!({"rule": "self.n > 0"}), json!({"type": "object", "properties": {"n": {"type": "integer"}}}));
+        let schema = with_rule(
+            &json!({"rule": "self.n > 0"}),
+            &json!({"type": "object", "properties": {"n": {"type": "integer"}}}),
+        );
         let found = lines(&schema, &json!({"n": "x"}), None);
         assert_eq!(found.len(), 2);
-        assert!(found[1].starts_with(r#"<nil>: Invalid value: "null": some validation rules were not checked"#), "{found:?}");
+        assert!(
+            found[1].starts_with(r#"<nil>: Invalid value: "null": some validation rules were not checked"#),
+            "{found:?}"
+        );
     }
 }

@@ -11,10 +11,18 @@ use crate::{
 };
 
 /// After these the rules in CEL could meet values they don't expect, so Kubernetes does not run them.
-const BLOCKING: [&str; 4] = ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
+const BLOCKING: [&str; 4] = [
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
 
 pub(crate) fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut check = Check { unique: !schema.is_built_in(), causes: Vec::new() };
+    let mut check = Check {
+        unique: !schema.is_built_in(),
+        causes: Vec::new(),
+    };
     check.value(&schema.root, object, "");
     let mut causes = check.causes;
     if schema.has_rules {
@@ -31,7 +39,10 @@ pub(crate) fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> 
 
 /// The violations of one value, used for defaults in a CRD.
 pub(crate) fn value(node: &Node, value: &Value, at: &str) -> Vec<Cause> {
-    let mut check = Check { unique: true, causes: Vec::new() };
+    let mut check = Check {
+        unique: true,
+        causes: Vec::new(),
+    };
     check.value(node, value, at);
     check.causes
 }
@@ -166,7 +177,11 @@ impl Check {
             self.causes.push(Cause::too_many(at, fields.len(), max));
         }
         if let Some(min) = range.min.filter(|min| (fields.len() as u64) < *min) {
-            self.broken(at, &Value::Object(fields.clone()), &format!("should have at least {min} properties"));
+            self.broken(
+                at,
+                &Value::Object(fields.clone()),
+                &format!("should have at least {min} properties"),
+            );
         }
         for required in node.checks.required.iter().filter(|name| !fields.contains_key(*name)) {
             self.causes.push(Cause::required(path::child(at, required), ""));
@@ -185,7 +200,8 @@ impl Check {
     fn envelope(&mut self, fields: &Map<String, Value>, at: &str) {
         for name in ["apiVersion", "kind"] {
             if fields.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
-                self.causes.push(Cause::required(path::child(at, name), "must not be empty"));
+                self.causes
+                    .push(Cause::required(path::child(at, name), "must not be empty"));
             }
         }
     }
@@ -193,7 +209,10 @@ impl Check {
     fn junctions(&mut self, checks: &Checks, value: &Value, at: &str) {
         let unique = self.unique;
         let causes_of = |node: &Node| {
-            let mut check = Check { unique, causes: Vec::new() };
+            let mut check = Check {
+                unique,
+                causes: Vec::new(),
+            };
             check.value(node, value, at);
             check.causes
         };
@@ -204,14 +223,22 @@ impl Check {
         if !checks.any_of.is_empty() {
             let broken: Vec<Vec<Cause>> = checks.any_of.iter().map(causes_of).collect();
             if broken.iter().all(|causes| !causes.is_empty()) {
-                self.causes.push(Cause::invalid(at, &nothing, &format!("{at:?} must validate at least one schema (anyOf)")));
+                self.causes.push(Cause::invalid(
+                    at,
+                    &nothing,
+                    &format!("{at:?} must validate at least one schema (anyOf)"),
+                ));
                 self.causes.extend(nearest(broken));
             }
         }
         if !checks.one_of.is_empty() {
             let broken: Vec<Vec<Cause>> = checks.one_of.iter().map(causes_of).collect();
             let valid = broken.iter().filter(|causes| causes.is_empty()).count();
-            let found = if valid == 0 { "Found none valid".to_owned() } else { format!("Found {valid} valid alternatives") };
+            let found = if valid == 0 {
+                "Found none valid".to_owned()
+            } else {
+                format!("Found {valid} valid alternatives")
+            };
             if valid != 1 {
                 let detail = format!("{at:?} must validate one and only one schema (oneOf). {found}");
                 self.causes.push(Cause::invalid(at, &nothing, &detail));
@@ -221,12 +248,17 @@ impl Check {
             }
         }
         if checks.not.as_ref().is_some_and(|node| causes_of(node).is_empty()) {
-            self.causes.push(Cause::invalid(at, &nothing, &format!("{at:?} must not validate the schema (not)")));
+            self.causes.push(Cause::invalid(
+                at,
+                &nothing,
+                &format!("{at:?} must not validate the schema (not)"),
+            ));
         }
     }
 
     fn broken(&mut self, at: &str, value: &Value, rule: &str) {
-        self.causes.push(Cause::invalid(at, value, &format!("{at} in body {rule}")));
+        self.causes
+            .push(Cause::invalid(at, value, &format!("{at} in body {rule}")));
     }
 
     fn wrong_type(&mut self, at: &str, expected: &str, value: &Value) {
@@ -303,8 +335,13 @@ mod tests {
 
     /// The violations of `spec`, as lines.
     fn lines(spec_schema: &Value, spec: &Value) -> Vec<String> {
-        let schema = Schema::from_crd(&json!({"type": "object", "properties": {"spec": spec_schema}})).expect("structural");
-        schema.validate(&json!({"spec": spec}), None).iter().map(ToString::to_string).collect()
+        let schema =
+            Schema::from_crd(&json!({"type": "object", "properties": {"spec": spec_schema}})).expect("structural");
+        schema
+            .validate(&json!({"spec": spec}), None)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -316,7 +353,10 @@ mod tests {
         let good = json!({"replicas": 1.0, "name": "a", "on": true, "ratio": 1, "port": "http"});
         assert_eq!(lines(&schema, &good), [""; 0]);
         assert_eq!(
-            lines(&schema, &json!({"replicas": "three", "name": 1, "on": "yes", "ratio": [], "port": true})),
+            lines(
+                &schema,
+                &json!({"replicas": "three", "name": 1, "on": "yes", "ratio": [], "port": true})
+            ),
             [
                 r#"spec.name: Invalid value: "integer": spec.name in body must be of type string: "integer""#,
                 r#"spec.on: Invalid value: "string": spec.on in body must be of type boolean: "string""#,
@@ -338,7 +378,10 @@ mod tests {
             "ratio": {"type": "number", "minimum": 0, "exclusiveMinimum": true, "maximum": 1, "exclusiveMaximum": true},
             "size": {"type": "integer", "multipleOf": 8, "format": "int32"},
         }});
-        assert_eq!(lines(&schema, &json!({"replicas": 10, "ratio": 0.5, "size": 16})), [""; 0]);
+        assert_eq!(
+            lines(&schema, &json!({"replicas": 10, "ratio": 0.5, "size": 16})),
+            [""; 0]
+        );
         assert_eq!(
             lines(&schema, &json!({"replicas": 11, "ratio": 0, "size": 12})),
             [
@@ -363,8 +406,18 @@ mod tests {
             "mode": {"type": "string", "enum": ["Sync", "Async"]},
             "at": {"type": "string", "format": "date-time"},
         }});
-        assert_eq!(lines(&schema, &json!({"name": "größe", "mode": "Sync", "at": "2026-11-22T21:41:29Z"})).len(), 1);
-        assert_eq!(lines(&schema, &json!({})), ["spec.name: Required value", "spec.mode: Required value"]);
+        assert_eq!(
+            lines(
+                &schema,
+                &json!({"name": "größe", "mode": "Sync", "at": "2026-11-22T21:41:29Z"})
+            )
+            .len(),
+            1
+        );
+        assert_eq!(
+            lines(&schema, &json!({})),
+            ["spec.name: Required value", "spec.mode: Required value"]
+        );
         assert_eq!(
             lines(&schema, &json!({"name": "A", "mode": "x", "at": "now"})),
             [
@@ -374,7 +427,10 @@ mod tests {
                 r#"spec.name: Invalid value: "A": spec.name in body should match '^[a-z]+$'"#,
             ]
         );
-        assert_eq!(lines(&schema, &json!({"name": "abcdef", "mode": "Sync"})), ["spec.name: Too long: may not be more than 5 bytes"]);
+        assert_eq!(
+            lines(&schema, &json!({"name": "abcdef", "mode": "Sync"})),
+            ["spec.name: Too long: may not be more than 5 bytes"]
+        );
     }
 
     #[test]
@@ -386,11 +442,20 @@ mod tests {
                 "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}},
             "map": {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"type": "integer"}},
         }});
-        assert_eq!(lines(&schema, &json!({"few": ["a"], "set": ["a", "b"], "users": [{"name": "a"}], "map": {"a": 1}})), [""; 0]);
         assert_eq!(
-            lines(&schema, &json!({
-                "few": [], "set": ["a", "b", "a"], "users": [{"name": "app"}, {"name": "app"}], "map": {"a": 1, "b": "x"},
-            })),
+            lines(
+                &schema,
+                &json!({"few": ["a"], "set": ["a", "b"], "users": [{"name": "a"}], "map": {"a": 1}})
+            ),
+            [""; 0]
+        );
+        assert_eq!(
+            lines(
+                &schema,
+                &json!({
+                    "few": [], "set": ["a", "b", "a"], "users": [{"name": "app"}, {"name": "app"}], "map": {"a": 1, "b": "x"},
+                })
+            ),
             [
                 "spec.few: Invalid value: []: spec.few in body should have at least 1 items",
                 "spec.map: Too many: 2: must have at most 1 items",
@@ -434,7 +499,11 @@ mod tests {
     fn built_in_types() {
         let schema = Schema::built_in("", "v1", "Service").expect("served");
         let service = json!({"metadata": {"name": "a"}, "spec": {"type": "X", "ports": [{"port": "80"}, {}]}, "status": {"conditions": [{}]}});
-        let lines: Vec<String> = schema.validate(&service, None).iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = schema
+            .validate(&service, None)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             lines,
             [

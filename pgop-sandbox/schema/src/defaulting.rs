@@ -8,7 +8,9 @@ pub(crate) fn default(node: &Node, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, property) in &node.properties {
-                let missing = fields.get(name).is_none_or(|value| value.is_null() && !property.nullable);
+                let missing = fields
+                    .get(name)
+                    .is_none_or(|value| value.is_null() && !property.nullable);
                 if !missing {
                     continue;
                 }
@@ -26,8 +28,9 @@ pub(crate) fn default(node: &Node, value: &mut Value) {
             }
         }
         Value::Array(items) => {
-            if let Some(node) = &node.items {
-                items.iter_mut().for_each(|item| default(node, item));
+            let Some(node) = &node.items else { return };
+            for item in items {
+                default(node, item);
             }
         }
         _ => {}
@@ -55,7 +58,10 @@ mod tests {
             "nested": {"type": "object", "default": {}, "properties": {"on": {"type": "boolean", "default": true}}},
         }}}});
         assert_eq!(
-            defaulted(&schema, json!({"spec": {"ports": [{}, {"protocol": "UDP"}], "named": {"a": {}}}})),
+            defaulted(
+                &schema,
+                json!({"spec": {"ports": [{}, {"protocol": "UDP"}], "named": {"a": {}}}})
+            ),
             json!({"spec": {"replicas": 1, "ports": [{"protocol": "TCP"}, {"protocol": "UDP"}],
                 "named": {"a": {"protocol": "TCP"}}, "nested": {"on": true}}})
         );
@@ -69,6 +75,9 @@ mod tests {
             "b": {"type": "integer", "default": 1, "nullable": true},
             "c": {"type": "integer"},
         }});
-        assert_eq!(defaulted(&schema, json!({"a": null, "b": null, "c": null})), json!({"a": 1, "b": null}));
+        assert_eq!(
+            defaulted(&schema, json!({"a": null, "b": null, "c": null})),
+            json!({"a": 1, "b": null})
+        );
     }
 }

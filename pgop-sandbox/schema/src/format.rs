@@ -31,8 +31,9 @@ pub(crate) fn matches(format: &str, text: &str) -> bool {
     }
 }
 
-static HOST: LazyLock<Regex> =
-    LazyLock::new(|| known(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$"));
+static HOST: LazyLock<Regex> = LazyLock::new(|| {
+    known(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$")
+});
 static URI: LazyLock<Regex> = LazyLock::new(|| known(r"^([a-zA-Z][a-zA-Z0-9+.-]*:\S+|/\S*)$"));
 static EMAIL: LazyLock<Regex> = LazyLock::new(|| known(r"^[^@\s]+@[^@\s]+$"));
 static MAC: LazyLock<Regex> = LazyLock::new(|| known(r"^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$"));
@@ -47,7 +48,9 @@ fn known(expression: &str) -> Regex {
 }
 
 fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
     let most = match address.parse() {
         Ok(IpAddr::V4(_)) => 32,
         Ok(IpAddr::V6(_)) => 128,
@@ -87,14 +90,19 @@ pub(crate) fn duration(text: &str) -> Option<TimeDelta> {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let value: f64 = rest[..number].parse().ok()?;
         rest = &rest[number..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         nanoseconds += value * nanoseconds_of(&rest[..unit])?;
         rest = &rest[unit..];
         parts += 1;
     }
     #[expect(clippy::cast_precision_loss, reason = "a limit, not a value")]
     let fits = nanoseconds < i64::MAX as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "nothing is smaller than a nanosecond, and the range was checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "nothing is smaller than a nanosecond, and the range was checked"
+    )]
     let whole = nanoseconds as i64;
     (parts > 0 && fits).then(|| TimeDelta::nanoseconds(if negative { -whole } else { whole }))
 }

@@ -25,6 +25,9 @@ mod tests {
 
     #[test]
     fn nulls_inside_a_new_object_do_not_arrive() {
-        assert_eq!(merge(&json!({}), &json!({"a": {"b": null, "c": 1}})), json!({"a": {"c": 1}}));
+        assert_eq!(
+            merge(&json!({}), &json!({"a": {"b": null, "c": 1}})),
+            json!({"a": {"c": 1}})
+        );
     }
 }

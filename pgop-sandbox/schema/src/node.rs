@@ -1,4 +1,4 @@
-//! One place of a schema, read once from OpenAPI JSON so that nothing is looked up by name while objects pass through.
+//! One place of a schema, read once from `OpenAPI` JSON so that nothing is looked up by name while objects pass through.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use crate::cel::Rule;
 
 /// What a schema says of one place in an object.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own in OpenAPI")]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) nullable: bool,
@@ -106,10 +107,13 @@ pub(crate) struct Range {
 impl Node {
     /// A place where everything is allowed and kept.
     pub(crate) fn any() -> Self {
-        Self { preserve: true, ..Self::default() }
+        Self {
+            preserve: true,
+            ..Self::default()
+        }
     }
 
-    /// Reads OpenAPI JSON. Never fails: what a CRD may not say is refused before, by [`crate::structural`].
+    /// Reads `OpenAPI` JSON. Never fails: what a CRD may not say is refused before, by [`crate::structural`].
     pub(crate) fn parse(schema: &Value) -> Self {
         let flag = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or(false);
         Self {
@@ -117,7 +121,10 @@ impl Node {
             nullable: flag("nullable"),
             properties: map(schema, "properties"),
             additional: additional(schema),
-            items: schema.get("items").filter(|items| items.is_object()).map(|items| Box::new(Self::parse(items))),
+            items: schema
+                .get("items")
+                .filter(|items| items.is_object())
+                .map(|items| Box::new(Self::parse(items))),
             preserve: flag("x-kubernetes-preserve-unknown-fields"),
             embedded: flag("x-kubernetes-embedded-resource"),
             default: schema.get("default").cloned(),
@@ -143,11 +150,17 @@ impl Node {
     pub(crate) fn forget_required(&mut self) {
         self.checks.required.clear();
         self.properties.values_mut().for_each(Self::forget_required);
-        self.items.iter_mut().chain(&mut self.additional).for_each(|node| node.forget_required());
+        self.items
+            .iter_mut()
+            .chain(&mut self.additional)
+            .for_each(|node| node.forget_required());
     }
 
     fn children(&self) -> impl Iterator<Item = &Self> {
-        self.properties.values().chain(self.items.as_deref()).chain(self.additional.as_deref())
+        self.properties
+            .values()
+            .chain(self.items.as_deref())
+            .chain(self.additional.as_deref())
     }
 }
 
@@ -172,7 +185,9 @@ fn kind(schema: &Value) -> Kind {
 
 fn map(schema: &Value, name: &str) -> BTreeMap<String, Node> {
     let fields = schema.get(name).and_then(Value::as_object).into_iter().flatten();
-    fields.map(|(field, schema)| (field.clone(), Node::parse(schema))).collect()
+    fields
+        .map(|(field, schema)| (field.clone(), Node::parse(schema)))
+        .collect()
 }
 
 fn additional(schema: &Value) -> Option<Box<Node>> {
@@ -187,7 +202,11 @@ fn list(schema: &Value) -> List {
     match text(schema, "x-kubernetes-list-type") {
         Some("set") => List::Set,
         Some("map") => {
-            let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten();
+            let keys = schema
+                .get("x-kubernetes-list-map-keys")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             List::Map(keys.filter_map(Value::as_str).map(str::to_owned).collect())
         }
         _ => List::Atomic,
@@ -205,10 +224,16 @@ fn patch(schema: &Value) -> Patch {
 
 fn checks(schema: &Value) -> Checks {
     let count = |name: &str| schema.get(name).and_then(Value::as_u64);
-    let range = |min: &str, max: &str| Range { min: count(min), max: count(max) };
+    let range = |min: &str, max: &str| Range {
+        min: count(min),
+        max: count(max),
+    };
     let bound = |name: &str, exclusive: &str| {
         let value = schema.get(name)?.as_number()?.clone();
-        Some(Bound { value, exclusive: schema.get(exclusive) == Some(&Value::Bool(true)) })
+        Some(Bound {
+            value,
+            exclusive: schema.get(exclusive) == Some(&Value::Bool(true)),
+        })
     };
     let array = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
     let nodes = |name: &str| array(name).map(Node::parse).collect();
@@ -226,12 +251,19 @@ fn checks(schema: &Value) -> Checks {
         all_of: nodes("allOf"),
         any_of: nodes("anyOf"),
         one_of: nodes("oneOf"),
-        not: schema.get("not").filter(|not| not.is_object()).map(|not| Box::new(Node::parse(not))),
+        not: schema
+            .get("not")
+            .filter(|not| not.is_object())
+            .map(|not| Box::new(Node::parse(not))),
     }
 }
 
 fn rules(schema: &Value) -> Vec<Rule> {
-    let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+    let rules = schema
+        .get("x-kubernetes-validations")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     rules.filter_map(|rule| Rule::compile(rule).ok()).collect()
 }
 

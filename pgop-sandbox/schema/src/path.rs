@@ -2,7 +2,11 @@
 
 /// The path of a field within `parent`; names of the root stand alone.
 pub(crate) fn child(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
+    if parent.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{parent}.{name}")
+    }
 }
 
 /// The path of a list's item.

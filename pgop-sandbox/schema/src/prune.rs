@@ -9,7 +9,10 @@ use crate::{
 };
 
 pub(crate) fn prune(schema: &Schema, object: &mut Value) -> Vec<String> {
-    let mut pruning = Pruning { drop_null: schema.is_built_in(), removed: Vec::new() };
+    let mut pruning = Pruning {
+        drop_null: schema.is_built_in(),
+        removed: Vec::new(),
+    };
     pruning.value(&schema.root, object, "");
     pruning.removed
 }
@@ -39,7 +42,9 @@ impl Pruning {
         let drop_null = self.drop_null && !node.preserve;
         let mut unknown = Vec::new();
         for (name, value) in fields.iter_mut() {
-            let known = envelope.and_then(|envelope| envelope.properties.get(name)).or_else(|| node.field(name));
+            let known = envelope
+                .and_then(|envelope| envelope.properties.get(name))
+                .or_else(|| node.field(name));
             match known {
                 Some(known) => self.value(known, value, &path::child(at, name)),
                 None if node.preserve || node.kind != Kind::Object => {}
@@ -72,18 +77,26 @@ mod tests {
 
     #[test]
     fn unknown_fields_go_and_are_named() {
-        let schema = crd(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
-            "size": {"type": "integer"},
-            "list": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
-            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
-        }}}}));
+        let schema = crd(
+            &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "size": {"type": "integer"},
+                "list": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+                "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
+            }}}}),
+        );
         let (object, removed) = pruned(
             &schema,
             json!({"apiVersion": "pgop.dev/v1", "kind": "Database", "metadata": {"name": "a", "labels": {"x": "y"}, "nmae": "typo"},
                 "spec": {"size": 1, "foo": {"a": 1}, "list": [{"name": "a", "bar": 1}], "map": {"k": {"a": "x", "b": "y"}}}}),
         );
-        assert_eq!(removed, ["metadata.nmae", "spec.list[0].bar", "spec.map.k.b", "spec.foo"]);
-        assert_eq!(object["spec"], json!({"size": 1, "list": [{"name": "a"}], "map": {"k": {"a": "x"}}}));
+        assert_eq!(
+            removed,
+            ["metadata.nmae", "spec.list[0].bar", "spec.map.k.b", "spec.foo"]
+        );
+        assert_eq!(
+            object["spec"],
+            json!({"size": 1, "list": [{"name": "a"}], "map": {"k": {"a": "x"}}})
+        );
     }
 
     #[test]
@@ -92,8 +105,17 @@ mod tests {
             "type": "object", "x-kubernetes-preserve-unknown-fields": true,
             "properties": {"known": {"type": "object", "properties": {"a": {"type": "string"}}}},
         }}}));
-        let (object, removed) = pruned(&schema, json!({"spec": {"free": {"x": 1}, "known": {"a": "1", "b": "2"}}}));
-        assert_eq!((object, removed), (json!({"spec": {"free": {"x": 1}, "known": {"a": "1"}}}), vec!["spec.known.b".into()]));
+        let (object, removed) = pruned(
+            &schema,
+            json!({"spec": {"free": {"x": 1}, "known": {"a": "1", "b": "2"}}}),
+        );
+        assert_eq!(
+            (object, removed),
+            (
+                json!({"spec": {"free": {"x": 1}, "known": {"a": "1"}}}),
+                vec!["spec.known.b".into()]
+            )
+        );
     }
 
     #[test]
@@ -110,13 +132,19 @@ mod tests {
     #[test]
     fn an_object_without_declared_fields_is_emptied() {
         let schema = crd(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}));
-        assert_eq!(pruned(&schema, json!({"spec": {"a": 1}})), (json!({"spec": {}}), vec!["spec.a".into()]));
+        assert_eq!(
+            pruned(&schema, json!({"spec": {"a": 1}})),
+            (json!({"spec": {}}), vec!["spec.a".into()])
+        );
     }
 
     #[test]
     fn null_is_no_value_in_built_in_types() {
         let schema = Schema::built_in("", "v1", "Pod").expect("served");
         let pod = json!({"metadata": {"name": "a", "creationTimestamp": null}, "spec": {"nodeName": null, "typo": 1}});
-        assert_eq!(pruned(&schema, pod), (json!({"metadata": {"name": "a"}, "spec": {}}), vec!["spec.typo".into()]));
+        assert_eq!(
+            pruned(&schema, pod),
+            (json!({"metadata": {"name": "a"}, "spec": {}}), vec!["spec.typo".into()])
+        );
     }
 }

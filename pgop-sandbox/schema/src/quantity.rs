@@ -18,7 +18,9 @@ fn parse(text: &str) -> Option<i128> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let end = unsigned
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(unsigned.len());
     let (digits, suffix) = unsigned.split_at(end);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() + fraction.len() > 24 {
@@ -57,7 +59,9 @@ fn scale(suffix: &str) -> Option<(i128, i128)> {
         "Ei" => binary(6),
         exponent => {
             let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let size = 10_i128.checked_pow(power.unsigned_abs()).filter(|_| power.abs() <= 18)?;
+            let size = 10_i128
+                .checked_pow(power.unsigned_abs())
+                .filter(|_| power.abs() <= 18)?;
             Some(if power < 0 { (1, size) } else { (size, 1) })
         }
     }
@@ -90,7 +94,18 @@ mod tests {
 
     #[test]
     fn what_is_none() {
-        for text in ["", "Gi", "1 Gi", "1gi", "1.2.3", "--1", "1e", "1e99", "ten", "99999999999999999999999999"] {
+        for text in [
+            "",
+            "Gi",
+            "1 Gi",
+            "1gi",
+            "1.2.3",
+            "--1",
+            "1e",
+            "1e99",
+            "ten",
+            "99999999999999999999999999",
+        ] {
             assert_eq!(thousandths(&json!(text)), None, "{text}");
         }
         assert_eq!(thousandths(&json!(true)), None);

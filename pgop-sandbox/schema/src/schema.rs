@@ -89,7 +89,7 @@ impl Schema {
         check::validate(self, object, old)
     }
 
-    /// The schema as OpenAPI v3 JSON, with descriptions and `x-kubernetes-*`, self-contained (no `$ref`).
+    /// The schema as `OpenAPI` v3 JSON, with descriptions and `x-kubernetes-*`, self-contained (no `$ref`).
     pub fn openapi(&self) -> &Value {
         &self.openapi
     }
@@ -101,14 +101,22 @@ impl Schema {
     pub(crate) fn new(root: Node, openapi: Value, origin: Origin) -> Self {
         let status_subresource = root.properties.contains_key("status");
         let has_rules = root.has_rules();
-        Self { root, openapi, origin, status_subresource, has_rules }
+        Self {
+            root,
+            openapi,
+            origin,
+            status_subresource,
+            has_rules,
+        }
     }
 }
 
 /// Adds apiVersion, kind and metadata, which every object has, to a CRD's schema.
 fn with_envelope(schema: &Value) -> Value {
     let mut whole = schema.clone();
-    let Some(fields) = whole.as_object_mut() else { return schema.clone() };
+    let Some(fields) = whole.as_object_mut() else {
+        return schema.clone();
+    };
     let properties = fields.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     if let Some(properties) = properties.as_object_mut() {
         for (name, description) in built_in::TYPE_META {

@@ -43,7 +43,9 @@ pub enum StrategicError {
 /// # Errors
 /// When directives in the patch are malformed, or items lack their merge key.
 pub fn merge(schema: &Schema, live: &Value, patch: &Value) -> Result<Value, StrategicError> {
-    let Some(patch) = patch.as_object() else { return Ok(patch.clone()) };
+    let Some(patch) = patch.as_object() else {
+        return Ok(patch.clone());
+    };
     let empty = Map::new();
     let live = live.as_object().unwrap_or(&empty);
     object(&schema.root, live, patch).map(Value::Object)
@@ -63,11 +65,17 @@ fn directive(patch: &Map<String, Value>) -> Result<Directive, StrategicError> {
         Some(Value::String(text)) if text == "merge" => Ok(Directive::Merge),
         Some(Value::String(text)) if text == "replace" => Ok(Directive::Replace),
         Some(Value::String(text)) if text == "delete" => Ok(Directive::Delete),
-        Some(other) => Err(StrategicError::UnknownDirective(other.as_str().map_or_else(|| other.to_string(), str::to_owned))),
+        Some(other) => Err(StrategicError::UnknownDirective(
+            other.as_str().map_or_else(|| other.to_string(), str::to_owned),
+        )),
     }
 }
 
-fn object(node: &Node, live: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Map<String, Value>, StrategicError> {
+fn object(
+    node: &Node,
+    live: &Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<Map<String, Value>, StrategicError> {
     match directive(patch)? {
         Directive::Delete => return Ok(Map::new()),
         Directive::Replace => return Ok(without_directives(patch)),
@@ -86,7 +94,11 @@ fn object(node: &Node, live: &Map<String, Value>, patch: &Map<String, Value>) ->
                 (_, Directive::Delete) => None,
                 (before, _) => {
                     let empty = Map::new();
-                    Some(Value::Object(object(field.unwrap_or(&Node::any()), before.unwrap_or(&empty), patch)?))
+                    Some(Value::Object(object(
+                        field.unwrap_or(&Node::any()),
+                        before.unwrap_or(&empty),
+                        patch,
+                    )?))
                 }
             },
             (before, Value::Array(items)) => {
@@ -106,9 +118,9 @@ fn object(node: &Node, live: &Map<String, Value>, patch: &Map<String, Value>) ->
 }
 
 fn list(node: Option<&Node>, live: &[Value], patch: &[Value]) -> Result<Vec<Value>, StrategicError> {
-    let merges = node.is_some_and(|node| node.patch.merge);
+    let is_merged = node.is_some_and(|node| node.patch.merge);
     let key = node.and_then(|node| node.patch.key.as_deref());
-    match (merges, key) {
+    match (is_merged, key) {
         (false, _) => Ok(patch.iter().map(cleaned).collect()),
         (true, None) => {
             let mut merged = live.to_vec();
@@ -136,7 +148,9 @@ fn keyed_list(node: &Node, key: &str, live: &[Value], patch: &[Value]) -> Result
         }
     }
     for item in patch {
-        let Some(fields) = item.as_object() else { return Err(no_merge_key(item, key)) };
+        let Some(fields) = item.as_object() else {
+            return Err(no_merge_key(item, key));
+        };
         let directive = directive(fields)?;
         let Some(identity) = fields.get(key) else {
             if directive == Directive::Replace {
@@ -161,12 +175,17 @@ fn keyed_list(node: &Node, key: &str, live: &[Value], patch: &[Value]) -> Result
 }
 
 fn no_merge_key(item: &Value, key: &str) -> StrategicError {
-    StrategicError::NoMergeKey { item: item.to_string(), key: key.to_owned() }
+    StrategicError::NoMergeKey {
+        item: item.to_string(),
+        key: key.to_owned(),
+    }
 }
 
 /// `$retainKeys` lists the only fields that stay.
 fn retain_keys(merged: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), StrategicError> {
-    let Some(keys) = patch.get(RETAIN_KEYS) else { return Ok(()) };
+    let Some(keys) = patch.get(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let keys = directive_list(RETAIN_KEYS, keys)?;
     merged.retain(|name, _| keys.iter().any(|key| key == name));
     Ok(())
@@ -174,7 +193,9 @@ fn retain_keys(merged: &mut Map<String, Value>, patch: &Map<String, Value>) -> R
 
 fn delete_from_lists(merged: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), StrategicError> {
     for (name, gone) in patch {
-        let Some(list) = name.strip_prefix(DELETE_FROM) else { continue };
+        let Some(list) = name.strip_prefix(DELETE_FROM) else {
+            continue;
+        };
         let gone = directive_list(name, gone)?;
         if let Some(items) = merged.get_mut(list).and_then(Value::as_array_mut) {
             items.retain(|item| !gone.contains(item));
@@ -200,8 +221,13 @@ fn order_lists(
             None => item.clone(),
         };
         let order: Vec<Value> = order.iter().map(identity).collect();
-        let before: Vec<Value> =
-            live.get(list).and_then(Value::as_array).into_iter().flatten().map(identity).collect();
+        let before: Vec<Value> = live
+            .get(list)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(identity)
+            .collect();
         if let Some(items) = merged.get_mut(list).and_then(Value::as_array_mut) {
             *items = ordered(std::mem::take(items), &identity, &order, &before);
         }
@@ -210,7 +236,8 @@ fn order_lists(
 }
 
 fn ordered(items: Vec<Value>, identity: &dyn Fn(&Value) -> Value, order: &[Value], before: &[Value]) -> Vec<Value> {
-    let (listed, others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|item| order.contains(&identity(item)));
+    let (listed, others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| order.contains(&identity(item)));
     let mut listed = listed;
     listed.sort_by_key(|item| order.iter().position(|wanted| *wanted == identity(item)));
     let place = |item: &Value| before.iter().position(|known| *known == identity(item));
@@ -231,7 +258,10 @@ fn ordered(items: Vec<Value>, identity: &dyn Fn(&Value) -> Value, order: &[Value
 }
 
 fn directive_list<'a>(directive: &str, value: &'a Value) -> Result<&'a [Value], StrategicError> {
-    let bad = || StrategicError::BadDirective { directive: directive.to_owned(), expected: "a list" };
+    let bad = || StrategicError::BadDirective {
+        directive: directive.to_owned(),
+        expected: "a list",
+    };
     value.as_array().map(Vec::as_slice).ok_or_else(bad)
 }
 
@@ -240,7 +270,9 @@ fn is_directive(name: &str) -> bool {
 }
 
 fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
-    let kept = patch.iter().filter(|(name, value)| !is_directive(name) && !value.is_null());
+    let kept = patch
+        .iter()
+        .filter(|(name, value)| !is_directive(name) && !value.is_null());
     kept.map(|(name, value)| (name.clone(), cleaned(value))).collect()
 }
 
@@ -274,8 +306,12 @@ mod tests {
 
     #[test]
     fn containers_merge_by_name() {
-        let live = deployment(&json!([{"name": "web", "image": "nginx:1", "env": [{"name": "A", "value": "1"}]}, {"name": "log", "image": "fluent"}]));
-        let patch = deployment(&json!([{"name": "web", "image": "nginx:2", "env": [{"name": "B", "value": "2"}]}, {"name": "new", "image": "x"}]));
+        let live = deployment(
+            &json!([{"name": "web", "image": "nginx:1", "env": [{"name": "A", "value": "1"}]}, {"name": "log", "image": "fluent"}]),
+        );
+        let patch = deployment(
+            &json!([{"name": "web", "image": "nginx:2", "env": [{"name": "B", "value": "2"}]}, {"name": "new", "image": "x"}]),
+        );
         assert_eq!(
             containers(&patched(&live, &patch)),
             &json!([
@@ -290,16 +326,25 @@ mod tests {
     fn null_removes_and_atomic_lists_are_replaced() {
         let live = deployment(&json!([{"name": "web", "image": "nginx", "args": ["-a", "-b"], "workingDir": "/"}]));
         let patch = deployment(&json!([{"name": "web", "args": ["-c"], "workingDir": null}]));
-        assert_eq!(containers(&patched(&live, &patch)), &json!([{"name": "web", "image": "nginx", "args": ["-c"]}]));
+        assert_eq!(
+            containers(&patched(&live, &patch)),
+            &json!([{"name": "web", "image": "nginx", "args": ["-c"]}])
+        );
     }
 
     #[test]
     fn items_are_deleted_and_lists_replaced() {
         let live = deployment(&json!([{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]));
         let delete = deployment(&json!([{"name": "a", "$patch": "delete"}]));
-        assert_eq!(containers(&patched(&live, &delete)), &json!([{"name": "b", "image": "y"}]));
+        assert_eq!(
+            containers(&patched(&live, &delete)),
+            &json!([{"name": "b", "image": "y"}])
+        );
         let replace = deployment(&json!([{"$patch": "replace"}, {"name": "c", "image": "z"}]));
-        assert_eq!(containers(&patched(&live, &replace)), &json!([{"name": "c", "image": "z"}]));
+        assert_eq!(
+            containers(&patched(&live, &replace)),
+            &json!([{"name": "c", "image": "z"}])
+        );
     }
 
     #[test]
@@ -307,7 +352,10 @@ mod tests {
         let live = json!({"spec": {"template": {"spec": {"securityContext": {"runAsUser": 1, "fsGroup": 2}}}}});
         let patch = |context: Value| json!({"spec": {"template": {"spec": {"securityContext": context}}}});
         let replaced = patched(&live, &patch(json!({"$patch": "replace", "runAsUser": 3})));
-        assert_eq!(replaced["spec"]["template"]["spec"], json!({"securityContext": {"runAsUser": 3}}));
+        assert_eq!(
+            replaced["spec"]["template"]["spec"],
+            json!({"securityContext": {"runAsUser": 3}})
+        );
         let deleted = patched(&live, &patch(json!({"$patch": "delete"})));
         assert_eq!(deleted["spec"]["template"]["spec"], json!({}));
     }
@@ -323,20 +371,30 @@ mod tests {
     fn lists_of_scalars() {
         let live = json!({"metadata": {"finalizers": ["a", "b", "c"]}});
         let add = json!({"metadata": {"finalizers": ["d", "a"]}});
-        assert_eq!(patched(&live, &add)["metadata"]["finalizers"], json!(["a", "b", "c", "d"]));
+        assert_eq!(
+            patched(&live, &add)["metadata"]["finalizers"],
+            json!(["a", "b", "c", "d"])
+        );
         let delete = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b"]}});
         assert_eq!(patched(&live, &delete)["metadata"], json!({"finalizers": ["a", "c"]}));
         let order = json!({"metadata": {"$setElementOrder/finalizers": ["c", "b", "a"]}});
-        assert_eq!(patched(&live, &order)["metadata"], json!({"finalizers": ["c", "b", "a"]}));
+        assert_eq!(
+            patched(&live, &order)["metadata"],
+            json!({"finalizers": ["c", "b", "a"]})
+        );
     }
 
     #[test]
     fn the_order_is_that_of_the_client_and_others_keep_their_place() {
         let live = deployment(&json!([{"name": "injected"}, {"name": "a"}, {"name": "b"}]));
         let mut patch = deployment(&json!([{"name": "c"}]));
-        patch["spec"]["template"]["spec"]["$setElementOrder/containers"] = json!([{"name": "b"}, {"name": "c"}, {"name": "a"}]);
+        patch["spec"]["template"]["spec"]["$setElementOrder/containers"] =
+            json!([{"name": "b"}, {"name": "c"}, {"name": "a"}]);
         let merged = patched(&live, &patch);
-        assert_eq!(containers(&merged), &json!([{"name": "injected"}, {"name": "b"}, {"name": "c"}, {"name": "a"}]));
+        assert_eq!(
+            containers(&merged),
+            &json!([{"name": "injected"}, {"name": "b"}, {"name": "c"}, {"name": "a"}])
+        );
         assert!(!merged.to_string().contains('$'));
     }
 
@@ -370,10 +428,23 @@ mod tests {
 
     /// JSON with the names and directives that the code looks for.
     fn hostile() -> impl Strategy<Value = Value> {
-        let names = ["spec", "template", "containers", "name", "finalizers", "metadata", "$patch", "$retainKeys",
-            "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "env"];
+        let names = [
+            "spec",
+            "template",
+            "containers",
+            "name",
+            "finalizers",
+            "metadata",
+            "$patch",
+            "$retainKeys",
+            "$setElementOrder/containers",
+            "$deleteFromPrimitiveList/finalizers",
+            "env",
+        ];
         let leaf = prop_oneof![
-            Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
             prop::sample::select(vec!["delete", "replace", "merge", "a", ""]).prop_map(Value::from),
         ];
         leaf.prop_recursive(5, 40, 5, move |inner| {

@@ -3,13 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    Cause,
-    cel::Rule,
-    check, defaulting,
-    node::Node,
-    path,
-};
+use crate::{Cause, cel::Rule, check, defaulting, node::Node, path};
 
 /// Everything wrong with the schema. Fields start with `openAPIV3Schema`.
 pub(crate) fn check(schema: &Value) -> Vec<Cause> {
@@ -20,7 +14,11 @@ pub(crate) fn check(schema: &Value) -> Vec<Cause> {
     };
     if fields.get("type") != Some(&json!("object")) {
         let value = fields.get("type").cloned().unwrap_or_else(|| json!(""));
-        check.causes.push(Cause::invalid(path::child(at, "type"), &value, "must be object at the root"));
+        check.causes.push(Cause::invalid(
+            path::child(at, "type"),
+            &value,
+            "must be object at the root",
+        ));
     }
     check.schema(fields, at, Place::Root);
     check.metadata(schema, at);
@@ -28,8 +26,16 @@ pub(crate) fn check(schema: &Value) -> Vec<Cause> {
 }
 
 /// What may not be in a CRD at all.
-const FORBIDDEN: [&str; 8] =
-    ["$ref", "additionalItems", "definitions", "dependencies", "deprecated", "id", "patternProperties", "$schema"];
+const FORBIDDEN: [&str; 8] = [
+    "$ref",
+    "additionalItems",
+    "definitions",
+    "dependencies",
+    "deprecated",
+    "id",
+    "patternProperties",
+    "$schema",
+];
 
 /// What may not be within allOf, anyOf, oneOf and not.
 const OUTSIDE_ONLY: [&str; 12] = [
@@ -79,7 +85,10 @@ impl Check {
     fn children(&mut self, fields: &Map<String, Value>, at: &str) {
         if let Some(properties) = fields.get("properties").and_then(Value::as_object) {
             if fields.contains_key("additionalProperties") {
-                self.causes.push(Cause::forbidden(path::child(at, "additionalProperties"), "must not be used together with properties"));
+                self.causes.push(Cause::forbidden(
+                    path::child(at, "additionalProperties"),
+                    "must not be used together with properties",
+                ));
             }
             for (name, property) in properties {
                 // What every object has is known, and declared by many without a type.
@@ -89,12 +98,18 @@ impl Check {
                 self.child(property, &path::key(&path::child(at, "properties"), name), Place::Field);
             }
         }
-        if let Some(entries) = fields.get("additionalProperties").filter(|entries| !entries.is_boolean()) {
+        if let Some(entries) = fields
+            .get("additionalProperties")
+            .filter(|entries| !entries.is_boolean())
+        {
             self.child(entries, &path::child(at, "additionalProperties"), Place::Field);
         }
         match fields.get("items") {
             Some(Value::Array(_)) => {
-                self.causes.push(Cause::forbidden(path::child(at, "items"), "items must be a schema object and not an array"));
+                self.causes.push(Cause::forbidden(
+                    path::child(at, "items"),
+                    "items must be a schema object and not an array",
+                ));
             }
             Some(items) => {
                 let outside = self.uncorrelatable;
@@ -103,7 +118,8 @@ impl Check {
                 self.uncorrelatable = outside;
             }
             None if fields.get("type") == Some(&json!("array")) => {
-                self.causes.push(Cause::required(path::child(at, "items"), "must be specified"));
+                self.causes
+                    .push(Cause::required(path::child(at, "items"), "must be specified"));
             }
             None => {}
         }
@@ -118,15 +134,20 @@ impl Check {
 
     fn forbidden(&mut self, fields: &Map<String, Value>, at: &str) {
         for name in FORBIDDEN.iter().filter(|name| fields.contains_key(**name)) {
-            self.causes.push(Cause::forbidden(path::child(at, name), &format!("{name} is not supported")));
+            self.causes.push(Cause::forbidden(
+                path::child(at, name),
+                &format!("{name} is not supported"),
+            ));
         }
         if fields.get("uniqueItems") == Some(&json!(true)) {
             let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-            self.causes.push(Cause::forbidden(path::child(at, "uniqueItems"), detail));
+            self.causes
+                .push(Cause::forbidden(path::child(at, "uniqueItems"), detail));
         }
         if fields.get("additionalProperties") == Some(&json!(false)) {
             let detail = "additionalProperties cannot be set to false";
-            self.causes.push(Cause::forbidden(path::child(at, "additionalProperties"), detail));
+            self.causes
+                .push(Cause::forbidden(path::child(at, "additionalProperties"), detail));
         }
     }
 
@@ -136,8 +157,15 @@ impl Check {
         let free = on("x-kubernetes-int-or-string") || on("x-kubernetes-preserve-unknown-fields");
         let at_type = path::child(at, "type");
         if kind.is_empty() && !free && place != Place::Root {
-            let what = if place == Place::Item { "array items" } else { "object fields" };
-            self.causes.push(Cause::required(at_type, &format!("must not be empty for specified {what}")));
+            let what = if place == Place::Item {
+                "array items"
+            } else {
+                "object fields"
+            };
+            self.causes.push(Cause::required(
+                at_type,
+                &format!("must not be empty for specified {what}"),
+            ));
         } else if !kind.is_empty() && !TYPES.contains(&kind) {
             self.causes.push(Cause::not_supported(at_type, &json!(kind), &TYPES));
         } else if !kind.is_empty() && on("x-kubernetes-int-or-string") {
@@ -147,7 +175,8 @@ impl Check {
         if on("x-kubernetes-embedded-resource") {
             if kind != "object" {
                 let detail = "must be object if x-kubernetes-embedded-resource is true";
-                self.causes.push(Cause::invalid(path::child(at, "type"), &json!(kind), detail));
+                self.causes
+                    .push(Cause::invalid(path::child(at, "type"), &json!(kind), detail));
             }
             if !on("x-kubernetes-preserve-unknown-fields") && !fields.contains_key("properties") {
                 let detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
@@ -157,52 +186,75 @@ impl Check {
     }
 
     fn pattern(&mut self, fields: &Map<String, Value>, at: &str) {
-        let Some(pattern) = fields.get("pattern").and_then(Value::as_str) else { return };
+        let Some(pattern) = fields.get("pattern").and_then(Value::as_str) else {
+            return;
+        };
         if let Err(error) = regex::Regex::new(pattern) {
             let detail = format!("must be a valid regular expression, but isn't: {error}");
-            self.causes.push(Cause::invalid(path::child(at, "pattern"), &json!(pattern), &detail));
+            self.causes
+                .push(Cause::invalid(path::child(at, "pattern"), &json!(pattern), &detail));
         }
     }
 
     fn list(&mut self, fields: &Map<String, Value>, at: &str) {
         let at_type = path::child(at, "x-kubernetes-list-type");
         let at_keys = path::child(at, "x-kubernetes-list-map-keys");
-        let keys = fields.get("x-kubernetes-list-map-keys").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let keys = fields
+            .get("x-kubernetes-list-map-keys")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         let Some(list) = fields.get("x-kubernetes-list-type") else {
             if !keys.is_empty() {
-                self.causes.push(Cause::required(at_type, "must be map if x-kubernetes-list-map-keys is non-empty"));
+                self.causes.push(Cause::required(
+                    at_type,
+                    "must be map if x-kubernetes-list-map-keys is non-empty",
+                ));
             }
             return;
         };
         if fields.get("type") != Some(&json!("array")) {
             let kind = fields.get("type").cloned().unwrap_or_else(|| json!(""));
-            self.causes.push(Cause::invalid(path::child(at, "type"), &kind, "must be array if x-kubernetes-list-type is specified"));
+            self.causes.push(Cause::invalid(
+                path::child(at, "type"),
+                &kind,
+                "must be array if x-kubernetes-list-type is specified",
+            ));
         }
         let items = fields.get("items").cloned().unwrap_or_default();
         match list.as_str() {
             Some("atomic") => {}
             Some("set") => self.set(&items, at),
             Some("map") if keys.is_empty() => {
-                self.causes.push(Cause::required(at_keys, "must not be empty if x-kubernetes-list-type is map"));
+                self.causes.push(Cause::required(
+                    at_keys,
+                    "must not be empty if x-kubernetes-list-type is map",
+                ));
             }
             Some("map") => {
                 for (number, key) in keys.iter().enumerate() {
                     self.map_key(&items, key, at, &path::index(&at_keys, number));
                 }
             }
-            _ => self.causes.push(Cause::not_supported(at_type, list, &["atomic", "map", "set"])),
+            _ => self
+                .causes
+                .push(Cause::not_supported(at_type, list, &["atomic", "map", "set"])),
         }
     }
 
     fn set(&mut self, items: &Value, at: &str) {
         if items["nullable"] == json!(true) {
             let detail = "cannot be nullable when x-kubernetes-list-type is set";
-            self.causes.push(Cause::forbidden(path::child(at, "items.nullable"), detail));
+            self.causes
+                .push(Cause::forbidden(path::child(at, "items.nullable"), detail));
         }
         if items["type"] == "object" && items["x-kubernetes-map-type"] != "atomic" {
             let kind = items["x-kubernetes-map-type"].clone();
             let detail = "must be atomic as item of a list with x-kubernetes-list-type=set";
-            self.causes.push(Cause::invalid(path::child(at, "items.x-kubernetes-map-type"), &kind, detail));
+            self.causes.push(Cause::invalid(
+                path::child(at, "items.x-kubernetes-map-type"),
+                &kind,
+                detail,
+            ));
         }
     }
 
@@ -210,31 +262,49 @@ impl Check {
         let name = key.as_str().unwrap_or_default();
         let at_property = path::key(&path::child(at, "items.properties"), name);
         let Some(property) = items["properties"].get(name) else {
-            self.causes.push(Cause::invalid(at_key, key, "entries must all be names of item properties"));
+            self.causes.push(Cause::invalid(
+                at_key,
+                key,
+                "entries must all be names of item properties",
+            ));
             return;
         };
         if matches!(property["type"].as_str(), Some("object" | "array")) {
             let detail = "must be a scalar type if parent array's x-kubernetes-list-type is map";
-            self.causes.push(Cause::invalid(path::child(&at_property, "type"), &property["type"], detail));
+            self.causes.push(Cause::invalid(
+                path::child(&at_property, "type"),
+                &property["type"],
+                detail,
+            ));
         }
         let required = items["required"].as_array().is_some_and(|names| names.contains(key));
         if !required && property.get("default").is_none() {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-            self.causes.push(Cause::required(path::child(&at_property, "default"), detail));
+            let detail =
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            self.causes
+                .push(Cause::required(path::child(&at_property, "default"), detail));
         }
     }
 
     fn rules(&mut self, fields: &Map<String, Value>, at: &str) {
-        let rules = fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+        let rules = fields
+            .get("x-kubernetes-validations")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for (number, rule) in rules.enumerate() {
             let at = path::index(&path::child(at, "x-kubernetes-validations"), number);
             match Rule::compile(rule) {
                 Ok(rule) if rule.transition && self.uncorrelatable => {
                     let detail = "oldSelf cannot be used on the uncorrelatable portion of the schema";
-                    self.causes.push(Cause::invalid(path::child(&at, "rule"), &json!(""), detail));
+                    self.causes
+                        .push(Cause::invalid(path::child(&at, "rule"), &json!(""), detail));
                 }
                 Ok(_) => {}
-                Err(cause) => self.causes.push(Cause { field: path::child(&at, &cause.field), ..cause }),
+                Err(cause) => self.causes.push(Cause {
+                    field: path::child(&at, &cause.field),
+                    ..cause
+                }),
             }
         }
     }
@@ -267,14 +337,28 @@ impl Check {
 
     fn branch(&mut self, outer: &Map<String, Value>, branch: &Value, at: &str, may_have_type: bool) {
         let Some(fields) = branch.as_object() else { return };
-        for name in OUTSIDE_ONLY.iter().filter(|name| fields.contains_key(**name) && !(may_have_type && **name == "type")) {
-            self.causes.push(Cause::forbidden(path::child(at, name), "must be empty to be structural"));
+        for name in OUTSIDE_ONLY
+            .iter()
+            .filter(|name| fields.contains_key(**name) && !(may_have_type && **name == "type"))
+        {
+            self.causes.push(Cause::forbidden(
+                path::child(at, name),
+                "must be empty to be structural",
+            ));
         }
         self.pattern(fields, at);
         self.junctions(outer, fields, at);
-        for (name, property) in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (name, property) in fields
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let at = path::key(&path::child(at, "properties"), name);
-            let outside = outer.get("properties").and_then(|properties| properties.get(name)).and_then(Value::as_object);
+            let outside = outer
+                .get("properties")
+                .and_then(|properties| properties.get(name))
+                .and_then(Value::as_object);
             match outside {
                 Some(outside) => self.branch(outside, property, &at, int_or_string(outside)),
                 None if outer.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true)) => {}
@@ -300,19 +384,30 @@ impl Check {
             }
         }
         let outside = outside.replace(".not", "");
-        self.causes.push(Cause::required(outside, &format!("because it is defined in {at}")));
+        self.causes
+            .push(Cause::required(outside, &format!("because it is defined in {at}")));
     }
 
     fn metadata(&mut self, schema: &Value, at: &str) {
         let at = path::key(&path::child(at, "properties"), "metadata");
-        let Some(fields) = schema["properties"].get("metadata").and_then(Value::as_object) else { return };
+        let Some(fields) = schema["properties"].get("metadata").and_then(Value::as_object) else {
+            return;
+        };
         if fields.get("type").is_some_and(|kind| kind != "object") {
-            self.causes.push(Cause::invalid(path::child(&at, "type"), &fields["type"], "must be object"));
+            self.causes.push(Cause::invalid(
+                path::child(&at, "type"),
+                &fields["type"],
+                "must be object",
+            ));
         }
         let allowed = |name: &&String| ["name", "generateName"].contains(&name.as_str());
-        let others = fields.get("properties").and_then(Value::as_object).is_some_and(|fields| !fields.keys().all(|name| allowed(&name)));
+        let others = fields
+            .get("properties")
+            .and_then(Value::as_object)
+            .is_some_and(|fields| !fields.keys().all(|name| allowed(&name)));
         if others {
-            let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+            let detail =
+                "must not specify anything other than name and generateName, but metadata is implicitly specified";
             self.causes.push(Cause::forbidden(at, detail));
         }
     }
@@ -365,9 +460,14 @@ mod tests {
 
     #[test]
     fn types() {
-        assert_eq!(lines(&json!({})), [r#"openAPIV3Schema.type: Invalid value: "": must be object at the root"#]);
         assert_eq!(
-            lines(&with_spec(&json!({"properties": {"a": {"type": "text"}, "b": {"type": "array", "items": {}}, "c": {"type": "array"}}}))),
+            lines(&json!({})),
+            [r#"openAPIV3Schema.type: Invalid value: "": must be object at the root"#]
+        );
+        assert_eq!(
+            lines(&with_spec(
+                &json!({"properties": {"a": {"type": "text"}, "b": {"type": "array", "items": {}}, "c": {"type": "array"}}})
+            )),
             [
                 "openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields",
                 r#"openAPIV3Schema.properties[spec].properties[a].type: Unsupported value: "text": supported values: "array", "boolean", "integer", "number", "object", "string""#,
@@ -379,7 +479,9 @@ mod tests {
 
     #[test]
     fn what_is_not_supported() {
-        let schema = with_spec(&json!({"type": "object", "$ref": "#/x", "uniqueItems": true, "properties": {}, "additionalProperties": {"type": "string"}}));
+        let schema = with_spec(
+            &json!({"type": "object", "$ref": "#/x", "uniqueItems": true, "properties": {}, "additionalProperties": {"type": "string"}}),
+        );
         assert_eq!(
             lines(&schema),
             [
@@ -392,7 +494,9 @@ mod tests {
 
     #[test]
     fn junctions_hold_only_rules_for_declared_fields() {
-        let schema = with_spec(&json!({"type": "object", "anyOf": [{"type": "object", "properties": {"gone": {"minimum": 1}}}]}));
+        let schema = with_spec(
+            &json!({"type": "object", "anyOf": [{"type": "object", "properties": {"gone": {"minimum": 1}}}]}),
+        );
         assert_eq!(
             lines(&schema),
             [
@@ -406,19 +510,44 @@ mod tests {
     fn lists() {
         let list = |list: Value, items: Value| {
             let mut schema = json!({"type": "array", "items": items});
-            schema.as_object_mut().expect("object").extend(list.as_object().expect("object").clone());
+            schema
+                .as_object_mut()
+                .expect("object")
+                .extend(list.as_object().expect("object").clone());
             lines(&with_spec(&schema))
         };
         let item = json!({"type": "object", "properties": {"name": {"type": "string"}}});
         assert_eq!(
             list(json!({"x-kubernetes-list-type": "map"}), item.clone()),
-            ["openAPIV3Schema.properties[spec].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map"]
+            [
+                "openAPIV3Schema.properties[spec].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map"
+            ]
         );
-        assert_eq!(list(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}), item.clone()).len(), 1);
-        assert_eq!(list(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}), item.clone()).len(), 1);
+        assert_eq!(
+            list(
+                json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+                item.clone()
+            )
+            .len(),
+            1
+        );
+        assert_eq!(
+            list(
+                json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}),
+                item.clone()
+            )
+            .len(),
+            1
+        );
         assert_eq!(list(json!({"x-kubernetes-list-type": "set"}), item).len(), 1);
-        assert_eq!(list(json!({"x-kubernetes-list-type": "set"}), json!({"type": "string"})), [""; 0]);
-        assert_eq!(list(json!({"x-kubernetes-list-type": "bag"}), json!({"type": "string"})).len(), 1);
+        assert_eq!(
+            list(json!({"x-kubernetes-list-type": "set"}), json!({"type": "string"})),
+            [""; 0]
+        );
+        assert_eq!(
+            list(json!({"x-kubernetes-list-type": "bag"}), json!({"type": "string"})).len(),
+            1
+        );
     }
 
     #[test]
@@ -446,7 +575,18 @@ mod tests {
     #[test]
     fn metadata_is_only_for_names() {
         let schema = |metadata: Value| json!({"type": "object", "properties": {"metadata": metadata}});
-        assert_eq!(lines(&schema(json!({"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}}}))), [""; 0]);
-        assert_eq!(lines(&schema(json!({"type": "object", "properties": {"labels": {"type": "object"}}}))).len(), 1);
+        assert_eq!(
+            lines(&schema(
+                json!({"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}}})
+            )),
+            [""; 0]
+        );
+        assert_eq!(
+            lines(&schema(
+                json!({"type": "object", "properties": {"labels": {"type": "object"}}})
+            ))
+            .len(),
+            1
+        );
     }
 }

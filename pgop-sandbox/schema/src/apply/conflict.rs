@@ -51,7 +51,13 @@ pub struct Owner<'a>(&'a Conflict);
 
 impl fmt::Display for Owner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conflict { manager, api_version, operation, subresource, .. } = self.0;
+        let Conflict {
+            manager,
+            api_version,
+            operation,
+            subresource,
+            ..
+        } = self.0;
         write!(f, "{manager:?}")?;
         if let Some(subresource) = subresource {
             write!(f, " with subresource {subresource:?}")?;
@@ -82,11 +88,18 @@ pub(super) fn between(entries: &[Entry], taken: &FieldSet) -> Vec<Conflict> {
 
 fn sentence(conflicts: &[Conflict]) -> String {
     if let [conflict] = conflicts {
-        return format!("Apply failed with 1 conflict: conflict with {}: {}", conflict.owner(), conflict.field);
+        return format!(
+            "Apply failed with 1 conflict: conflict with {}: {}",
+            conflict.owner(),
+            conflict.field
+        );
     }
     let mut fields = BTreeMap::<String, Vec<&str>>::new();
     for conflict in conflicts {
-        fields.entry(conflict.owner().to_string()).or_default().push(&conflict.field);
+        fields
+            .entry(conflict.owner().to_string())
+            .or_default()
+            .push(&conflict.field);
     }
     let mut lines = Vec::new();
     for (owner, fields) in fields {

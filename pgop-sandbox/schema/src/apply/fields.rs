@@ -77,7 +77,10 @@ pub(super) struct FieldSet {
 impl FieldSet {
     /// Of the place itself and nothing below.
     pub(super) fn leaf() -> Self {
-        Self { member: true, children: BTreeMap::new() }
+        Self {
+            member: true,
+            children: BTreeMap::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -105,14 +108,20 @@ impl FieldSet {
 
     fn combine(&self, other: &Self, keep: fn(bool, bool) -> bool) -> Self {
         let nothing = Self::default();
-        let names = self.children.keys().chain(other.children.keys().filter(|name| !self.children.contains_key(*name)));
+        let names = self
+            .children
+            .keys()
+            .chain(other.children.keys().filter(|name| !self.children.contains_key(*name)));
         let children = names.filter_map(|name| {
             let mine = self.children.get(name).unwrap_or(&nothing);
             let theirs = other.children.get(name).unwrap_or(&nothing);
             let child = mine.combine(theirs, keep);
             (!child.is_empty()).then(|| (name.clone(), child))
         });
-        Self { member: keep(self.member, other.member), children: children.collect() }
+        Self {
+            member: keep(self.member, other.member),
+            children: children.collect(),
+        }
     }
 
     /// Forgets a path with all that is below.
@@ -160,13 +169,20 @@ impl FieldSet {
 
     /// Reads `fieldsV1`. What is not understood is left out.
     pub(super) fn parse(fields: &Value) -> Self {
-        let Some(fields) = fields.as_object() else { return Self::default() };
+        let Some(fields) = fields.as_object() else {
+            return Self::default();
+        };
         let children = fields.iter().filter_map(|(key, below)| {
             let mut child = Self::parse(below);
-            child.member |= below.as_object().is_some_and(|below| below.is_empty() || below.contains_key("."));
+            child.member |= below
+                .as_object()
+                .is_some_and(|below| below.is_empty() || below.contains_key("."));
             Some((Element::parse(key)?, child))
         });
-        Self { member: false, children: children.collect() }
+        Self {
+            member: false,
+            children: children.collect(),
+        }
     }
 
     /// Writes `fieldsV1`.
@@ -200,7 +216,10 @@ mod tests {
     #[test]
     fn keys_are_sorted_so_that_equal_paths_are_equal() {
         let set = FieldSet::parse(&json!({"f:ports": {"k:{ \"protocol\": \"TCP\", \"containerPort\": 80 }": {}}}));
-        assert_eq!(set.to_json(), json!({"f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {}}}));
+        assert_eq!(
+            set.to_json(),
+            json!({"f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {}}})
+        );
     }
 
     #[test]
@@ -222,7 +241,10 @@ mod tests {
     fn sets_are_sets() {
         let one = FieldSet::parse(&json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
         let other = FieldSet::parse(&json!({"f:a": {"f:b": {}}, "f:d": {}}));
-        assert_eq!(one.union(&other).to_json(), json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}, "f:d": {}}));
+        assert_eq!(
+            one.union(&other).to_json(),
+            json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}, "f:d": {}})
+        );
         assert_eq!(one.difference(&other).to_json(), json!({"f:a": {}, "f:c": {}}));
         assert_eq!(one.intersection(&other).to_json(), json!({"f:a": {"f:b": {}}}));
         assert!(one.difference(&one).is_empty());

@@ -52,7 +52,13 @@ impl Entry {
     }
 
     fn parse(entry: &Value) -> Option<Self> {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |name: &str| {
+            entry
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         let operation = match text("operation")?.as_str() {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
@@ -96,6 +102,22 @@ pub(super) fn read(object: &Value) -> Option<Vec<Entry>> {
     list.into_iter().flatten().map(Entry::parse).collect()
 }
 
+/// A copy of an object in which no manager has a time.
+pub(super) fn without_times(object: &Value) -> Value {
+    let mut object = object.clone();
+    for entry in object
+        .pointer_mut("/metadata/managedFields")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+    }
+    object
+}
+
 /// Whether a client asks to forget all managers: a list of one empty entry.
 pub(super) fn is_reset(object: &Value) -> bool {
     object.pointer("/metadata/managedFields") == Some(&json!([{}]))
@@ -106,13 +128,21 @@ pub(super) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
     entries.sort_by(|a, b| {
         let order = |entry: &Entry| {
-            (entry.operation, entry.time.clone(), entry.manager.clone(), entry.api_version.clone(), entry.subresource.clone())
+            (
+                entry.operation,
+                entry.time.clone(),
+                entry.manager.clone(),
+                entry.api_version.clone(),
+                entry.subresource.clone(),
+            )
         };
         order(a).cmp(&order(b))
     });
     let list: Vec<Value> = entries.iter().map(Entry::to_json).collect();
     let Some(object) = object.as_object_mut() else { return };
-    let Some(metadata) = object.entry("metadata").or_insert_with(|| json!({})).as_object_mut() else { return };
+    let Some(metadata) = object.entry("metadata").or_insert_with(|| json!({})).as_object_mut() else {
+        return;
+    };
     if list.is_empty() {
         metadata.remove("managedFields");
     } else {

@@ -50,11 +50,21 @@ const UNOWNED: [&[&str]; 12] = [
     &["metadata", "resourceVersion"],
 ];
 
-/// Fields that hold structs in Kubernetes' Go types, directly below one another. They are never absent there, so nobody adds
-/// them, and managers own what is in them only.
-const STRUCTS: [&str; 11] = [
-    "metadata", "spec", "status", "template", "jobTemplate", "strategy", "updateStrategy", "resources", "loadBalancer", "names",
+/// Fields that are never absent in Kubernetes' Go types, as long as those above them are neither: structs, and lists that are
+/// written as `null`. So nobody adds them, and managers own only what is in them.
+const STRUCTS: [&str; 12] = [
+    "metadata",
+    "spec",
+    "status",
+    "template",
+    "jobTemplate",
+    "strategy",
+    "updateStrategy",
+    "resources",
+    "loadBalancer",
+    "names",
     "acceptedNames",
+    "containers",
 ];
 
 /// Who owns the fields of an object that was written when nobody kept track.
@@ -67,12 +77,21 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 ///
 /// # Errors
 /// [`ApplyError::Conflicts`], and configurations that can't be applied.
-pub fn apply(schema: &Schema, live: Option<&Value>, config: &Value, manager: &Manager<'_>, force: bool) -> Result<Value, ApplyError> {
+pub fn apply(
+    schema: &Schema,
+    live: Option<&Value>,
+    config: &Value,
+    manager: &Manager<'_>,
+    force: bool,
+) -> Result<Value, ApplyError> {
     let config = applicable(schema, config, manager)?;
     let empty = json!({});
     let base = live.unwrap_or(&empty);
     let mut others = owners(schema, live, manager);
-    let mine = others.iter().position(|entry| entry.is_of(manager, Operation::Apply)).map(|at| others.remove(at));
+    let mine = others
+        .iter()
+        .position(|entry| entry.is_of(manager, Operation::Apply))
+        .map(|at| others.remove(at));
 
     let applied = owned(schema, manager, typed::field_set(&schema.root, &config));
     let mut merged = typed::merge(&schema.root, base, &config);
@@ -87,7 +106,11 @@ pub fn apply(schema: &Schema, live: Option<&Value>, config: &Value, manager: &Ma
     if !conflicts.is_empty() && !force {
         return Err(ApplyError::Conflicts(conflicts));
     }
-    if live.is_some() && changes.is_empty() && conflicts.is_empty() && mine.as_ref().is_some_and(|mine| mine.fields == applied) {
+    if live.is_some()
+        && changes.is_empty()
+        && conflicts.is_empty()
+        && mine.as_ref().is_some_and(|mine| mine.fields == applied)
+    {
         return Ok(base.clone());
     }
     for entry in &mut others {
@@ -104,14 +127,24 @@ pub fn apply(schema: &Schema, live: Option<&Value>, config: &Value, manager: &Ma
 /// `after` what will be stored; a `managedFields` in `after` replaces the list, as in Kubernetes: it is how `kubectl` renames
 /// managers. A list of one empty entry (`[{}]`) forgets all managers; an empty or unreadable list changes nothing.
 pub fn track(schema: &Schema, before: Option<&Value>, after: &mut Value, manager: &Manager<'_>) {
-    let mut entries = if manager.subresource.is_some() { None } else { proposed(after) };
-    let mut entries = entries.take().unwrap_or_else(|| before.and_then(managed::read).unwrap_or_default());
+    let mut entries = if manager.subresource.is_some() {
+        None
+    } else {
+        proposed(after)
+    };
+    let mut entries = entries
+        .take()
+        .unwrap_or_else(|| before.and_then(managed::read).unwrap_or_default());
     let changes = changes(schema, manager, before, after);
     let taken = changes.added.union(&changes.modified);
     let mut mine = None;
     entries.retain_mut(|entry| {
         let is_mine = entry.is_of(manager, Operation::Update);
-        let lost = if is_mine { entry.fields.clone() } else { entry.fields.difference(&taken) };
+        let lost = if is_mine {
+            entry.fields.clone()
+        } else {
+            entry.fields.difference(&taken)
+        };
         entry.fields = lost.difference(&changes.removed);
         if is_mine {
             mine = Some(entry.clone());
@@ -125,6 +158,16 @@ pub fn track(schema: &Schema, before: Option<&Value>, after: &mut Value, manager
         entries.push(Entry::new(manager, Operation::Update, fields));
     }
     managed::write(after, entries);
+}
+
+/// Gives back the times of `live` when nothing but times of managers differs, so that the object is equal and not written.
+///
+/// Defaults and other normalisation come after [`apply`] and [`track`], and can undo what looked like a change: `null` in a
+/// field that can't be null, `stringData` of a secret that already has the data.
+pub fn settle(live: &Value, object: &mut Value) {
+    if managed::without_times(live) == managed::without_times(object) {
+        object.clone_from(live);
+    }
 }
 
 /// The list of managers that a client sent, if it means something.
@@ -142,14 +185,22 @@ fn owners(schema: &Schema, live: Option<&Value>, manager: &Manager<'_>) -> Vec<E
     if !entries.is_empty() {
         return entries;
     }
-    let nobody = Manager { name: BEFORE_FIRST_APPLY, subresource: None, ..*manager };
+    let nobody = Manager {
+        name: BEFORE_FIRST_APPLY,
+        subresource: None,
+        ..*manager
+    };
     let all = changes(schema, &nobody, None, live).added;
     vec![Entry::new(&nobody, Operation::Update, all)]
 }
 
 /// What changed between two objects, as far as it can be owned.
 fn changes(schema: &Schema, manager: &Manager<'_>, before: Option<&Value>, after: &Value) -> Comparison {
-    let structs: BTreeSet<&str> = if schema.is_built_in() { STRUCTS.into() } else { BTreeSet::from(["metadata"]) };
+    let structs: BTreeSet<&str> = if schema.is_built_in() {
+        STRUCTS.into()
+    } else {
+        BTreeSet::from(["metadata"])
+    };
     let all = typed::compare(&schema.root, before, Some(after), &structs);
     Comparison {
         added: owned(schema, manager, all.added),
@@ -161,7 +212,9 @@ fn changes(schema: &Schema, manager: &Manager<'_>, before: Option<&Value>, after
 /// The set without what nobody owns, and what can't be written this way.
 fn owned(schema: &Schema, manager: &Manager<'_>, mut set: FieldSet) -> FieldSet {
     set.member = false;
-    UNOWNED.iter().for_each(|path| set.forget(path));
+    for path in UNOWNED {
+        set.forget(path);
+    }
     set.forget_place("metadata");
     if schema.status_subresource {
         set.forget(&[unreachable_field(manager)]);
@@ -171,20 +224,31 @@ fn owned(schema: &Schema, manager: &Manager<'_>, mut set: FieldSet) -> FieldSet 
 
 /// What a write to this endpoint can't change.
 fn unreachable_field(manager: &Manager<'_>) -> &'static str {
-    if manager.subresource == Some("status") { "spec" } else { "status" }
+    if manager.subresource == Some("status") {
+        "spec"
+    } else {
+        "status"
+    }
 }
 
 /// What the manager applied before, does not apply now, and nobody else owns.
 fn abandoned(root: &Node, before: &FieldSet, applied: &FieldSet, others: &[Entry]) -> FieldSet {
-    let kept = others.iter().fold(applied.clone(), |all, entry| all.union(&entry.fields));
+    let kept = others
+        .iter()
+        .fold(applied.clone(), |all, entry| all.union(&entry.fields));
     typed::with_named_fields(root, before).difference(&typed::with_named_fields(root, &kept))
 }
 
 /// The configuration without what it can't say.
 fn applicable(schema: &Schema, config: &Value, manager: &Manager<'_>) -> Result<Value, ApplyError> {
     let mut config = config.as_object().ok_or(ApplyError::NotAnObject)?.clone();
-    let managers = config.get("metadata").and_then(|metadata| metadata.get("managedFields"));
-    if managers.and_then(Value::as_array).is_some_and(|managers| !managers.is_empty()) {
+    let managers = config
+        .get("metadata")
+        .and_then(|metadata| metadata.get("managedFields"));
+    if managers
+        .and_then(Value::as_array)
+        .is_some_and(|managers| !managers.is_empty())
+    {
         return Err(ApplyError::HasManagedFields);
     }
     if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -210,8 +274,9 @@ fn without_null_below(node: &Node, value: &mut Value) {
     match value {
         Value::Object(fields) => without_null(node, fields),
         Value::Array(items) => {
-            if let Some(node) = &node.items {
-                items.iter_mut().for_each(|item| without_null_below(node, item));
+            let Some(node) = &node.items else { return };
+            for item in items {
+                without_null_below(node, item);
             }
         }
         _ => {}

@@ -52,7 +52,11 @@ fn element(node: &Node, at: usize, item: &Value) -> Element {
 }
 
 fn elements<'a>(node: &Node, items: &'a [Value]) -> Vec<(Element, &'a Value)> {
-    items.iter().enumerate().map(|(at, item)| (element(node, at, item), item)).collect()
+    items
+        .iter()
+        .enumerate()
+        .map(|(at, item)| (element(node, at, item), item))
+        .collect()
 }
 
 /// All fields that an applied value names.
@@ -64,7 +68,10 @@ pub(super) fn field_set(node: &Node, value: &Value) -> FieldSet {
                 set.member |= !node.properties.contains_key(name); // a map's entry is something that was said by itself
                 (Element::field(name), set)
             });
-            FieldSet { member: false, children: children.collect() }
+            FieldSet {
+                member: false,
+                children: children.collect(),
+            }
         }
         Parts::Items(items) if !items.is_empty() => {
             let mut children = BTreeMap::<Element, FieldSet>::new();
@@ -73,7 +80,10 @@ pub(super) fn field_set(node: &Node, value: &Value) -> FieldSet {
                 let merged = children.get(&element).map(|before| before.union(&set)).unwrap_or(set);
                 children.insert(element, merged);
             }
-            FieldSet { member: false, children }
+            FieldSet {
+                member: false,
+                children,
+            }
         }
         _ => FieldSet::leaf(),
     }
@@ -90,7 +100,10 @@ pub(super) fn with_named_fields(node: &Node, set: &FieldSet) -> FieldSet {
         child.member |= declared;
         (element.clone(), child)
     });
-    FieldSet { member: set.member, children: children.collect() }
+    FieldSet {
+        member: set.member,
+        children: children.collect(),
+    }
 }
 
 /// The difference of two objects.
@@ -108,8 +121,17 @@ impl Comparison {
 }
 
 /// What changed. `structs`: the fields that count as always there, as Go's structs are.
-pub(super) fn compare(node: &Node, before: Option<&Value>, after: Option<&Value>, structs: &BTreeSet<&str>) -> Comparison {
-    let mut compare = Compare { structs, path: Vec::new(), result: Comparison::default() };
+pub(super) fn compare(
+    node: &Node,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    structs: &BTreeSet<&str>,
+) -> Comparison {
+    let mut compare = Compare {
+        structs,
+        path: Vec::new(),
+        result: Comparison::default(),
+    };
     compare.value(node, before, after);
     compare.result
 }
@@ -125,7 +147,10 @@ impl Compare<'_> {
         if before == after {
             return;
         }
-        match (before.map(|value| parts(node, value)), after.map(|value| parts(node, value))) {
+        match (
+            before.map(|value| parts(node, value)),
+            after.map(|value| parts(node, value)),
+        ) {
             (None | Some(Parts::Fields(_)), Some(Parts::Fields(_))) | (Some(Parts::Fields(_)), None) => {
                 self.fields(node, before, after);
             }
@@ -174,8 +199,12 @@ impl Compare<'_> {
             self.leaf(before, after);
             return;
         }
-        let [old, new]: [BTreeMap<Element, &Value>; 2] = [old, new].map(|items| elements(node, items).into_iter().collect());
-        for element in old.keys().chain(new.keys().filter(|element| !old.contains_key(element))) {
+        let [old, new]: [BTreeMap<Element, &Value>; 2] =
+            [old, new].map(|items| elements(node, items).into_iter().collect());
+        for element in old
+            .keys()
+            .chain(new.keys().filter(|element| !old.contains_key(element)))
+        {
             self.path.push(element.clone());
             self.value(items_of(node), old.get(element).copied(), new.get(element).copied());
             self.path.pop();
@@ -191,7 +220,9 @@ impl Compare<'_> {
     }
 
     fn is_struct(&self) -> bool {
-        self.path.iter().all(|element| matches!(element, Element::Field(name) if self.structs.contains(name.as_str())))
+        self.path
+            .iter()
+            .all(|element| matches!(element, Element::Field(name) if self.structs.contains(name.as_str())))
     }
 }
 
@@ -234,7 +265,10 @@ fn merge_items(node: &Node, live: &[Value], applied: &[Value]) -> Value {
         }
         merged.push(before.map_or_else(|| (*item).clone(), |(_, live)| merge(items_of(node), live, item)));
     }
-    merged.extend(rest.filter(|(known, _)| !shared.contains(known)).map(|(_, item)| (*item).clone()));
+    merged.extend(
+        rest.filter(|(known, _)| !shared.contains(known))
+            .map(|(_, item)| (*item).clone()),
+    );
     Value::Array(merged)
 }
 

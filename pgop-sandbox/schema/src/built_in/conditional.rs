@@ -31,7 +31,10 @@ pub(crate) fn default(group: &str, kind: &str, object: &mut Value) {
 
 /// Sets a field that is missing or empty text.
 fn set(fields: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
-    if fields.get(name).is_none_or(|present| present.is_null() || present == "") {
+    if fields
+        .get(name)
+        .is_none_or(|present| present.is_null() || present == "")
+    {
         fields.insert(name.to_owned(), value.into());
     }
 }
@@ -64,7 +67,11 @@ fn template(template: Option<&mut Value>) {
 
 fn pod_spec(spec: &mut Map<String, Value>) {
     // `serviceAccount` is the field's old name; Kubernetes keeps both.
-    if let Some(name) = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned() {
+    if let Some(name) = spec
+        .get("serviceAccountName")
+        .or_else(|| spec.get("serviceAccount"))
+        .cloned()
+    {
         set(spec, "serviceAccountName", name.clone());
         set(spec, "serviceAccount", name);
     }
@@ -101,8 +108,15 @@ fn is_latest(image: &str) -> bool {
 
 /// What a container may use at most it also asks for, if it asks for nothing.
 fn requests_from_limits(container: &mut Map<String, Value>) {
-    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { return };
-    let Some(limits) = resources.get("limits").and_then(Value::as_object).filter(|limits| !limits.is_empty()).cloned() else {
+    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(limits) = resources
+        .get("limits")
+        .and_then(Value::as_object)
+        .filter(|limits| !limits.is_empty())
+        .cloned()
+    else {
         return;
     };
     if let Some(requests) = resources.entry("requests").or_insert_with(|| json!({})).as_object_mut() {
@@ -132,7 +146,9 @@ fn workload(object: &mut Value, strategy: &str, rolling: &Value) {
 }
 
 fn claim_templates(stateful_set: &mut Value) {
-    let Some(spec) = fields(stateful_set, "spec") else { return };
+    let Some(spec) = fields(stateful_set, "spec") else {
+        return;
+    };
     for claim in objects(spec, "volumeClaimTemplates") {
         set(claim, "apiVersion", "v1");
         set(claim, "kind", "PersistentVolumeClaim");
@@ -145,28 +161,50 @@ fn job(job: &mut Value) {
         set(spec, "completions", 1);
     }
     set(spec, "parallelism", 1);
-    set(spec, "backoffLimit", if spec.contains_key("backoffLimitPerIndex") { i32::MAX } else { 6 });
+    set(
+        spec,
+        "backoffLimit",
+        if spec.contains_key("backoffLimitPerIndex") {
+            i32::MAX
+        } else {
+            6
+        },
+    );
     set(spec, "completionMode", "NonIndexed");
     set(spec, "suspend", false);
     let failures_count = spec.contains_key("podFailurePolicy");
-    set(spec, "podReplacementPolicy", if failures_count { "Failed" } else { "TerminatingOrFailed" });
+    set(
+        spec,
+        "podReplacementPolicy",
+        if failures_count {
+            "Failed"
+        } else {
+            "TerminatingOrFailed"
+        },
+    );
     template(spec.get_mut("template"));
 }
 
 // ---- the rest
 
 fn service(spec: Option<&mut Value>) {
-    let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
+    let Some(spec) = spec.and_then(Value::as_object_mut) else {
+        return;
+    };
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     for port in objects(spec, "ports") {
-        if port.get("targetPort").is_none_or(|target| target == 0 || target == "") {
-            if let Some(number) = port.get("port").cloned() {
-                port.insert("targetPort".to_owned(), number);
-            }
+        if port.get("targetPort").is_none_or(|target| target == 0 || target == "")
+            && let Some(number) = port.get("port").cloned()
+        {
+            port.insert("targetPort".to_owned(), number);
         }
     }
     if spec.get("sessionAffinity") == Some(&json!("ClientIP")) {
-        set(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+        set(
+            spec,
+            "sessionAffinityConfig",
+            json!({"clientIP": {"timeoutSeconds": 10800}}),
+        );
     }
     if kind == "NodePort" || kind == "LoadBalancer" {
         set(spec, "externalTrafficPolicy", "Cluster");
@@ -180,8 +218,12 @@ fn service(spec: Option<&mut Value>) {
 }
 
 fn namespace(namespace: &mut Value) {
-    let Some(metadata) = fields(namespace, "metadata") else { return };
-    let Some(name) = metadata.get("name").cloned() else { return };
+    let Some(metadata) = fields(namespace, "metadata") else {
+        return;
+    };
+    let Some(name) = metadata.get("name").cloned() else {
+        return;
+    };
     if let Some(labels) = metadata.entry("labels").or_insert_with(|| json!({})).as_object_mut() {
         labels.insert("kubernetes.io/metadata.name".to_owned(), name);
     }
@@ -190,10 +232,16 @@ fn namespace(namespace: &mut Value) {
 /// `stringData` is a way to write `data`, and is never stored.
 fn secret(secret: &mut Value) {
     let Some(secret) = secret.as_object_mut() else { return };
-    let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
+    let texts = secret.get("stringData").and_then(Value::as_object);
+    if !texts.is_some_and(|texts| texts.values().all(Value::is_string)) {
+        return; // validation says what is wrong
+    }
+    let Some(Value::Object(texts)) = secret.remove("stringData") else {
+        return;
+    };
     if let Some(data) = secret.entry("data").or_insert_with(|| json!({})).as_object_mut() {
-        for (key, text) in texts {
-            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+        for (key, text) in &texts {
+            data.insert(key.clone(), STANDARD.encode(text.as_str().unwrap_or_default()).into());
         }
     }
 }
@@ -210,8 +258,14 @@ fn node(status: Option<&mut Value>) {
 fn limits(range: &mut Value) {
     let Some(spec) = fields(range, "spec") else { return };
     for limit in objects(spec, "limits").filter(|limit| limit.get("type") == Some(&json!("Container"))) {
-        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
-            let Some(values) = limit.get(from).and_then(Value::as_object).cloned() else { continue };
+        for (from, to) in [
+            ("max", "default"),
+            ("default", "defaultRequest"),
+            ("min", "defaultRequest"),
+        ] {
+            let Some(values) = limit.get(from).and_then(Value::as_object).cloned() else {
+                continue;
+            };
             if let Some(target) = limit.entry(to).or_insert_with(|| json!({})).as_object_mut() {
                 for (resource, value) in values {
                     target.entry(resource).or_insert(value);
@@ -222,9 +276,22 @@ fn limits(range: &mut Value) {
 }
 
 fn network_policy(spec: Option<&mut Value>) {
-    let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
-    let egress = spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
-    set(spec, "policyTypes", if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });
+    let Some(spec) = spec.and_then(Value::as_object_mut) else {
+        return;
+    };
+    let egress = spec
+        .get("egress")
+        .and_then(Value::as_array)
+        .is_some_and(|rules| !rules.is_empty());
+    set(
+        spec,
+        "policyTypes",
+        if egress {
+            json!(["Ingress", "Egress"])
+        } else {
+            json!(["Ingress"])
+        },
+    );
 }
 
 fn subjects(binding: &mut Value) {
@@ -237,7 +304,9 @@ fn subjects(binding: &mut Value) {
 }
 
 fn names(definition: &mut Value) {
-    let Some(names) = definition.get_mut("spec").and_then(|spec| fields(spec, "names")) else { return };
+    let Some(names) = definition.get_mut("spec").and_then(|spec| fields(spec, "names")) else {
+        return;
+    };
     if let Some(kind) = names.get("kind").and_then(Value::as_str).map(str::to_owned) {
         set(names, "singular", kind.to_lowercase());
         set(names, "listKind", format!("{kind}List"));
@@ -250,21 +319,27 @@ mod tests {
     use crate::Schema;
 
     fn defaulted(group: &str, kind: &str, mut object: Value) -> Value {
-        Schema::built_in(group, "v1", kind).expect("served").default(&mut object);
+        Schema::built_in(group, "v1", kind)
+            .expect("served")
+            .default(&mut object);
         object
     }
 
     #[test]
     fn a_pod() {
-        let pod = defaulted("", "Pod", json!({"metadata": {"name": "web"}, "spec": {
-            "containers": [{
-                "name": "web", "image": "nginx", "ports": [{"containerPort": 80}],
-                "resources": {"limits": {"memory": "1Gi"}},
-                "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
-                "readinessProbe": {"httpGet": {"port": 80}},
-            }],
-            "volumes": [{"name": "tmp"}, {"name": "conf", "configMap": {"name": "web"}}],
-        }}));
+        let pod = defaulted(
+            "",
+            "Pod",
+            json!({"metadata": {"name": "web"}, "spec": {
+                "containers": [{
+                    "name": "web", "image": "nginx", "ports": [{"containerPort": 80}],
+                    "resources": {"limits": {"memory": "1Gi"}},
+                    "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+                    "readinessProbe": {"httpGet": {"port": 80}},
+                }],
+                "volumes": [{"name": "tmp"}, {"name": "conf", "configMap": {"name": "web"}}],
+            }}),
+        );
         assert_eq!(
             pod["spec"],
             json!({
@@ -304,7 +379,10 @@ mod tests {
         let spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {"spec": {"containers": []}}});
         let deployment = defaulted("apps", "Deployment", json!({"spec": spec}));
         let spec = &deployment["spec"];
-        assert_eq!((&spec["replicas"], &spec["progressDeadlineSeconds"]), (&json!(1), &json!(600)));
+        assert_eq!(
+            (&spec["replicas"], &spec["progressDeadlineSeconds"]),
+            (&json!(1), &json!(600))
+        );
         let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
         assert_eq!(spec["strategy"], rolling);
         assert_eq!(spec["template"]["spec"]["dnsPolicy"], "ClusterFirst");
@@ -313,14 +391,22 @@ mod tests {
 
     #[test]
     fn recreating_has_no_rolling_parameters() {
-        let deployment = defaulted("apps", "Deployment", json!({"spec": {"strategy": {"type": "Recreate"}}}));
+        let deployment = defaulted(
+            "apps",
+            "Deployment",
+            json!({"spec": {"strategy": {"type": "Recreate"}}}),
+        );
         assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
     }
 
     #[test]
     fn a_stateful_set() {
         let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
-        let set = defaulted("apps", "StatefulSet", json!({"spec": {"volumeClaimTemplates": [claim]}}));
+        let set = defaulted(
+            "apps",
+            "StatefulSet",
+            json!({"spec": {"volumeClaimTemplates": [claim]}}),
+        );
         assert_eq!(
             set["spec"],
             json!({
@@ -337,24 +423,51 @@ mod tests {
 
     #[test]
     fn jobs() {
-        let job = defaulted("batch", "Job", json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}));
+        let job = defaulted(
+            "batch",
+            "Job",
+            json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}),
+        );
         let spec = &job["spec"];
-        assert_eq!((&spec["completions"], &spec["parallelism"], &spec["backoffLimit"]), (&json!(1), &json!(1), &json!(6)));
-        assert_eq!((&spec["completionMode"], &spec["suspend"]), (&json!("NonIndexed"), &json!(false)));
+        assert_eq!(
+            (&spec["completions"], &spec["parallelism"], &spec["backoffLimit"]),
+            (&json!(1), &json!(1), &json!(6))
+        );
+        assert_eq!(
+            (&spec["completionMode"], &spec["suspend"]),
+            (&json!("NonIndexed"), &json!(false))
+        );
         assert_eq!(spec["template"]["spec"]["restartPolicy"], "Never");
 
         let queue = defaulted("batch", "Job", json!({"spec": {"parallelism": 3}}));
         assert_eq!(queue["spec"].get("completions"), None);
 
-        let cron = defaulted("batch", "CronJob", json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {}}}}}}));
-        assert_eq!((&cron["spec"]["concurrencyPolicy"], &cron["spec"]["failedJobsHistoryLimit"]), (&json!("Allow"), &json!(1)));
+        let cron = defaulted(
+            "batch",
+            "CronJob",
+            json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {}}}}}}),
+        );
+        assert_eq!(
+            (
+                &cron["spec"]["concurrencyPolicy"],
+                &cron["spec"]["failedJobsHistoryLimit"]
+            ),
+            (&json!("Allow"), &json!(1))
+        );
         assert_eq!(cron["spec"]["jobTemplate"]["spec"].get("backoffLimit"), None);
-        assert_eq!(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["schedulerName"], "default-scheduler");
+        assert_eq!(
+            cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["schedulerName"],
+            "default-scheduler"
+        );
     }
 
     #[test]
     fn services() {
-        let service = defaulted("", "Service", json!({"spec": {"ports": [{"port": 5432}, {"port": 80, "targetPort": "http"}]}}));
+        let service = defaulted(
+            "",
+            "Service",
+            json!({"spec": {"ports": [{"port": 5432}, {"port": 80, "targetPort": "http"}]}}),
+        );
         assert_eq!(
             service["spec"],
             json!({
@@ -362,19 +475,39 @@ mod tests {
                 "ports": [{"port": 5432, "protocol": "TCP", "targetPort": 5432}, {"port": 80, "protocol": "TCP", "targetPort": "http"}],
             })
         );
-        let balanced = defaulted("", "Service", json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP"}}));
+        let balanced = defaulted(
+            "",
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP"}}),
+        );
         assert_eq!(balanced["spec"]["externalTrafficPolicy"], "Cluster");
         assert_eq!(balanced["spec"]["allocateLoadBalancerNodePorts"], true);
-        assert_eq!(balanced["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10800);
+        assert_eq!(
+            balanced["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"],
+            10800
+        );
     }
 
     #[test]
     fn the_others() {
         let namespace = defaulted("", "Namespace", json!({"metadata": {"name": "pgop"}}));
-        assert_eq!(namespace["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "pgop"}));
-        let secret = defaulted("", "Secret", json!({"stringData": {"password": "pg"}, "data": {"password": "", "user": "YQ=="}}));
-        assert_eq!(secret, json!({"type": "Opaque", "data": {"password": "cGc=", "user": "YQ=="}}));
-        assert_eq!(defaulted("", "PersistentVolumeClaim", json!({"spec": {}}))["spec"]["volumeMode"], "Filesystem");
+        assert_eq!(
+            namespace["metadata"]["labels"],
+            json!({"kubernetes.io/metadata.name": "pgop"})
+        );
+        let secret = defaulted(
+            "",
+            "Secret",
+            json!({"stringData": {"password": "pg"}, "data": {"password": "", "user": "YQ=="}}),
+        );
+        assert_eq!(
+            secret,
+            json!({"type": "Opaque", "data": {"password": "cGc=", "user": "YQ=="}})
+        );
+        assert_eq!(
+            defaulted("", "PersistentVolumeClaim", json!({"spec": {}}))["spec"]["volumeMode"],
+            "Filesystem"
+        );
         let crd = json!({"spec": {"names": {"kind": "PostgresCluster", "plural": "postgresclusters"}}});
         let crd = defaulted("apiextensions.k8s.io", "CustomResourceDefinition", crd);
         assert_eq!(crd["spec"]["names"]["listKind"], "PostgresClusterList");

@@ -4,7 +4,11 @@ use serde_json::Value;
 
 /// Type, field, default as JSON.
 const DEFAULTS: &[(&str, &str, &str)] = &[
-    ("apiextensions.v1.CustomResourceDefinitionSpec", "conversion", r#"{"strategy": "None"}"#),
+    (
+        "apiextensions.v1.CustomResourceDefinitionSpec",
+        "conversion",
+        r#"{"strategy": "None"}"#,
+    ),
     ("apps.v1.DaemonSetSpec", "revisionHistoryLimit", "10"),
     ("apps.v1.DaemonSetSpec", "updateStrategy", "{}"),
     ("apps.v1.DaemonSetUpdateStrategy", "type", r#""RollingUpdate""#),
@@ -14,8 +18,16 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("apps.v1.DeploymentSpec", "strategy", "{}"),
     ("apps.v1.DeploymentStrategy", "type", r#""RollingUpdate""#),
     ("apps.v1.ReplicaSetSpec", "replicas", "1"),
-    ("apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", "whenDeleted", r#""Retain""#),
-    ("apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", "whenScaled", r#""Retain""#),
+    (
+        "apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy",
+        "whenDeleted",
+        r#""Retain""#,
+    ),
+    (
+        "apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy",
+        "whenScaled",
+        r#""Retain""#,
+    ),
     ("apps.v1.StatefulSetSpec", "persistentVolumeClaimRetentionPolicy", "{}"),
     ("apps.v1.StatefulSetSpec", "podManagementPolicy", r#""OrderedReady""#),
     ("apps.v1.StatefulSetSpec", "replicas", "1"),
@@ -28,13 +40,21 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("batch.v1.CronJobSpec", "suspend", "false"),
     ("core.v1.ConfigMapVolumeSource", "defaultMode", "420"),
     ("core.v1.Container", "resources", "{}"),
-    ("core.v1.Container", "terminationMessagePath", r#""/dev/termination-log""#),
+    (
+        "core.v1.Container",
+        "terminationMessagePath",
+        r#""/dev/termination-log""#,
+    ),
     ("core.v1.Container", "terminationMessagePolicy", r#""File""#),
     ("core.v1.ContainerPort", "protocol", r#""TCP""#),
     ("core.v1.DownwardAPIVolumeSource", "defaultMode", "420"),
     ("core.v1.EndpointPort", "protocol", r#""TCP""#),
     ("core.v1.EphemeralContainer", "resources", "{}"),
-    ("core.v1.EphemeralContainer", "terminationMessagePath", r#""/dev/termination-log""#),
+    (
+        "core.v1.EphemeralContainer",
+        "terminationMessagePath",
+        r#""/dev/termination-log""#,
+    ),
     ("core.v1.EphemeralContainer", "terminationMessagePolicy", r#""File""#),
     ("core.v1.GRPCAction", "service", r#""""#),
     ("core.v1.HTTPGetAction", "path", r#""/""#),
@@ -45,7 +65,11 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("core.v1.PersistentVolumeClaim", "status", "{}"),
     ("core.v1.PersistentVolumeClaimSpec", "volumeMode", r#""Filesystem""#),
     ("core.v1.PersistentVolumeClaimStatus", "phase", r#""Pending""#),
-    ("core.v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy", r#""Retain""#),
+    (
+        "core.v1.PersistentVolumeSpec",
+        "persistentVolumeReclaimPolicy",
+        r#""Retain""#,
+    ),
     ("core.v1.PersistentVolumeSpec", "volumeMode", r#""Filesystem""#),
     ("core.v1.PersistentVolumeStatus", "phase", r#""Pending""#),
     ("core.v1.PodSpec", "dnsPolicy", r#""ClusterFirst""#),
@@ -69,7 +93,11 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("discovery.v1.EndpointPort", "protocol", r#""TCP""#),
     ("networking.v1.NetworkPolicyPort", "protocol", r#""TCP""#),
     ("rbac.v1.RoleRef", "apiGroup", r#""rbac.authorization.k8s.io""#),
-    ("scheduling.v1.PriorityClass", "preemptionPolicy", r#""PreemptLowerPriority""#),
+    (
+        "scheduling.v1.PriorityClass",
+        "preemptionPolicy",
+        r#""PreemptLowerPriority""#,
+    ),
     ("storage.v1.StorageClass", "reclaimPolicy", r#""Delete""#),
     ("storage.v1.StorageClass", "volumeBindingMode", r#""Immediate""#),
 ];

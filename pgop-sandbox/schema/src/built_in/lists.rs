@@ -47,7 +47,11 @@ const LISTS: &[(&str, &str, Merge)] = &[
     ("core.v1.ContainerStatus", "allocatedResourcesStatus", By("name")),
     ("core.v1.ContainerStatus", "volumeMounts", By("mountPath")),
     ("core.v1.EphemeralContainer", "env", By("name")),
-    ("core.v1.EphemeralContainer", "ports", ByAll(&["containerPort", "protocol"])),
+    (
+        "core.v1.EphemeralContainer",
+        "ports",
+        ByAll(&["containerPort", "protocol"]),
+    ),
     ("core.v1.EphemeralContainer", "volumeDevices", By("devicePath")),
     ("core.v1.EphemeralContainer", "volumeMounts", By("mountPath")),
     ("core.v1.NamespaceStatus", "conditions", By("type")),
@@ -63,7 +67,11 @@ const LISTS: &[(&str, &str, Merge)] = &[
     ("core.v1.PodSpec", "nodeSelector", AtomicMap),
     ("core.v1.PodSpec", "resourceClaims", ByAndRetainKeys("name")),
     ("core.v1.PodSpec", "schedulingGates", By("name")),
-    ("core.v1.PodSpec", "topologySpreadConstraints", ByAll(&["topologyKey", "whenUnsatisfiable"])),
+    (
+        "core.v1.PodSpec",
+        "topologySpreadConstraints",
+        ByAll(&["topologyKey", "whenUnsatisfiable"]),
+    ),
     ("core.v1.PodSpec", "volumes", ByAndRetainKeys("name")),
     ("core.v1.PodStatus", "conditions", By("type")),
     ("core.v1.PodStatus", "hostIPs", PatchBy("ip")),
@@ -79,7 +87,11 @@ const LISTS: &[(&str, &str, Merge)] = &[
     ("meta.v1.ObjectMeta", "finalizers", Set),
     ("meta.v1.ObjectMeta", "ownerReferences", By("uid")),
     ("policy.v1.PodDisruptionBudgetStatus", "conditions", By("type")),
-    ("apiextensions.v1.CustomResourceDefinitionStatus", "conditions", ApplyBy(&["type"])),
+    (
+        "apiextensions.v1.CustomResourceDefinitionStatus",
+        "conditions",
+        ApplyBy(&["type"]),
+    ),
 ];
 
 /// Types whose objects are replaced as a whole by server-side apply.
@@ -108,7 +120,9 @@ pub(super) const ATOMIC_TYPES: &[&str] = &[
 
 /// Writes what the table says of a field into its schema.
 pub(super) fn enrich(name: &str, field: &str, property: &mut Map<String, Value>) {
-    let Some((_, _, merge)) = LISTS.iter().find(|(of, at, _)| (*of, *at) == (name, field)) else { return };
+    let Some((_, _, merge)) = LISTS.iter().find(|(of, at, _)| (*of, *at) == (name, field)) else {
+        return;
+    };
     let mut set = |key: &str, value: Value| property.insert(format!("x-kubernetes-{key}"), value);
     match merge {
         By(key) | ByAndRetainKeys(key) => {

@@ -15,9 +15,9 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        apps::v1 as apps, autoscaling::v1 as autoscaling, batch::v1 as batch, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery, events::v1 as events, networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
-        scheduling::v1 as scheduling, storage::v1 as storage,
+        apps::v1 as apps, autoscaling::v1 as autoscaling, batch::v1 as batch, coordination::v1 as coordination,
+        core::v1 as core, discovery::v1 as discovery, events::v1 as events, networking::v1 as networking,
+        policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -34,7 +34,10 @@ use crate::{
 
 /// What every object has beside `metadata`, with the words of `kubectl explain`.
 pub(crate) const TYPE_META: [(&str, &str); 2] = [
-    ("apiVersion", "The group and version of the schema of this object, such as apps/v1."),
+    (
+        "apiVersion",
+        "The group and version of the schema of this object, such as apps/v1.",
+    ),
     ("kind", "The type of this object, in CamelCase, such as Deployment."),
 ];
 
@@ -81,16 +84,31 @@ const GROUPS: &[(&str, &str, Kinds)] = &[
         ],
     ),
     ("autoscaling", "v1", &[("Scale", of::<autoscaling::Scale>)]),
-    ("batch", "v1", &[("CronJob", of::<batch::CronJob>), ("Job", of::<batch::Job>)]),
+    (
+        "batch",
+        "v1",
+        &[("CronJob", of::<batch::CronJob>), ("Job", of::<batch::Job>)],
+    ),
     ("coordination.k8s.io", "v1", &[("Lease", of::<coordination::Lease>)]),
-    ("discovery.k8s.io", "v1", &[("EndpointSlice", of::<discovery::EndpointSlice>)]),
+    (
+        "discovery.k8s.io",
+        "v1",
+        &[("EndpointSlice", of::<discovery::EndpointSlice>)],
+    ),
     ("events.k8s.io", "v1", &[("Event", of::<events::Event>)]),
     (
         "networking.k8s.io",
         "v1",
-        &[("Ingress", of::<networking::Ingress>), ("NetworkPolicy", of::<networking::NetworkPolicy>)],
+        &[
+            ("Ingress", of::<networking::Ingress>),
+            ("NetworkPolicy", of::<networking::NetworkPolicy>),
+        ],
     ),
-    ("policy", "v1", &[("PodDisruptionBudget", of::<policy::PodDisruptionBudget>)]),
+    (
+        "policy",
+        "v1",
+        &[("PodDisruptionBudget", of::<policy::PodDisruptionBudget>)],
+    ),
     (
         "rbac.authorization.k8s.io",
         "v1",
@@ -101,12 +119,19 @@ const GROUPS: &[(&str, &str, Kinds)] = &[
             ("RoleBinding", of::<rbac::RoleBinding>),
         ],
     ),
-    ("scheduling.k8s.io", "v1", &[("PriorityClass", of::<scheduling::PriorityClass>)]),
+    (
+        "scheduling.k8s.io",
+        "v1",
+        &[("PriorityClass", of::<scheduling::PriorityClass>)],
+    ),
     ("storage.k8s.io", "v1", &[("StorageClass", of::<storage::StorageClass>)]),
     (
         "apiextensions.k8s.io",
         "v1",
-        &[("CustomResourceDefinition", of::<apiextensions::CustomResourceDefinition>)],
+        &[(
+            "CustomResourceDefinition",
+            of::<apiextensions::CustomResourceDefinition>,
+        )],
     ),
 ];
 
@@ -117,7 +142,9 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> schemars::Schema {
 /// The schema of a served type, made once.
 pub(crate) fn schema(group: &str, version: &str, kind: &str) -> Option<Arc<Schema>> {
     static CACHE: LazyLock<Cache> = LazyLock::new(Cache::default);
-    let &(group, version, kinds) = GROUPS.iter().find(|(served, at, _)| (*served, *at) == (group, version))?;
+    let &(group, version, kinds) = GROUPS
+        .iter()
+        .find(|(served, at, _)| (*served, *at) == (group, version))?;
     let &(kind, subschema) = kinds.iter().find(|(served, _)| *served == kind)?;
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let made = cache
@@ -173,7 +200,9 @@ fn inlined(subschema: Subschema) -> Value {
 
 /// Adds what the tables know of a type.
 fn enrich(name: &str, definition: &mut Value) {
-    let Some(fields) = definition.as_object_mut() else { return };
+    let Some(fields) = definition.as_object_mut() else {
+        return;
+    };
     if fields.get("type") == Some(&json!("object")) && !fields.contains_key("properties") {
         if name.ends_with(".apiextensions.v1.JSON") {
             fields.remove("type"); // any JSON, whatever OpenAPI says
@@ -186,8 +215,13 @@ fn enrich(name: &str, definition: &mut Value) {
     if lists::ATOMIC_TYPES.contains(&short) {
         fields.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
     }
-    let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    for (field, property) in properties.iter_mut().filter_map(|(field, value)| Some((field, value.as_object_mut()?))) {
+    let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (field, property) in properties
+        .iter_mut()
+        .filter_map(|(field, value)| Some((field, value.as_object_mut()?)))
+    {
         lists::enrich(short, field, property);
         values::enrich(short, field, property);
         if let Some(default) = defaults::of(short, field) {
@@ -207,16 +241,23 @@ fn inline(schema: &Value, definitions: &Map<String, Value>, above: &mut Vec<Stri
     match schema {
         Value::Array(items) => items.iter().map(|item| inline(item, definitions, above)).collect(),
         Value::Object(fields) => {
-            let name = fields.get("$ref").and_then(Value::as_str).and_then(|reference| reference.rsplit('/').next());
+            let name = fields
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|reference| reference.rsplit('/').next());
             let Some(name) = name else {
-                let inlined = fields.iter().map(|(key, value)| (key.clone(), inline(value, definitions, above)));
+                let inlined = fields
+                    .iter()
+                    .map(|(key, value)| (key.clone(), inline(value, definitions, above)));
                 return inlined.collect();
             };
             let mut whole = if above.iter().any(|outer| outer == name) {
                 json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
             } else {
                 above.push(name.to_owned());
-                let whole = definitions.get(name).map_or_else(|| json!({}), |found| inline(found, definitions, above));
+                let whole = definitions
+                    .get(name)
+                    .map_or_else(|| json!({}), |found| inline(found, definitions, above));
                 above.pop();
                 whole
             };
@@ -255,7 +296,10 @@ mod tests {
             assert!(exists(name, field), "{name} has no field {field}");
         }
         for name in lists::ATOMIC_TYPES {
-            assert!(definitions.keys().any(|long| short_name(long) == Some(name)), "no type {name}");
+            assert!(
+                definitions.keys().any(|long| short_name(long) == Some(name)),
+                "no type {name}"
+            );
         }
     }
 
@@ -290,6 +334,10 @@ mod tests {
             ["containers"];
         assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
         assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
-        assert!(containers["description"].as_str().is_some_and(|text| text.contains("containers")));
+        assert!(
+            containers["description"]
+                .as_str()
+                .is_some_and(|text| text.contains("containers"))
+        );
     }
 }

@@ -63,21 +63,32 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause
 
 fn key_syntax(at: &str, key: &str, causes: &mut Vec<Cause>) {
     let at = path::key(at, key);
-    causes.extend(config_key(key).iter().map(|problem| Cause::invalid(&*at, &json!(key), problem)));
+    causes.extend(
+        config_key(key)
+            .iter()
+            .map(|problem| Cause::invalid(&*at, &json!(key), problem)),
+    );
 }
 
 /// How many bytes base64 text stands for.
 fn decoded_length(value: &Value) -> usize {
-    value.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4)
+    value
+        .as_str()
+        .map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4)
 }
 
 /// What was declared immutable stays, the declaration too.
 fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], causes: &mut Vec<Cause>) {
-    let Some(old) = old.filter(|old| old.get("immutable") == Some(&json!(true))) else { return };
+    let Some(old) = old.filter(|old| old.get("immutable") == Some(&json!(true))) else {
+        return;
+    };
     let is_set = |object: &Value, field: &str| object.get(field).is_some_and(|value| *value != json!({}));
     let changed = |field: &str| object.get(field) != old.get(field) && (is_set(object, field) || is_set(old, field));
     if object.get("immutable") != Some(&json!(true)) {
-        causes.push(Cause::forbidden("immutable", "field is immutable when `immutable` is set"));
+        causes.push(Cause::forbidden(
+            "immutable",
+            "field is immutable when `immutable` is set",
+        ));
     }
     for field in fields.iter().filter(|field| changed(field)) {
         causes.push(Cause::forbidden(*field, "field is immutable when `immutable` is set"));
@@ -88,7 +99,11 @@ fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], causes: &mut Vec
 pub(super) fn disruption_budget(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-        causes.push(Cause::invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"));
+        causes.push(Cause::invalid(
+            "spec",
+            spec,
+            "minAvailable and maxUnavailable cannot be both set",
+        ));
     }
     for field in ["minAvailable", "maxUnavailable"] {
         int_or_percent(spec, field, "spec", causes);
@@ -100,7 +115,11 @@ pub(super) fn disruption_budget(object: &Value, _: Option<&Value>, causes: &mut 
 pub(super) fn binding(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let role = &object["roleRef"];
     if !["Role", "ClusterRole"].contains(&text(role, "kind")) {
-        causes.push(Cause::not_supported("roleRef.kind", &role["kind"], &["ClusterRole", "Role"]));
+        causes.push(Cause::not_supported(
+            "roleRef.kind",
+            &role["kind"],
+            &["ClusterRole", "Role"],
+        ));
     }
     if text(role, "name").is_empty() {
         causes.push(Cause::required("roleRef.name", ""));
@@ -114,7 +133,11 @@ pub(super) fn binding(object: &Value, old: Option<&Value>, causes: &mut Vec<Caus
                 causes.push(Cause::required(path::child(&at, "namespace"), ""));
             }
             "ServiceAccount" | "User" | "Group" => {}
-            _ => causes.push(Cause::not_supported(path::child(&at, "kind"), &subject["kind"], &["Group", "ServiceAccount", "User"])),
+            _ => causes.push(Cause::not_supported(
+                path::child(&at, "kind"),
+                &subject["kind"],
+                &["Group", "ServiceAccount", "User"],
+            )),
         }
     }
     if old.is_some_and(|old| old["roleRef"] != *role) {
@@ -127,7 +150,11 @@ pub(super) fn lease(object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let seconds = &spec["leaseDurationSeconds"];
     if seconds.as_i64().is_some_and(|seconds| seconds <= 0) {
-        causes.push(Cause::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
+        causes.push(Cause::invalid(
+            "spec.leaseDurationSeconds",
+            seconds,
+            "must be greater than 0",
+        ));
     }
     not_negative(spec, "leaseTransitions", "spec", causes);
     if spec.get("holderIdentity").is_some_and(|holder| holder == "") {
@@ -142,7 +169,11 @@ pub(super) fn priority_class(object: &Value, old: Option<&Value>, causes: &mut V
         causes.push(Cause::forbidden("value", "may not be changed in an update."));
     }
     if object["preemptionPolicy"] != old["preemptionPolicy"] {
-        causes.push(Cause::invalid("preemptionPolicy", &object["preemptionPolicy"], "field is immutable"));
+        causes.push(Cause::invalid(
+            "preemptionPolicy",
+            &object["preemptionPolicy"],
+            "field is immutable",
+        ));
     }
 }
 
@@ -152,7 +183,10 @@ mod tests {
     use crate::validation::built_in;
 
     fn lines(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
-        built_in(group, kind, object, old).iter().map(ToString::to_string).collect()
+        built_in(group, kind, object, old)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -161,10 +195,19 @@ mod tests {
         assert_eq!(lines("", "ConfigMap", &good, None), [""; 0]);
         let bad = json!({"data": {"a b": "", "logo": ""}, "binaryData": {"logo": ""}});
         let found = lines("", "ConfigMap", &bad, None);
-        assert!(found[0].starts_with(r#"data[a b]: Invalid value: "a b": a valid config key must consist of"#), "{found:?}");
-        assert_eq!(found[1], r#"data[logo]: Invalid value: "logo": duplicate of key present in binaryData"#);
+        assert!(
+            found[0].starts_with(r#"data[a b]: Invalid value: "a b": a valid config key must consist of"#),
+            "{found:?}"
+        );
+        assert_eq!(
+            found[1],
+            r#"data[logo]: Invalid value: "logo": duplicate of key present in binaryData"#
+        );
         let big = json!({"data": {"a": "x".repeat(MAX_DATA + 1)}});
-        assert_eq!(lines("", "ConfigMap", &big, None), ["Too long: may not be more than 1048576 bytes"]);
+        assert_eq!(
+            lines("", "ConfigMap", &big, None),
+            ["Too long: may not be more than 1048576 bytes"]
+        );
     }
 
     #[test]
@@ -179,7 +222,16 @@ mod tests {
                 "data: Forbidden: field is immutable when `immutable` is set",
             ]
         );
-        assert_eq!(lines("", "Secret", &json!({"data": {"a": "2"}, "immutable": true}), Some(&old)).len(), 1);
+        assert_eq!(
+            lines(
+                "",
+                "Secret",
+                &json!({"data": {"a": "2"}, "immutable": true}),
+                Some(&old)
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]
@@ -189,8 +241,14 @@ mod tests {
         let opaque = json!({"type": "Opaque", "data": {"password": "cGc="}});
         assert_eq!(lines("", "Secret", &opaque, None), [""; 0]);
         let retyped = json!({"type": "pgop.dev/password", "data": {"password": "cGc="}});
-        assert_eq!(lines("", "Secret", &retyped, Some(&opaque)), [r#"type: Invalid value: "pgop.dev/password": field is immutable"#]);
-        assert_eq!(lines("", "Secret", &json!({"type": "kubernetes.io/basic-auth"}), None).len(), 2);
+        assert_eq!(
+            lines("", "Secret", &retyped, Some(&opaque)),
+            [r#"type: Invalid value: "pgop.dev/password": field is immutable"#]
+        );
+        assert_eq!(
+            lines("", "Secret", &json!({"type": "kubernetes.io/basic-auth"}), None).len(),
+            2
+        );
     }
 
     #[test]
@@ -200,11 +258,17 @@ mod tests {
 
         let group = "rbac.authorization.k8s.io";
         let subject = json!({"kind": "ServiceAccount", "name": "pgop", "namespace": "pgop"});
-        let binding = |role: &str, subject: &Value| json!({"roleRef": {"kind": "Role", "name": role}, "subjects": [subject]});
+        let binding =
+            |role: &str, subject: &Value| json!({"roleRef": {"kind": "Role", "name": role}, "subjects": [subject]});
         let good = binding("a", &subject);
         assert_eq!(lines(group, "RoleBinding", &good, Some(&good)), [""; 0]);
         assert_eq!(
-            lines(group, "RoleBinding", &binding("b", &json!({"kind": "ServiceAccount", "name": "a"})), Some(&good)),
+            lines(
+                group,
+                "RoleBinding",
+                &binding("b", &json!({"kind": "ServiceAccount", "name": "a"})),
+                Some(&good)
+            ),
             [
                 "subjects[0].namespace: Required value",
                 r#"roleRef: Invalid value: {"kind":"Role","name":"b"}: cannot change roleRef"#,
@@ -214,7 +278,12 @@ mod tests {
         let lease = json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}});
         assert_eq!(lines("coordination.k8s.io", "Lease", &lease, None).len(), 2);
         assert_eq!(
-            lines("scheduling.k8s.io", "PriorityClass", &json!({"value": 1}), Some(&json!({"value": 2}))),
+            lines(
+                "scheduling.k8s.io",
+                "PriorityClass",
+                &json!({"value": 1}),
+                Some(&json!({"value": 2}))
+            ),
             ["value: Forbidden: may not be changed in an update."]
         );
     }

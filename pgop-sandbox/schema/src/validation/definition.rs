@@ -17,19 +17,34 @@ pub(super) fn definition(object: &Value, old: Option<&Value>, causes: &mut Vec<C
     let [group, plural] = [text(spec, "group"), text(&spec["names"], "plural")];
     let name = object.pointer("/metadata/name").unwrap_or(&Value::Null);
     if *name != format!("{plural}.{group}") {
-        causes.push(Cause::invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"));
+        causes.push(Cause::invalid(
+            "metadata.name",
+            name,
+            "must be spec.names.plural+\".\"+spec.group",
+        ));
     }
     if group.is_empty() {
         causes.push(Cause::required("spec.group", ""));
     } else if !group.contains('.') {
-        causes.push(Cause::invalid("spec.group", &json!(group), "should be a domain with at least one dot"));
+        causes.push(Cause::invalid(
+            "spec.group",
+            &json!(group),
+            "should be a domain with at least one dot",
+        ));
     } else {
-        causes.extend(dns_subdomain(group).iter().map(|problem| Cause::invalid("spec.group", &json!(group), problem)));
+        causes.extend(
+            dns_subdomain(group)
+                .iter()
+                .map(|problem| Cause::invalid("spec.group", &json!(group), problem)),
+        );
     }
     names(&spec["names"], causes);
     versions(spec, causes);
     if text(&spec["conversion"], "strategy") == "Webhook" && spec["conversion"].get("webhook").is_none() {
-        causes.push(Cause::required("spec.conversion.webhook", "required when strategy is set to Webhook"));
+        causes.push(Cause::required(
+            "spec.conversion.webhook",
+            "required when strategy is set to Webhook",
+        ));
     }
     if let Some(old) = old {
         for field in ["spec.group", "spec.scope", "spec.names.plural", "spec.names.kind"] {
@@ -47,10 +62,18 @@ fn names(names: &Value, causes: &mut Vec<Cause>) {
             continue;
         }
         let problems = dns_1035_label(&name.to_lowercase());
-        causes.extend(problems.iter().map(|problem| Cause::invalid(&*at, &json!(name), problem)));
+        causes.extend(
+            problems
+                .iter()
+                .map(|problem| Cause::invalid(&*at, &json!(name), problem)),
+        );
     }
     if !text(names, "kind").is_empty() && names["kind"] == names["listKind"] {
-        causes.push(Cause::invalid("spec.names.listKind", &names["listKind"], "kind and listKind may not be the same"));
+        causes.push(Cause::invalid(
+            "spec.names.listKind",
+            &names["listKind"],
+            "kind and listKind may not be the same",
+        ));
     }
 }
 
@@ -60,20 +83,37 @@ fn versions(spec: &Value, causes: &mut Vec<Cause>) {
     for (at, version) in &versions {
         let name = text(version, "name");
         let problems = dns_1035_label(name);
-        causes.extend(problems.iter().map(|problem| Cause::invalid(path::child(at, "name"), &json!(name), problem)));
+        causes.extend(
+            problems
+                .iter()
+                .map(|problem| Cause::invalid(path::child(at, "name"), &json!(name), problem)),
+        );
         if !seen.insert(name) {
-            causes.push(Cause::invalid("spec.versions", &spec["versions"], "must contain unique version names"));
+            causes.push(Cause::invalid(
+                "spec.versions",
+                &spec["versions"],
+                "must contain unique version names",
+            ));
         }
         let at = path::child(at, "schema");
         match version.pointer("/schema/openAPIV3Schema") {
-            None => causes.push(Cause::required(path::child(&at, "openAPIV3Schema"), "schemas are required")),
+            None => causes.push(Cause::required(
+                path::child(&at, "openAPIV3Schema"),
+                "schemas are required",
+            )),
             Some(schema) => {
                 let found = structural::check(schema).into_iter();
-                causes.extend(found.map(|cause| Cause { field: path::child(&at, &cause.field), ..cause }));
+                causes.extend(found.map(|cause| Cause {
+                    field: path::child(&at, &cause.field),
+                    ..cause
+                }));
             }
         }
     }
-    let stored = versions.iter().filter(|(_, version)| version.get("storage") == Some(&json!(true))).count();
+    let stored = versions
+        .iter()
+        .filter(|(_, version)| version.get("storage") == Some(&json!(true)))
+        .count();
     if stored != 1 {
         let names: Vec<&str> = versions.iter().map(|(_, version)| text(version, "name")).collect();
         let detail = "must have exactly one version marked as storage version";
@@ -124,8 +164,13 @@ mod tests {
             ["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"]
         );
         assert_eq!(
-            changed("/spec/versions/0/schema/openAPIV3Schema", json!({"type": "object", "properties": {"spec": {}}})),
-            ["spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields"]
+            changed(
+                "/spec/versions/0/schema/openAPIV3Schema",
+                json!({"type": "object", "properties": {"spec": {}}})
+            ),
+            [
+                "spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields"
+            ]
         );
         assert_eq!(changed("/spec/names/kind", json!("DatabaseList")).len(), 1);
     }
@@ -134,6 +179,9 @@ mod tests {
     fn what_it_is_about_stays() {
         let mut other = crd();
         other["spec"]["scope"] = json!("Cluster");
-        assert_eq!(lines(&other, Some(&crd())), [r#"spec.scope: Invalid value: "Cluster": field is immutable"#]);
+        assert_eq!(
+            lines(&other, Some(&crd())),
+            [r#"spec.scope: Invalid value: "Cluster": field is immutable"#]
+        );
     }
 }

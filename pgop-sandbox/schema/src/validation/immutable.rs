@@ -6,7 +6,9 @@ use crate::Cause;
 
 /// The value of a field, `Null` when it is missing.
 fn at_path<'a>(object: &'a Value, field: &str) -> &'a Value {
-    field.split('.').fold(object, |value, name| value.get(name).unwrap_or(&Value::Null))
+    field
+        .split('.')
+        .fold(object, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
 /// A field that keeps its value, with the words "field is immutable".

@@ -13,7 +13,11 @@ use crate::{Cause, path};
 pub(super) fn labels(object: &Value, field: &str, at: &str, causes: &mut Vec<Cause>) {
     let at = path::child(at, field);
     for (key, value) in entries(object, field) {
-        causes.extend(qualified_name(key).iter().map(|problem| Cause::invalid(&*at, &json!(key), problem)));
+        causes.extend(
+            qualified_name(key)
+                .iter()
+                .map(|problem| Cause::invalid(&*at, &json!(key), problem)),
+        );
         let problems = label_value(value.as_str().unwrap_or_default());
         causes.extend(problems.iter().map(|problem| Cause::invalid(&*at, value, problem)));
     }
@@ -23,20 +27,33 @@ pub(super) fn labels(object: &Value, field: &str, at: &str, causes: &mut Vec<Cau
 pub(super) fn selector(selector: &Value, at: &str, causes: &mut Vec<Cause>) {
     labels(selector, "matchLabels", at, causes);
     for (at, expression) in items(selector, "matchExpressions", at) {
-        let values = expression.get("values").and_then(Value::as_array).is_some_and(|values| !values.is_empty());
+        let values = expression
+            .get("values")
+            .and_then(Value::as_array)
+            .is_some_and(|values| !values.is_empty());
         let at_values = path::child(&at, "values");
         match text(expression, "operator") {
             "In" | "NotIn" if !values => {
-                causes.push(Cause::required(at_values, "must be specified when `operator` is 'In' or 'NotIn'"));
+                causes.push(Cause::required(
+                    at_values,
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                ));
             }
             "Exists" | "DoesNotExist" if values => {
-                causes.push(Cause::forbidden(at_values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+                causes.push(Cause::forbidden(
+                    at_values,
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                ));
             }
             _ => {}
         }
         let key = text(expression, "key");
         let problems = qualified_name(key);
-        causes.extend(problems.iter().map(|problem| Cause::invalid(path::child(&at, "key"), &json!(key), problem)));
+        causes.extend(
+            problems
+                .iter()
+                .map(|problem| Cause::invalid(path::child(&at, "key"), &json!(key), problem)),
+        );
     }
 }
 
@@ -47,9 +64,10 @@ pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
     exact
         && items(selector, "matchExpressions", "").iter().all(|(_, expression)| {
             let found = label(text(expression, "key"));
-            let listed = expression.get("values").and_then(Value::as_array).is_some_and(|values| {
-                found.is_some_and(|found| values.iter().any(|value| value == found))
-            });
+            let listed = expression
+                .get("values")
+                .and_then(Value::as_array)
+                .is_some_and(|values| found.is_some_and(|found| values.iter().any(|value| value == found)));
             match text(expression, "operator") {
                 "In" => listed,
                 "NotIn" => !listed,

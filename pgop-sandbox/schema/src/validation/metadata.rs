@@ -22,7 +22,11 @@ pub fn metadata(object: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Ca
     owner_references(metadata, &mut causes);
     for (at, finalizer) in items(metadata, "finalizers", "metadata") {
         let name = finalizer.as_str().unwrap_or_default();
-        causes.extend(qualified_name(name).iter().map(|problem| Cause::invalid(&*at, finalizer, problem)));
+        causes.extend(
+            qualified_name(name)
+                .iter()
+                .map(|problem| Cause::invalid(&*at, finalizer, problem)),
+        );
     }
     causes
 }
@@ -31,7 +35,11 @@ fn names(metadata: &Value, namespaced: bool, rule: NameRule, causes: &mut Vec<Ca
     let [name, prefix, namespace] = ["name", "generateName", "namespace"].map(|field| text(metadata, field));
     let mut invalid = |field: &str, value: &str, problems: Vec<String>| {
         let at = path::child("metadata", field);
-        causes.extend(problems.iter().map(|problem| Cause::invalid(&*at, &json!(value), problem)));
+        causes.extend(
+            problems
+                .iter()
+                .map(|problem| Cause::invalid(&*at, &json!(value), problem)),
+        );
     };
     if !prefix.is_empty() {
         invalid("generateName", prefix, rule.check_prefix(prefix));
@@ -57,7 +65,11 @@ fn annotations(metadata: &Value, causes: &mut Vec<Cause>) {
     for (key, value) in entries(metadata, "annotations") {
         size += key.len() + value.as_str().map_or(0, str::len);
         let problems = qualified_name(&key.to_lowercase());
-        causes.extend(problems.iter().map(|problem| Cause::invalid("metadata.annotations", &json!(key), problem)));
+        causes.extend(
+            problems
+                .iter()
+                .map(|problem| Cause::invalid("metadata.annotations", &json!(key), problem)),
+        );
     }
     if size > MAX_ANNOTATIONS {
         causes.push(Cause::too_long("metadata.annotations", MAX_ANNOTATIONS as u64));
@@ -69,7 +81,11 @@ fn owner_references(metadata: &Value, causes: &mut Vec<Cause>) {
     for (at, owner) in items(metadata, "ownerReferences", "metadata") {
         let version = text(owner, "apiVersion");
         if version.is_empty() {
-            causes.push(Cause::invalid(path::child(&at, "apiVersion"), &json!(version), "version must not be empty"));
+            causes.push(Cause::invalid(
+                path::child(&at, "apiVersion"),
+                &json!(version),
+                "version must not be empty",
+            ));
         }
         for field in ["kind", "name", "uid"] {
             if text(owner, field).is_empty() {
@@ -110,10 +126,19 @@ mod tests {
 
     #[test]
     fn names_are_required() {
-        assert_eq!(lines(&json!({"namespace": "a"}), true), ["metadata.name: Required value: name or generateName is required"]);
+        assert_eq!(
+            lines(&json!({"namespace": "a"}), true),
+            ["metadata.name: Required value: name or generateName is required"]
+        );
         assert_eq!(lines(&json!({"generateName": "web-", "namespace": "a"}), true), [""; 0]);
-        assert_eq!(lines(&json!({"name": "a"}), true), ["metadata.namespace: Required value"]);
-        assert_eq!(lines(&json!({"name": "a", "namespace": "b"}), false), ["metadata.namespace: Forbidden: not allowed on this type"]);
+        assert_eq!(
+            lines(&json!({"name": "a"}), true),
+            ["metadata.namespace: Required value"]
+        );
+        assert_eq!(
+            lines(&json!({"name": "a", "namespace": "b"}), false),
+            ["metadata.namespace: Forbidden: not allowed on this type"]
+        );
     }
 
     #[test]
@@ -121,17 +146,30 @@ mod tests {
         let metadata = json!({
             "name": "Main", "namespace": "a.b", "labels": {"a b": "x", "ok": "no way"}, "annotations": {"/x": ""}, "finalizers": ["a b"],
         });
-        let fields: Vec<String> = lines(&metadata, true).iter().map(|line| line.split(": ").next().unwrap_or_default().to_owned()).collect();
+        let fields: Vec<String> = lines(&metadata, true)
+            .iter()
+            .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
+            .collect();
         assert_eq!(
             fields,
-            ["metadata.name", "metadata.namespace", "metadata.labels", "metadata.labels", "metadata.annotations", "metadata.finalizers[0]"]
+            [
+                "metadata.name",
+                "metadata.namespace",
+                "metadata.labels",
+                "metadata.labels",
+                "metadata.annotations",
+                "metadata.finalizers[0]"
+            ]
         );
     }
 
     #[test]
     fn annotations_have_a_limit() {
         let metadata = json!({"name": "a", "namespace": "b", "annotations": {"big": "x".repeat(MAX_ANNOTATIONS)}});
-        assert_eq!(lines(&metadata, true), ["metadata.annotations: Too long: may not be more than 262144 bytes"]);
+        assert_eq!(
+            lines(&metadata, true),
+            ["metadata.annotations: Too long: may not be more than 262144 bytes"]
+        );
     }
 
     #[test]
@@ -140,12 +178,22 @@ mod tests {
         let metadata = json!({"name": "a", "namespace": "b", "ownerReferences": [owner("x"), owner("y")]});
         let lines = lines(&metadata, true);
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].contains("Only one reference can have Controller set to true"), "{lines:?}");
+        assert!(
+            lines[0].contains("Only one reference can have Controller set to true"),
+            "{lines:?}"
+        );
     }
 
     #[test]
     fn empty_objects_do_not_panic() {
         assert!(!super::metadata(&json!({}), true, NameRule::DnsLabel).is_empty());
-        assert!(!super::metadata(&json!({"metadata": {"labels": [], "finalizers": [1]}}), false, NameRule::DnsLabel).is_empty());
+        assert!(
+            !super::metadata(
+                &json!({"metadata": {"labels": [], "finalizers": [1]}}),
+                false,
+                NameRule::DnsLabel
+            )
+            .is_empty()
+        );
     }
 }

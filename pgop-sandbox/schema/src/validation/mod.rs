@@ -41,7 +41,9 @@ pub fn built_in(group: &str, kind: &str, object: &Value, old: Option<&Value>) ->
         ("batch", "Job") => workload::job(object, old, &mut causes),
         ("batch", "CronJob") => workload::cron_job(object, old, &mut causes),
         ("policy", "PodDisruptionBudget") => config::disruption_budget(object, old, &mut causes),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => config::binding(object, old, &mut causes),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            config::binding(object, old, &mut causes);
+        }
         ("coordination.k8s.io", "Lease") => config::lease(object, &mut causes),
         ("scheduling.k8s.io", "PriorityClass") => config::priority_class(object, old, &mut causes),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::definition(object, old, &mut causes),
@@ -53,8 +55,15 @@ pub fn built_in(group: &str, kind: &str, object: &Value, old: Option<&Value>) ->
 /// The items of a list with their paths.
 fn items<'a>(object: &'a Value, list: &str, at: &str) -> Vec<(String, &'a Value)> {
     let at = crate::path::child(at, list);
-    let items = object.get(list).and_then(Value::as_array).into_iter().flatten().enumerate();
-    items.map(|(number, item)| (crate::path::index(&at, number), item)).collect()
+    let items = object
+        .get(list)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate();
+    items
+        .map(|(number, item)| (crate::path::index(&at, number), item))
+        .collect()
 }
 
 /// The entries of a map.
@@ -69,8 +78,15 @@ fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 
 /// A field that must not be negative.
 fn not_negative(object: &Value, field: &str, at: &str, causes: &mut Vec<Cause>) {
-    if let Some(value) = object.get(field).filter(|value| value.as_i64().is_some_and(|number| number < 0)) {
-        causes.push(Cause::invalid(crate::path::child(at, field), value, "must be greater than or equal to 0"));
+    if let Some(value) = object
+        .get(field)
+        .filter(|value| value.as_i64().is_some_and(|number| number < 0))
+    {
+        causes.push(Cause::invalid(
+            crate::path::child(at, field),
+            value,
+            "must be greater than or equal to 0",
+        ));
     }
 }
 

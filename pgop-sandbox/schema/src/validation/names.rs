@@ -64,7 +64,11 @@ fn too_long(text: &str, max: usize) -> Option<String> {
 /// `message (e.g. 'a', or 'b', regex used for validation is 'c')`
 fn explained(message: &str, expression: &str, examples: &[&str]) -> String {
     let examples: Vec<String> = examples.iter().map(|example| format!("'{example}'")).collect();
-    let examples = if examples.is_empty() { String::new() } else { format!("e.g. {}, ", examples.join(",  or ")) };
+    let examples = if examples.is_empty() {
+        String::new()
+    } else {
+        format!("e.g. {}, ", examples.join(",  or "))
+    };
     format!("{message} ({examples}regex used for validation is '{expression}')")
 }
 
@@ -121,13 +125,19 @@ pub(super) fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 problems.push("prefix part must be non-empty".to_owned());
             } else {
-                problems.extend(dns_subdomain(prefix).into_iter().map(|problem| format!("prefix part {problem}")));
+                problems.extend(
+                    dns_subdomain(prefix)
+                        .into_iter()
+                        .map(|problem| format!("prefix part {problem}")),
+                );
             }
             name
         }
         _ => {
             let whole = format!("a qualified name {}", explained(message, NAME, &examples));
-            return vec![format!("{whole} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")];
+            return vec![format!(
+                "{whole} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
         }
     };
     if name.is_empty() {
@@ -147,7 +157,11 @@ pub(super) fn label_value(text: &str) -> Vec<String> {
     if !VALUE.is_match(text) {
         let message = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
                        and must start and end with an alphanumeric character";
-        problems.push(explained(message, "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", &["MyValue", "my_value", "12345"]));
+        problems.push(explained(
+            message,
+            "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?",
+            &["MyValue", "my_value", "12345"],
+        ));
     }
     problems
 }
@@ -157,7 +171,11 @@ pub(super) fn config_key(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 253).into_iter().collect();
     if !CONFIG_KEY.is_match(text) {
         let message = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
-        problems.push(explained(message, "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]));
+        problems.push(explained(
+            message,
+            "[-._a-zA-Z0-9]+",
+            &["key.name", "KEY_NAME", "key-name"],
+        ));
     }
     match text {
         "." => problems.push("must not be '.'".to_owned()),
@@ -231,7 +249,10 @@ mod tests {
                  '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
             ]
         );
-        assert_eq!(NameRule::DnsLabel.check(&"a".repeat(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(
+            NameRule::DnsLabel.check(&"a".repeat(64)),
+            ["must be no more than 63 bytes"]
+        );
         assert!(NameRule::Dns1035Label.check("1web")[0].starts_with("a DNS-1035 label must"));
         assert_eq!(NameRule::PathSegment.check("a/b"), ["may not contain '/'"]);
         assert_eq!(NameRule::PathSegment.check(".."), ["may not be '..'"]);

@@ -28,7 +28,11 @@ pub(super) fn service(service: &Value, old: Option<&Value>, causes: &mut Vec<Cau
         if name.is_empty() {
             causes.push(Cause::required("spec.externalName", ""));
         } else {
-            causes.extend(dns_subdomain(name).iter().map(|problem| Cause::invalid("spec.externalName", &json!(name), problem)));
+            causes.extend(
+                dns_subdomain(name)
+                    .iter()
+                    .map(|problem| Cause::invalid("spec.externalName", &json!(name), problem)),
+            );
         }
     } else if !address.is_empty() && !is_headless && address.parse::<IpAddr>().is_err() {
         let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -42,7 +46,11 @@ pub(super) fn service(service: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     let was_external = old.is_some_and(|old| text(&old["spec"], "type") == "ExternalName");
     if !before.is_empty() && address != before && !was_external && kind != "ExternalName" {
         let addresses = spec.get("clusterIPs").cloned().unwrap_or_else(|| json!([address]));
-        causes.push(Cause::invalid("spec.clusterIPs[0]", &addresses, "may not change once set"));
+        causes.push(Cause::invalid(
+            "spec.clusterIPs[0]",
+            &addresses,
+            "may not change once set",
+        ));
     }
 }
 
@@ -56,7 +64,11 @@ fn ports(spec: &Value, causes: &mut Vec<Cause>) {
         if name.is_empty() && ports.len() > 1 {
             causes.push(Cause::required(at_name, ""));
         } else if !name.is_empty() {
-            causes.extend(dns_label(name).iter().map(|problem| Cause::invalid(&*at_name, &json!(name), problem)));
+            causes.extend(
+                dns_label(name)
+                    .iter()
+                    .map(|problem| Cause::invalid(&*at_name, &json!(name), problem)),
+            );
             if !names.insert(name) {
                 causes.push(Cause::duplicate(at_name, &json!(name)));
             }
@@ -69,7 +81,10 @@ fn ports(spec: &Value, causes: &mut Vec<Cause>) {
         number_or_name(port, "targetPort", at, causes);
         let number = port.get("port").and_then(Value::as_i64);
         if !numbers.insert((number, text(port, "protocol"))) {
-            causes.push(Cause::duplicate(at, &json!({"port": number, "protocol": text(port, "protocol")})));
+            causes.push(Cause::duplicate(
+                at,
+                &json!({"port": number, "protocol": text(port, "protocol")}),
+            ));
         }
     }
 }
@@ -111,12 +126,16 @@ mod tests {
                 "spec.ports[2].port: Invalid value: 70000: must be between 1 and 65535, inclusive",
             ]
         );
-        assert_eq!(lines(&json!({"type": "ClusterIP"}), None), ["spec.ports: Required value"]);
+        assert_eq!(
+            lines(&json!({"type": "ClusterIP"}), None),
+            ["spec.ports: Required value"]
+        );
     }
 
     #[test]
     fn the_address_stays() {
-        let spec = |address: &str| json!({"type": "ClusterIP", "clusterIP": address, "ports": [{"port": 1, "targetPort": 1}]});
+        let spec =
+            |address: &str| json!({"type": "ClusterIP", "clusterIP": address, "ports": [{"port": 1, "targetPort": 1}]});
         assert_eq!(
             lines(&spec("10.96.0.9"), Some(&spec("10.96.0.7"))),
             [r#"spec.clusterIPs[0]: Invalid value: ["10.96.0.9"]: may not change once set"#]
@@ -124,6 +143,9 @@ mod tests {
         assert_eq!(lines(&spec("here"), None).len(), 1);
         let external = json!({"type": "ExternalName", "externalName": "a.b"});
         assert_eq!(lines(&external, Some(&spec("10.96.0.7"))), [""; 0]);
-        assert_eq!(lines(&json!({"type": "ExternalName"}), None), ["spec.externalName: Required value"]);
+        assert_eq!(
+            lines(&json!({"type": "ExternalName"}), None),
+            ["spec.externalName: Required value"]
+        );
     }
 }

@@ -10,18 +10,32 @@ const CLAIM_KEEPS: &str =
 
 /// What a `PersistentVolume` has besides where it is stored.
 const VOLUME_FIELDS: [&str; 9] = [
-    "accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy", "storageClassName",
-    "volumeAttributesClassName", "volumeMode",
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
 ];
 
 /// A `PersistentVolumeClaim`: once bound it can only grow.
 pub(super) fn claim(claim: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &claim["spec"];
     if items(spec, "accessModes", "").is_empty() {
-        causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
+        causes.push(Cause::required(
+            "spec.accessModes",
+            "at least 1 access mode is required",
+        ));
     }
     labels::selector(&spec["selector"], "spec.selector", causes);
-    size(spec.pointer("/resources/requests/storage"), "spec.resources[storage]", causes);
+    size(
+        spec.pointer("/resources/requests/storage"),
+        "spec.resources[storage]",
+        causes,
+    );
     let Some(old) = old else { return };
     let before = &old["spec"];
     let is_bound = old.pointer("/status/phase") == Some(&json!("Bound"));
@@ -34,7 +48,10 @@ pub(super) fn claim(claim: &Value, old: Option<&Value>, causes: &mut Vec<Cause>)
     let shrinks = amount(spec, requested) < amount(before, requested);
     // A request that could not be met may be taken back, down to what there is.
     if is_bound && shrinks && amount(spec, requested) <= amount(old, "/status/capacity/storage") {
-        causes.push(Cause::forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
+        causes.push(Cause::forbidden(
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
+        ));
     }
 }
 
@@ -78,7 +95,11 @@ pub(super) fn volume(volume: &Value, old: Option<&Value>, causes: &mut Vec<Cause
         0 => causes.push(Cause::required("spec", "must specify a volume type")),
         1 => {}
         _ => {
-            let second = source.keys().nth(1).map(|name| format!("spec.{name}")).unwrap_or_default();
+            let second = source
+                .keys()
+                .nth(1)
+                .map(|name| format!("spec.{name}"))
+                .unwrap_or_default();
             causes.push(Cause::forbidden(second, "may not specify more than 1 volume type"));
         }
     }
@@ -128,7 +149,10 @@ mod tests {
 
     fn lines(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
         let group = if kind == "StorageClass" { "storage.k8s.io" } else { "" };
-        built_in(group, kind, object, old).iter().map(ToString::to_string).collect()
+        built_in(group, kind, object, old)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -136,7 +160,10 @@ mod tests {
         assert_eq!(lines("PersistentVolumeClaim", &claim("1Gi"), None), [""; 0]);
         assert_eq!(
             lines("PersistentVolumeClaim", &json!({"spec": {}}), None),
-            ["spec.accessModes: Required value: at least 1 access mode is required", "spec.resources[storage]: Required value"]
+            [
+                "spec.accessModes: Required value: at least 1 access mode is required",
+                "spec.resources[storage]: Required value"
+            ]
         );
         assert_eq!(
             lines("PersistentVolumeClaim", &claim("0"), None),
@@ -146,15 +173,27 @@ mod tests {
 
     #[test]
     fn claims_are_bound_and_grow() {
-        assert_eq!(lines("PersistentVolumeClaim", &bound("1Gi"), Some(&claim("1Gi"))), [""; 0]);
-        assert_eq!(lines("PersistentVolumeClaim", &bound("2Gi"), Some(&bound("1Gi"))), [""; 0]);
+        assert_eq!(
+            lines("PersistentVolumeClaim", &bound("1Gi"), Some(&claim("1Gi"))),
+            [""; 0]
+        );
+        assert_eq!(
+            lines("PersistentVolumeClaim", &bound("2Gi"), Some(&bound("1Gi"))),
+            [""; 0]
+        );
         assert_eq!(
             lines("PersistentVolumeClaim", &bound("512Mi"), Some(&bound("1Gi"))),
             ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
         );
-        assert_eq!(lines("PersistentVolumeClaim", &bound("2Gi"), Some(&bound("3Gi"))), [""; 0]);
+        assert_eq!(
+            lines("PersistentVolumeClaim", &bound("2Gi"), Some(&bound("3Gi"))),
+            [""; 0]
+        );
         let forbidden = format!("spec: Forbidden: {CLAIM_KEEPS}");
-        assert_eq!(lines("PersistentVolumeClaim", &claim("2Gi"), Some(&claim("1Gi"))), [forbidden.clone()]);
+        assert_eq!(
+            lines("PersistentVolumeClaim", &claim("2Gi"), Some(&claim("1Gi"))),
+            [forbidden.as_str()]
+        );
         let mut moved = bound("1Gi");
         moved["spec"]["storageClassName"] = json!("fast");
         assert_eq!(lines("PersistentVolumeClaim", &moved, Some(&bound("1Gi"))), [forbidden]);
@@ -162,9 +201,11 @@ mod tests {
 
     #[test]
     fn volumes() {
-        let volume = |path: &str| json!({"spec": {
-            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": path}, "volumeMode": "Filesystem",
-        }});
+        let volume = |path: &str| {
+            json!({"spec": {
+                "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": path}, "volumeMode": "Filesystem",
+            }})
+        };
         assert_eq!(lines("PersistentVolume", &volume("/a"), Some(&volume("/a"))), [""; 0]);
         assert_eq!(
             lines("PersistentVolume", &volume("/b"), Some(&volume("/a"))),

@@ -10,14 +10,23 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, causes: &mut Vec<C
     let spec = &object["spec"];
     selected_template(spec, "deployment", causes);
     runs_always(spec, "Deployment", causes);
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+    for field in [
+        "replicas",
+        "minReadySeconds",
+        "revisionHistoryLimit",
+        "progressDeadlineSeconds",
+    ] {
         not_negative(spec, field, "spec", causes);
     }
     rolling_update(&spec["strategy"], "spec.strategy", causes);
     let [deadline, ready] = ["progressDeadlineSeconds", "minReadySeconds"].map(|field| spec[field].as_i64());
     if deadline.is_some_and(|deadline| deadline <= ready.unwrap_or(0)) {
         let detail = "must be greater than minReadySeconds";
-        causes.push(Cause::invalid("spec.progressDeadlineSeconds", &spec["progressDeadlineSeconds"], detail));
+        causes.push(Cause::invalid(
+            "spec.progressDeadlineSeconds",
+            &spec["progressDeadlineSeconds"],
+            detail,
+        ));
     }
     keeps_selector(object, old, causes);
 }
@@ -62,7 +71,13 @@ pub(super) fn stateful_set(object: &Value, old: Option<&Value>, causes: &mut Vec
     }
     let Some(old) = old else { return };
     let changeable = [
-        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
     ];
     if without(spec, &changeable) != without(&old["spec"], &changeable) {
         let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
@@ -88,7 +103,14 @@ pub(super) fn job(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
         matches_template(spec, selector, causes);
     }
     let Some(old) = old else { return };
-    for field in ["spec.selector", "spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimitPerIndex", "spec.managedBy", "spec.successPolicy"] {
+    for field in [
+        "spec.selector",
+        "spec.completionMode",
+        "spec.podFailurePolicy",
+        "spec.backoffLimitPerIndex",
+        "spec.managedBy",
+        "spec.successPolicy",
+    ] {
         immutable::field(object, old, field, causes);
     }
     if !is_elastic(spec, &old["spec"]) {
@@ -115,7 +137,10 @@ fn scheduled_apart(template: &Value, held_back: bool) -> Value {
     }
     for (place, fields) in [
         ("/metadata", &["labels", "annotations"][..]),
-        ("/spec", &["nodeSelector", "tolerations", "affinity", "schedulingGates"][..]),
+        (
+            "/spec",
+            &["nodeSelector", "tolerations", "affinity", "schedulingGates"][..],
+        ),
     ] {
         if let Some(object) = template.pointer_mut(place) {
             *object = Value::Object(without(object, fields));
@@ -128,21 +153,45 @@ fn scheduled_apart(template: &Value, held_back: bool) -> Value {
 pub(super) fn cron_job(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     // Its Jobs' names are longer by the minute.
-    if let Some(name) = object.pointer("/metadata/name").filter(|name| name.as_str().is_some_and(|name| name.len() > 52)) {
-        causes.push(Cause::invalid("metadata.name", name, "must be no more than 52 characters"));
+    if let Some(name) = object
+        .pointer("/metadata/name")
+        .filter(|name| name.as_str().is_some_and(|name| name.len() > 52))
+    {
+        causes.push(Cause::invalid(
+            "metadata.name",
+            name,
+            "must be no more than 52 characters",
+        ));
     }
     schedule(text(spec, "schedule"), causes);
-    for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+    for field in [
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ] {
         not_negative(spec, field, "spec", causes);
     }
-    if let Some(zone) = spec.get("timeZone").filter(|zone| zone.as_str().is_some_and(str::is_empty)) {
-        causes.push(Cause::invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string"));
+    if let Some(zone) = spec
+        .get("timeZone")
+        .filter(|zone| zone.as_str().is_some_and(str::is_empty))
+    {
+        causes.push(Cause::invalid(
+            "spec.timeZone",
+            zone,
+            "timeZone must be nil or non-empty string",
+        ));
     }
     let at = "spec.jobTemplate.spec";
     job_spec(&spec["jobTemplate"]["spec"], at, causes);
-    if spec["jobTemplate"]["spec"].get("selector").is_some() && spec["jobTemplate"]["spec"]["manualSelector"] != json!(true) {
+    if spec["jobTemplate"]["spec"].get("selector").is_some()
+        && spec["jobTemplate"]["spec"]["manualSelector"] != json!(true)
+    {
         let detail = "`selector` will be auto-generated";
-        causes.push(Cause::invalid(path::child(at, "selector"), &spec["jobTemplate"]["spec"]["selector"], detail));
+        causes.push(Cause::invalid(
+            path::child(at, "selector"),
+            &spec["jobTemplate"]["spec"]["selector"],
+            detail,
+        ));
     }
 }
 
@@ -162,15 +211,29 @@ fn schedule(schedule: &str, causes: &mut Vec<Cause>) {
     } else {
         let fields: Vec<&str> = schedule.split_whitespace().collect();
         if fields.len() != 5 {
-            invalid(&format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
-        } else if let Some(bad) = fields.iter().find(|field| !field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-?".contains(c))) {
+            invalid(&format!(
+                "expected exactly 5 fields, found {}: [{}]",
+                fields.len(),
+                fields.join(" ")
+            ));
+        } else if let Some(bad) = fields
+            .iter()
+            .find(|field| !field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-?".contains(c)))
+        {
             invalid(&format!("failed to parse int from {bad}"));
         }
     }
 }
 
 fn job_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
-    for field in ["parallelism", "completions", "backoffLimit", "backoffLimitPerIndex", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for field in [
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "backoffLimitPerIndex",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ] {
         not_negative(spec, field, at, causes);
     }
     let at_template = path::child(at, "template");
@@ -182,7 +245,10 @@ fn job_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
         Some(other) => causes.push(Cause::not_supported(at_policy, &json!(other), &["OnFailure", "Never"])),
     }
     if text(spec, "completionMode") == "Indexed" && spec.get("completions").is_none() {
-        causes.push(Cause::required(path::child(at, "completions"), "when completion mode is Indexed"));
+        causes.push(Cause::required(
+            path::child(at, "completions"),
+            "when completion mode is Indexed",
+        ));
     }
 }
 
@@ -191,7 +257,11 @@ fn selected_template(spec: &Value, kind: &str, causes: &mut Vec<Cause>) {
     let selector = &spec["selector"];
     labels::selector(selector, "spec.selector", causes);
     if labels::is_empty(selector) {
-        causes.push(Cause::invalid("spec.selector", selector, &format!("empty selector is invalid for {kind}")));
+        causes.push(Cause::invalid(
+            "spec.selector",
+            selector,
+            &format!("empty selector is invalid for {kind}"),
+        ));
     } else {
         matches_template(spec, selector, causes);
     }
@@ -210,7 +280,11 @@ fn matches_template(spec: &Value, selector: &Value, causes: &mut Vec<Cause>) {
 fn runs_always(spec: &Value, kind: &str, causes: &mut Vec<Cause>) {
     let pod = &spec["template"]["spec"];
     if let Some(policy) = pod.get("restartPolicy").filter(|policy| *policy != "Always") {
-        causes.push(Cause::not_supported("spec.template.spec.restartPolicy", policy, &["Always"]));
+        causes.push(Cause::not_supported(
+            "spec.template.spec.restartPolicy",
+            policy,
+            &["Always"],
+        ));
     }
     if pod.get("activeDeadlineSeconds").is_some() {
         let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
@@ -219,16 +293,25 @@ fn runs_always(spec: &Value, kind: &str, causes: &mut Vec<Cause>) {
 }
 
 fn rolling_update(strategy: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let Some(rolling) = strategy.get("rollingUpdate") else { return };
+    let Some(rolling) = strategy.get("rollingUpdate") else {
+        return;
+    };
     let at = path::child(at, "rollingUpdate");
     if text(strategy, "type") == "Recreate" {
-        causes.push(Cause::forbidden(at, "may not be specified when strategy `type` is 'Recreate'"));
+        causes.push(Cause::forbidden(
+            at,
+            "may not be specified when strategy `type` is 'Recreate'",
+        ));
         return;
     }
     let is_zero = |field: &str| matches!(rolling.get(field), Some(value) if value == 0 || value == "0%");
     if is_zero("maxUnavailable") && is_zero("maxSurge") {
         let detail = "may not be 0 when `maxSurge` is 0";
-        causes.push(Cause::invalid(path::child(&at, "maxUnavailable"), &rolling["maxUnavailable"], detail));
+        causes.push(Cause::invalid(
+            path::child(&at, "maxUnavailable"),
+            &rolling["maxUnavailable"],
+            detail,
+        ));
     }
     for field in ["maxUnavailable", "maxSurge"] {
         int_or_percent(rolling, field, &at, causes);
@@ -270,12 +353,17 @@ mod tests {
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "nginx"}]}},
         }});
         crate::merge::merge(&object.clone(), &json!({"spec": spec})).clone_into(&mut object);
-        Schema::built_in(group, "v1", kind).expect("served").default(&mut object);
+        Schema::built_in(group, "v1", kind)
+            .expect("served")
+            .default(&mut object);
         object
     }
 
     fn lines(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
-        built_in(group, kind, object, old).iter().map(ToString::to_string).collect()
+        built_in(group, kind, object, old)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -291,10 +379,16 @@ mod tests {
 
     #[test]
     fn selectors_select_the_template() {
-        let other = workload("apps", "Deployment", &json!({"selector": {"matchLabels": {"app": "db"}}}));
+        let other = workload(
+            "apps",
+            "Deployment",
+            &json!({"selector": {"matchLabels": {"app": "db"}}}),
+        );
         assert_eq!(
             lines("apps", "Deployment", &other, None),
-            [r#"spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`"#]
+            [
+                r#"spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`"#
+            ]
         );
         let empty = workload("apps", "StatefulSet", &json!({"selector": {"matchLabels": null}}));
         assert_eq!(
@@ -305,7 +399,11 @@ mod tests {
 
     #[test]
     fn pods_of_workloads_run_always_and_those_of_jobs_end() {
-        let never = workload("apps", "Deployment", &json!({"template": {"spec": {"restartPolicy": "Never"}}}));
+        let never = workload(
+            "apps",
+            "Deployment",
+            &json!({"template": {"spec": {"restartPolicy": "Never"}}}),
+        );
         assert_eq!(
             lines("apps", "Deployment", &never, None),
             [r#"spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always""#]
@@ -335,15 +433,22 @@ mod tests {
         let labels = json!({"app": "db"});
         let moved = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}});
         assert_eq!(
-            lines("apps", "Deployment", &workload("apps", "Deployment", &moved), Some(&old)),
+            lines(
+                "apps",
+                "Deployment",
+                &workload("apps", "Deployment", &moved),
+                Some(&old)
+            ),
             [r#"spec.selector: Invalid value: {"matchLabels":{"app":"db"}}: field is immutable"#]
         );
     }
 
     #[test]
     fn most_of_a_stateful_set_stays() {
-        let claim = |size: &str| json!({"volumeClaimTemplates": [{"metadata": {"name": "data"},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}]});
+        let claim = |size: &str| {
+            json!({"volumeClaimTemplates": [{"metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}]})
+        };
         let old = workload("apps", "StatefulSet", &claim("1Gi"));
         let allowed = json!({"replicas": 3, "ordinals": {"start": 1}, "minReadySeconds": 5, "revisionHistoryLimit": 3,
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}},
@@ -364,9 +469,15 @@ mod tests {
         let never = |image: &str| json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": image}]}}});
         let old = workload("batch", "Job", &never("a:1"));
         let fields = |object: &Value, old: &Value| -> Vec<String> {
-            built_in("batch", "Job", object, Some(old)).into_iter().map(|cause| cause.field).collect()
+            built_in("batch", "Job", object, Some(old))
+                .into_iter()
+                .map(|cause| cause.field)
+                .collect()
         };
-        assert_eq!(fields(&workload("batch", "Job", &never("a:2")), &old), ["spec.template"]);
+        assert_eq!(
+            fields(&workload("batch", "Job", &never("a:2")), &old),
+            ["spec.template"]
+        );
         let mut more = old.clone();
         more["spec"]["completions"] = json!(2);
         more["spec"]["parallelism"] = json!(2);
@@ -398,7 +509,13 @@ mod tests {
 
     #[test]
     fn percentages() {
-        for (value, good) in [(json!("25%"), true), (json!(3), true), (json!("x%"), false), (json!("25"), false), (json!(-1), false)] {
+        for (value, good) in [
+            (json!("25%"), true),
+            (json!(3), true),
+            (json!("x%"), false),
+            (json!("25"), false),
+            (json!(-1), false),
+        ] {
             let mut causes = Vec::new();
             int_or_percent(&json!({"a": value}), "a", "spec", &mut causes);
             assert_eq!(causes.is_empty(), good, "{value}");

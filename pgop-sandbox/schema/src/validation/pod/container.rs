@@ -23,25 +23,44 @@ pub(super) enum Kind {
 }
 
 /// A container. `volumes`: the names of the pod's volumes, and whether each is a claim.
-pub(super) fn container(container: &Value, kind: Kind, at: &str, volumes: &BTreeMap<&str, bool>, causes: &mut Vec<Cause>) {
+pub(super) fn container(
+    container: &Value,
+    kind: Kind,
+    at: &str,
+    volumes: &BTreeMap<&str, bool>,
+    causes: &mut Vec<Cause>,
+) {
     let name = text(container, "name");
     if name.is_empty() {
         causes.push(Cause::required(path::child(at, "name"), ""));
     } else {
-        causes.extend(dns_label(name).iter().map(|problem| Cause::invalid(path::child(at, "name"), &json!(name), problem)));
+        causes.extend(
+            dns_label(name)
+                .iter()
+                .map(|problem| Cause::invalid(path::child(at, "name"), &json!(name), problem)),
+        );
     }
     let image = text(container, "image");
     if image.is_empty() {
         causes.push(Cause::required(path::child(at, "image"), ""));
     } else if image.trim() != image {
-        causes.push(Cause::invalid(path::child(at, "image"), &json!(image), "must not have leading or trailing whitespace"));
+        causes.push(Cause::invalid(
+            path::child(at, "image"),
+            &json!(image),
+            "must not have leading or trailing whitespace",
+        ));
     }
     ports(container, at, causes);
     env(container, at, causes);
     mounts(container, at, volumes, causes);
     resources(&container["resources"], &path::child(at, "resources"), causes);
     for field in ["runAsUser", "runAsGroup"] {
-        not_negative(&container["securityContext"], field, &path::child(at, "securityContext"), causes);
+        not_negative(
+            &container["securityContext"],
+            field,
+            &path::child(at, "securityContext"),
+            causes,
+        );
     }
     probe::probes(container, kind, at, causes);
 }
@@ -52,7 +71,11 @@ fn ports(container: &Value, at: &str, causes: &mut Vec<Cause>) {
         let name = text(port, "name");
         if !name.is_empty() {
             let at = path::child(&at, "name");
-            causes.extend(port_name(name).iter().map(|problem| Cause::invalid(&*at, &json!(name), problem)));
+            causes.extend(
+                port_name(name)
+                    .iter()
+                    .map(|problem| Cause::invalid(&*at, &json!(name), problem)),
+            );
             if !names.insert(name) {
                 causes.push(Cause::duplicate(at, &json!(name)));
             }
@@ -71,7 +94,11 @@ fn ports(container: &Value, at: &str, causes: &mut Vec<Cause>) {
 pub(in crate::validation) fn in_range(object: &Value, field: &str, at: &str, causes: &mut Vec<Cause>) {
     let number = object.get(field).unwrap_or(&Value::Null);
     if number.as_i64().is_some_and(|number| !(1..=65535).contains(&number)) {
-        causes.push(Cause::invalid(path::child(at, field), number, "must be between 1 and 65535, inclusive"));
+        causes.push(Cause::invalid(
+            path::child(at, field),
+            number,
+            "must be between 1 and 65535, inclusive",
+        ));
     }
 }
 
@@ -80,7 +107,11 @@ pub(in crate::validation) fn number_or_name(object: &Value, field: &str, at: &st
     match object.get(field) {
         Some(Value::String(name)) => {
             let at = path::child(at, field);
-            causes.extend(port_name(name).iter().map(|problem| Cause::invalid(&*at, &json!(name), problem)));
+            causes.extend(
+                port_name(name)
+                    .iter()
+                    .map(|problem| Cause::invalid(&*at, &json!(name), problem)),
+            );
         }
         _ => in_range(object, field, at, causes),
     }
@@ -93,12 +124,22 @@ fn env(container: &Value, at: &str, causes: &mut Vec<Cause>) {
             causes.push(Cause::required(path::child(&at, "name"), ""));
         } else {
             let at = path::child(&at, "name");
-            causes.extend(env_name(name).iter().map(|problem| Cause::invalid(&*at, &json!(name), problem)));
+            causes.extend(
+                env_name(name)
+                    .iter()
+                    .map(|problem| Cause::invalid(&*at, &json!(name), problem)),
+            );
         }
-        let Some(source) = variable.get("valueFrom") else { continue };
+        let Some(source) = variable.get("valueFrom") else {
+            continue;
+        };
         let at = path::child(&at, "valueFrom");
         if !text(variable, "value").is_empty() {
-            causes.push(Cause::invalid(&*at, &json!(""), "may not be specified when `value` is not empty"));
+            causes.push(Cause::invalid(
+                &*at,
+                &json!(""),
+                "may not be specified when `value` is not empty",
+            ));
         }
         match source.as_object().map_or(0, serde_json::Map::len) {
             0 => {
@@ -106,10 +147,17 @@ fn env(container: &Value, at: &str, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid(&*at, &json!(""), detail));
             }
             1 => {}
-            _ => causes.push(Cause::invalid(&*at, &json!(""), "may not have more than one field specified at a time")),
+            _ => causes.push(Cause::invalid(
+                &*at,
+                &json!(""),
+                "may not have more than one field specified at a time",
+            )),
         }
         for reference in ["configMapKeyRef", "secretKeyRef"] {
-            if source.get(reference).is_some_and(|reference| text(reference, "key").is_empty()) {
+            if source
+                .get(reference)
+                .is_some_and(|reference| text(reference, "key").is_empty())
+            {
                 causes.push(Cause::required(format!("{at}.{reference}.key"), ""));
             }
         }
@@ -135,7 +183,11 @@ fn mounts(container: &Value, at: &str, volumes: &BTreeMap<&str, bool>, causes: &
             if target.is_empty() {
                 causes.push(Cause::required(path::child(&at, field), ""));
             } else if !paths.insert(target) {
-                causes.push(Cause::invalid(path::child(&at, field), &json!(target), "must be unique"));
+                causes.push(Cause::invalid(
+                    path::child(&at, field),
+                    &json!(target),
+                    "must be unique",
+                ));
             }
             sub_path(mount, &at, causes);
         }
@@ -146,15 +198,27 @@ fn sub_path(mount: &Value, at: &str, causes: &mut Vec<Cause>) {
     for field in ["subPath", "subPathExpr"] {
         let below = text(mount, field);
         if below.starts_with('/') {
-            causes.push(Cause::invalid(path::child(at, field), &json!(below), "must be a relative path"));
+            causes.push(Cause::invalid(
+                path::child(at, field),
+                &json!(below),
+                "must be a relative path",
+            ));
         }
         if below.split('/').any(|part| part == "..") {
-            causes.push(Cause::invalid(path::child(at, field), &json!(below), "must not contain '..'"));
+            causes.push(Cause::invalid(
+                path::child(at, field),
+                &json!(below),
+                "must not contain '..'",
+            ));
         }
     }
     if !text(mount, "subPath").is_empty() && !text(mount, "subPathExpr").is_empty() {
         let detail = "subPathExpr and subPath are mutually exclusive";
-        causes.push(Cause::invalid(path::child(at, "subPathExpr"), &mount["subPathExpr"], detail));
+        causes.push(Cause::invalid(
+            path::child(at, "subPathExpr"),
+            &mount["subPathExpr"],
+            detail,
+        ));
     }
 }
 

@@ -27,29 +27,47 @@ pub(super) fn probes(container: &Value, kind: Kind, at: &str, causes: &mut Vec<C
             }
             _ if runs_on => probe(value, field, &at, causes),
             Kind::Ephemeral => causes.push(Cause::forbidden(at, "cannot be set for an Ephemeral Container")),
-            _ => causes.push(Cause::forbidden(at, "may not be set for init containers without restartPolicy=Always")),
+            _ => causes.push(Cause::forbidden(
+                at,
+                "may not be set for init containers without restartPolicy=Always",
+            )),
         }
     }
 }
 
 fn probe(probe: &Value, field: &str, at: &str, causes: &mut Vec<Cause>) {
     handler(probe, at, causes);
-    for number in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+    for number in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
         not_negative(probe, number, at, causes);
     }
     let successes = probe.get("successThreshold").unwrap_or(&Value::Null);
     if field != "readinessProbe" && successes.as_i64().is_some_and(|count| count != 1) {
-        causes.push(Cause::invalid(path::child(at, "successThreshold"), successes, "must be 1"));
+        causes.push(Cause::invalid(
+            path::child(at, "successThreshold"),
+            successes,
+            "must be 1",
+        ));
     }
 }
 
 fn handler(handler: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let mut handlers = HANDLERS.iter().filter(|name| handler.get(**name).is_some_and(|value| !value.is_null()));
+    let mut handlers = HANDLERS
+        .iter()
+        .filter(|name| handler.get(**name).is_some_and(|value| !value.is_null()));
     if handlers.next().is_none() {
         causes.push(Cause::required(at, "must specify a handler type"));
     }
     for name in handlers {
-        causes.push(Cause::forbidden(path::child(at, name), "may not specify more than 1 handler type"));
+        causes.push(Cause::forbidden(
+            path::child(at, name),
+            "may not specify more than 1 handler type",
+        ));
     }
     let command = handler.pointer("/exec/command").and_then(Value::as_array);
     if handler.get("exec").is_some() && command.is_none_or(Vec::is_empty) {

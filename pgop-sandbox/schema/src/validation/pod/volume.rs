@@ -28,8 +28,14 @@ pub(super) fn volumes<'a>(spec: &'a Value, at: &str, causes: &mut Vec<Cause>) ->
         if name.is_empty() {
             causes.push(Cause::required(at_name, ""));
         } else {
-            causes.extend(dns_label(name).iter().map(|problem| Cause::invalid(&*at_name, &json!(name), problem)));
-            let is_claim = ["persistentVolumeClaim", "ephemeral"].iter().any(|source| volume.get(source).is_some());
+            causes.extend(
+                dns_label(name)
+                    .iter()
+                    .map(|problem| Cause::invalid(&*at_name, &json!(name), problem)),
+            );
+            let is_claim = ["persistentVolumeClaim", "ephemeral"]
+                .iter()
+                .any(|source| volume.get(source).is_some());
             if names.insert(name, is_claim).is_some() {
                 causes.push(Cause::duplicate(at_name, &json!(name)));
             }
@@ -40,13 +46,20 @@ pub(super) fn volumes<'a>(spec: &'a Value, at: &str, causes: &mut Vec<Cause>) ->
 }
 
 fn source(volume: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let sources = volume.as_object().into_iter().flatten().filter(|(name, value)| *name != "name" && !value.is_null());
+    let sources = volume
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| *name != "name" && !value.is_null());
     let mut sources = sources.map(|(name, _)| name);
     if sources.next().is_none() {
         causes.push(Cause::required(at, "must specify a volume type"));
     }
     for name in sources {
-        causes.push(Cause::forbidden(path::child(at, name), "may not specify more than 1 volume type"));
+        causes.push(Cause::forbidden(
+            path::child(at, name),
+            "may not specify more than 1 volume type",
+        ));
     }
     for (source, field) in REQUIRED {
         if volume.get(source).is_some_and(|source| text(source, field).is_empty()) {
@@ -63,7 +76,11 @@ fn source(volume: &Value, at: &str, causes: &mut Vec<Cause>) {
             if target.is_empty() {
                 causes.push(Cause::required(path::child(&at, "path"), ""));
             } else if target.starts_with('/') || target.split('/').any(|part| part == "..") {
-                let detail = if target.starts_with('/') { "must be a relative path" } else { "must not contain '..'" };
+                let detail = if target.starts_with('/') {
+                    "must be a relative path"
+                } else {
+                    "must not contain '..'"
+                };
                 causes.push(Cause::invalid(path::child(&at, "path"), &json!(target), detail));
             }
         }
