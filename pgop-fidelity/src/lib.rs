@@ -3,6 +3,11 @@
 //! This library is the language that the assertions in `tests/fidelity` are written in; it says nothing about pgop. In it,
 //! a thing that isn't as Kubernetes promises is a panic with the request and the answer in its message.
 //!
+//! To run it: `KUBECONFIG=… cargo test -p pgop-fidelity --test fidelity -- --ignored [filter] [--test-threads n]`. Filters are parts of
+//! names (`apply::`, `watches::a_watch_resumes`); without a cluster, `-- --list` lists them. The kubeconfig needs cluster-admin; the run makes
+//! namespaces `fidelity-…` and definitions under `….example.com`, and deletes them. `FIDELITY_IMAGE` names the image of all containers
+//! (`lab/postgres:15`): it has bash, coreutils, findutils and perl. Where versions differ: DIFFERENCES.md.
+//!
 //! ```text
 //! Target  the cluster that KUBECONFIG names: raw requests, its minor version, one CRD shared by the run
 //!   └─ Space   a namespace of one assertion: paths within it, patches, waits; deleted afterwards

@@ -92,7 +92,16 @@ impl Reply {
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short: String = self.text.chars().take(1500).collect();
+        let mut json = self.json.clone();
+        if let Some(meta) = json.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            meta.remove("managedFields"); // long, and seldom what went wrong
+        }
+        let text = if json.is_null() {
+            self.text.clone()
+        } else {
+            json.to_string()
+        };
+        let short: String = text.chars().take(3000).collect();
         write!(f, "{} answered {}: {}", self.what, self.status, short.trim_end())
     }
 }

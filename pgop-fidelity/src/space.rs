@@ -12,6 +12,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+/// How long a wait may take. Kubernetes itself is fast, but before 1.27 a kubelet may speak to the server only five times a second
+/// (`kubeAPIQPS`): with a dozen assertions at once on one node, what it has to say of a pod comes up to a minute late.
+const PATIENCE: Duration = Duration::from_secs(100);
+
 /// How a patch is to be read. <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
 #[derive(Debug, Clone, Copy)]
 pub enum Patch {
@@ -175,9 +179,9 @@ impl Space {
             .await
     }
 
-    /// Waits until the object is there and fits, at most a minute.
+    /// Waits until the object is there and fits, at most 100 s.
     pub async fn until(&self, what: &str, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        self.until_in(Duration::from_secs(60), what, path, fits).await
+        self.until_in(PATIENCE, what, path, fits).await
     }
 
     /// As [`Space::until`], for what takes longer.
@@ -193,17 +197,17 @@ impl Space {
         }
     }
 
-    /// Waits until the object is gone, at most a minute.
+    /// Waits until the object is gone, at most 100 s.
     pub async fn gone(&self, path: &str) {
         self.eventually(&format!("{path} is gone"), async || self.get(path).await.status == 404)
             .await;
     }
 
-    /// Waits until something holds, at most a minute.
+    /// Waits until something holds, at most 100 s.
     pub async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         while !holds().await {
-            assert!(Instant::now() < deadline, "waited a minute until {what}");
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
             sleep(Duration::from_millis(200)).await;
         }
     }

@@ -38,7 +38,10 @@ impl Target {
             .trim_end_matches('+')
             .parse()
             .expect("a minor version");
-        target.version = version["gitVersion"].as_str().unwrap_or_default().to_owned();
+        version["gitVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut target.version);
         target
     }
 
@@ -104,7 +107,7 @@ impl Target {
 
     /// Waits until `path` is served: a resource appears a moment after its definition is established.
     pub async fn serves(&self, path: &str) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(100);
         loop {
             let reply = self.call(Method::GET, path).send().await;
             if reply.status == 200 {
@@ -112,7 +115,7 @@ impl Target {
             }
             assert!(
                 tokio::time::Instant::now() < deadline,
-                "{path} is not served after a minute: {reply:?}"
+                "{path} is not served in time: {reply:?}"
             );
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }

@@ -118,7 +118,7 @@ impl Watch {
         );
     }
 
-    /// Reads on until an event fits. Panics after 60 s.
+    /// Reads on until an event fits. Panics after 100 s.
     pub async fn until(&mut self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
         let search = async {
             loop {
@@ -129,7 +129,7 @@ impl Watch {
                 }
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(60), search).await;
+        let found = tokio::time::timeout(Duration::from_secs(100), search).await;
         found.ok().flatten().unwrap_or_else(|| panic!("no event: {what}"))
     }
 

@@ -108,7 +108,10 @@ async fn a_limited_list_comes_in_pages_that_make_the_whole(s: Space) {
         all.extend(names(&page));
         versions.push(version(&page));
         assert_eq!(page["metadata"]["remainingItemCount"].as_u64(), left, "{page}");
-        next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        page["metadata"]["continue"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut next);
         assert_eq!(next.is_empty(), left.is_none(), "{page}");
     }
     assert_eq!(all, ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]);

@@ -76,10 +76,13 @@ async fn a_log_can_tell_the_times(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/generated/kubectl/kubectl-commands#logs>
 async fn a_followed_log_ends_with_its_container(s: Space) {
-    s.create_pod(&pod("a", "echo one; sleep 2; echo two")).await;
-    s.until("it runs", "pods/a", |p| p["status"]["phase"] == "Running")
-        .await;
-    assert_eq!(s.logs("a", "follow=true").await, "one\ntwo\n");
+    s.start(&pod(
+        "a",
+        "echo one; until test -f /tmp/go; do sleep 0.2; done; echo two",
+    ))
+    .await;
+    let (log, _) = tokio::join!(s.logs("a", "follow=true"), s.exec("a", &["touch", "/tmp/go"], None));
+    assert_eq!(log, "one\ntwo\n");
 }
 
 /// <https://kubernetes.io/docs/reference/generated/kubectl/kubectl-commands#logs>

@@ -26,8 +26,8 @@ pub(crate) fn subject() -> Subject {
         .holds(a_watch_of_metadata_has_no_data)
         .holds(a_status_write_is_an_event)
         .since(
-            27,
-            "streaming lists: beta and on from 1.32 at the latest, parameter known from 1.27",
+            32,
+            "streaming lists are beta and on",
             initial_events_end_with_a_marked_bookmark,
         )
 }
