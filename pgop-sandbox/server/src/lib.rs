@@ -21,6 +21,7 @@ mod identity;
 mod jsonpath;
 mod local;
 mod metrics;
+mod openapi;
 mod ownership;
 mod patch;
 mod placement;

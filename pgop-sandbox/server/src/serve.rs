@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::response::{self, Body, Style};
 use crate::state::State;
 use crate::status::{ApiError, Result};
 use crate::{
-    access, access::Attempt, connect, delete, discovery, metrics::Labels, patch, placement, read, review, scale, token,
+    access, access::Attempt, connect, delete, discovery, metrics::Labels, openapi, patch, placement, read, review, scale, token,
     watch, write,
 };
 
@@ -182,14 +182,22 @@ fn other(state: &State, parts: &Parts, query: &Query, segments: &[String]) -> Re
     if let ["metrics"] = segments.as_slice() {
         return Ok(response::text(StatusCode::OK, state.metrics.text()));
     }
-    let accept = Accept::parse(&parts.headers)?;
     let catalog = state.catalog();
+    if segments == ["openapi", "v2"] && parts.headers.get(ACCEPT).is_some_and(|media| media == openapi::PROTOBUF) {
+        let document = openapi::protobuf(&openapi::all(&catalog));
+        return Ok(response::whole(StatusCode::OK, openapi::PROTOBUF, document));
+    }
+    let accept = Accept::parse(&parts.headers)?;
     let told = match (segments.as_slice(), accept.form) {
         (["version"], _) => Some(discovery::version()),
         (["api"], Form::Discovery) => return Ok(aggregated(&discovery::aggregated(&catalog, true))),
         (["apis"], Form::Discovery) => return Ok(aggregated(&discovery::aggregated(&catalog, false))),
         (["api"], _) => Some(discovery::core_versions()),
         (["apis"], _) => Some(discovery::groups(&catalog)),
+        (["openapi", "v2"], _) => Some(openapi::all(&catalog)),
+        (["openapi", "v3"], _) => Some(openapi::index(&catalog)),
+        (["openapi", "v3", "api", version], _) => openapi::version(&catalog, "", version),
+        (["openapi", "v3", "apis", group, version], _) => openapi::version(&catalog, group, version),
         (["api", version], _) => discovery::resources(&catalog, "", version),
         (["apis", group], _) => discovery::group(&catalog, group),
         (["apis", group, version], _) => discovery::resources(&catalog, group, version),
