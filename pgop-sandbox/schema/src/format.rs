@@ -10,6 +10,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta};
 use regex::Regex;
 
+use crate::pattern::known;
+
 /// Whether `text` is of the format.
 pub(crate) fn matches(format: &str, text: &str) -> bool {
     match format {
@@ -32,20 +34,14 @@ pub(crate) fn matches(format: &str, text: &str) -> bool {
 }
 
 static HOST: LazyLock<Regex> = LazyLock::new(|| {
-    known(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$")
+    known(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*")
 });
-static URI: LazyLock<Regex> = LazyLock::new(|| known(r"^([a-zA-Z][a-zA-Z0-9+.-]*:\S+|/\S*)$"));
-static EMAIL: LazyLock<Regex> = LazyLock::new(|| known(r"^[^@\s]+@[^@\s]+$"));
-static MAC: LazyLock<Regex> = LazyLock::new(|| known(r"^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$"));
+static URI: LazyLock<Regex> = LazyLock::new(|| known(r"([a-zA-Z][a-zA-Z0-9+.-]*:\S+|/\S*)"));
+static EMAIL: LazyLock<Regex> = LazyLock::new(|| known(r"[^@\s]+@[^@\s]+"));
+static MAC: LazyLock<Regex> = LazyLock::new(|| known(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}"));
 static UUID: LazyLock<Regex> =
-    LazyLock::new(|| known("^(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"));
-static HEX_COLOR: LazyLock<Regex> = LazyLock::new(|| known("^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$"));
-
-/// One of our own expressions; the tests compile each.
-#[expect(clippy::expect_used, reason = "a constant of this file")]
-fn known(expression: &str) -> Regex {
-    Regex::new(expression).expect("the expression is one of this file")
-}
+    LazyLock::new(|| known("(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"));
+static HEX_COLOR: LazyLock<Regex> = LazyLock::new(|| known("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"));
 
 fn is_cidr(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else {

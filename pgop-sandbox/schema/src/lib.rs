@@ -22,6 +22,7 @@ mod format;
 pub mod merge;
 mod node;
 mod path;
+mod pattern;
 mod prune;
 pub mod quantity;
 mod schema;

@@ -31,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) patch: Patch,
     pub(crate) checks: Checks,
     pub(crate) rules: Vec<Rule>,
+    /// Whether a rule in CEL is here or below.
+    pub(crate) has_rules: bool,
 }
 
 /// The JSON type.
@@ -116,7 +118,7 @@ impl Node {
     /// Reads `OpenAPI` JSON. Never fails: what a CRD may not say is refused before, by [`crate::structural`].
     pub(crate) fn parse(schema: &Value) -> Self {
         let flag = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or(false);
-        Self {
+        let mut node = Self {
             kind: kind(schema),
             nullable: flag("nullable"),
             properties: map(schema, "properties"),
@@ -133,17 +135,15 @@ impl Node {
             patch: patch(schema),
             checks: checks(schema),
             rules: rules(schema),
-        }
+            has_rules: false,
+        };
+        node.has_rules = !node.rules.is_empty() || node.children().any(|child| child.has_rules);
+        node
     }
 
     /// The node of an object's field: declared, a map's entry, or nothing known.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         self.properties.get(name).or(self.additional.as_deref())
-    }
-
-    /// Whether a rule in CEL is here or below.
-    pub(crate) fn has_rules(&self) -> bool {
-        !self.rules.is_empty() || self.children().any(Self::has_rules)
     }
 
     /// Forgets which fields are required, here and below.
@@ -278,4 +278,12 @@ pub(crate) fn item_key(keys: &[String], item: &Value, items: Option<&Node>) -> O
         }
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// The same item in the old list. Only items with keys can be told to be the same.
+pub(crate) fn counterpart<'a>(list: &List, node: &Node, item: &Value, old: &'a [Value]) -> Option<&'a Value> {
+    let List::Map(keys) = list else { return None };
+    let key = item_key(keys, item, Some(node))?;
+    old.iter()
+        .find(|old| item_key(keys, old, Some(node)).as_ref() == Some(&key))
 }

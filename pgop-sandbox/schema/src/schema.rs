@@ -14,7 +14,6 @@ pub struct Schema {
     pub(crate) origin: Origin,
     /// Fields below `status` belong to the subresource, so the main resource can't apply them.
     pub(crate) status_subresource: bool,
-    pub(crate) has_rules: bool,
 }
 
 /// Where a schema comes from. Kubernetes treats the three differently in small ways.
@@ -100,13 +99,11 @@ impl Schema {
 
     pub(crate) fn new(root: Node, openapi: Value, origin: Origin) -> Self {
         let status_subresource = root.properties.contains_key("status");
-        let has_rules = root.has_rules();
         Self {
             root,
             openapi,
             origin,
             status_subresource,
-            has_rules,
         }
     }
 }
@@ -120,8 +117,7 @@ fn with_envelope(schema: &Value) -> Value {
     let properties = fields.entry("properties").or_insert_with(|| Value::Object(Map::new()));
     if let Some(properties) = properties.as_object_mut() {
         for (name, description) in built_in::TYPE_META {
-            let property = properties.entry(name).or_insert_with(|| json!({"type": "string"}));
-            property["description"] = json!(description);
+            properties.insert(name.to_owned(), json!({"type": "string", "description": description}));
         }
         let declared = properties.remove("metadata");
         properties.insert("metadata".to_owned(), metadata(declared.as_ref()));

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-pub use conflict::{ApplyError, Conflict};
+pub use conflict::{ApplyError, Conflict, Owner};
 
 use self::{
     fields::FieldSet,
@@ -75,6 +75,9 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// Values that others own and that differ are conflicts, unless `force` takes them over. An apply that changes nothing returns
 /// an object equal to `live`, `managedFields` included. `null` says nothing, unless the schema allows it.
 ///
+/// Like Kubernetes it compares before defaults are filled in. An atomic list whose items got defaults (a stateful set's claim
+/// templates) therefore looks changed: fill in the defaults again, then let [`settle`] see that nothing is new.
+///
 /// # Errors
 /// [`ApplyError::Conflicts`], and configurations that can't be applied.
 pub fn apply(
@@ -127,14 +130,8 @@ pub fn apply(
 /// `after` what will be stored; a `managedFields` in `after` replaces the list, as in Kubernetes: it is how `kubectl` renames
 /// managers. A list of one empty entry (`[{}]`) forgets all managers; an empty or unreadable list changes nothing.
 pub fn track(schema: &Schema, before: Option<&Value>, after: &mut Value, manager: &Manager<'_>) {
-    let mut entries = if manager.subresource.is_some() {
-        None
-    } else {
-        proposed(after)
-    };
-    let mut entries = entries
-        .take()
-        .unwrap_or_else(|| before.and_then(managed::read).unwrap_or_default());
+    let sent = manager.subresource.is_none().then(|| proposed(after)).flatten();
+    let mut entries = sent.unwrap_or_else(|| before.and_then(managed::read).unwrap_or_default());
     let changes = changes(schema, manager, before, after);
     let taken = changes.added.union(&changes.modified);
     let mut mine = None;
