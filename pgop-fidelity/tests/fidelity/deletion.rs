@@ -15,7 +15,7 @@ pub(crate) fn subject() -> Subject {
         .holds(a_name_is_taken_until_the_object_is_gone)
         .holds(a_finalizer_needs_a_qualified_name)
         .holds(a_deletion_timestamp_cannot_be_taken_back)
-        .holds(a_spec_less_delete_of_a_custom_resource_honours_finalizers)
+        .holds(a_delete_of_a_custom_resource_waits_for_finalizers)
         .holds(dependents_go_with_their_owner_in_the_background)
         .holds(a_foreground_delete_waits_for_blocking_dependents)
         .holds(orphans_stay_and_lose_their_owner)
@@ -167,7 +167,7 @@ async fn a_deletion_timestamp_cannot_be_taken_back(s: Space) {
 }
 
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#finalizers>
-async fn a_spec_less_delete_of_a_custom_resource_honours_finalizers(s: Space) {
+async fn a_delete_of_a_custom_resource_waits_for_finalizers(s: Space) {
     s.widgets().await;
     let widget = with(
         crate::crds::widget(&s, "a", json!({"size": 1})),

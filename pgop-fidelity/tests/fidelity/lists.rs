@@ -267,7 +267,7 @@ async fn a_list_at_an_exact_version_shows_the_past(s: Space) {
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#unavailable-resource-versions>
 async fn a_list_from_the_future_times_out(s: Space) {
     let status = s
-        .get("configmaps?resourceVersion=999999999")
+        .get("configmaps?resourceVersion=999999999999")
         .await
         .fails(504, "Timeout");
     assert!(

@@ -134,9 +134,10 @@ async fn exec_tells_streams_and_exit_code(s: Space) {
         ("out\n", "err\n", 7)
     );
     assert_eq!(done.status["reason"], "NonZeroExitCode");
-    assert_eq!(
-        done.status["message"],
-        "command terminated with non-zero exit code: error executing command [bash -c echo out; echo err >&2; exit 7], exit code 7"
+    let message = done.status["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("command terminated with non-zero exit code"),
+        "{message}"
     );
     let done = s.exec("a", &["true"], None).await;
     assert_eq!((done.code(), &done.status["status"]), (0, &json!("Success")));
