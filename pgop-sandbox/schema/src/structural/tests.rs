@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::Schema;
 
 fn lines(schema: &Value) -> Vec<String> {
     check(schema).iter().map(ToString::to_string).collect()
@@ -162,4 +165,56 @@ fn metadata_is_only_for_names() {
         .len(),
         1
     );
+}
+
+/// Schemas out of keywords with values of any kind.
+fn hostile() -> impl Strategy<Value = Value> {
+    let keywords = [
+        "type",
+        "properties",
+        "items",
+        "additionalProperties",
+        "default",
+        "metadata",
+        "apiVersion",
+        "anyOf",
+        "not",
+        "required",
+        "pattern",
+        "x-kubernetes-validations",
+        "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys",
+        "rule",
+        "name",
+    ];
+    let texts = vec!["object", "array", "string", "map", "set", "(", "self == oldSelf", "self.", "name"];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop::sample::select(texts).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 48, 5, move |inner| {
+        let keyword = prop::sample::select(keywords.to_vec());
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(keyword, inner, 0..6)
+                .prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn hostile_schemas_never_panic(schema in hostile(), object in hostile()) {
+        for schema in [&schema, &json!({"type": "object", "properties": schema})] {
+            if let Ok(schema) = Schema::from_crd(schema) {
+                let mut object = object.clone();
+                schema.prune(&mut object);
+                schema.default(&mut object);
+                schema.validate(&object, None);
+                schema.validate(&object, Some(&json!({})));
+            }
+        }
+    }
 }
