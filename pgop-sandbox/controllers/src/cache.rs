@@ -65,12 +65,19 @@ pub(crate) struct Kind<K: Watched> {
 impl<K: Watched> Kind<K> {
     fn new() -> Arc<Self> {
         let writer = Writer::new(());
-        Arc::new(Self { store: writer.as_reader(), writer: Mutex::new(writer), listeners: RwLock::default() })
+        Arc::new(Self {
+            store: writer.as_reader(),
+            writer: Mutex::new(writer),
+            listeners: RwLock::default(),
+        })
     }
 
     /// Calls `listener` for every change from now on. Register before the watches start, or changes are missed.
     pub(crate) fn listen(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
-        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+        self.listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(listener));
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
@@ -86,7 +93,8 @@ impl<K: Watched> Kind<K> {
     }
 
     pub(crate) fn within(&self, namespace: &str) -> Vec<Arc<K>> {
-        self.store.state_filter(|object| object.meta().namespace.as_deref() == Some(namespace))
+        self.store
+            .state_filter(|object| object.meta().namespace.as_deref() == Some(namespace))
     }
 
     fn tell(&self, change: &Change<K>) {
@@ -97,48 +105,56 @@ impl<K: Watched> Kind<K> {
 
     async fn watch(self: Arc<Self>, api: Api<K>, config: watcher::Config, stop: CancellationToken) {
         let mut writer = self.writer.lock().await;
-        let events = watcher(api, config).default_backoff().take_until(stop.cancelled_owned());
+        let events = watcher(api, config)
+            .default_backoff()
+            .take_until(stop.cancelled_owned());
         pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.take_in(&mut writer, event),
+                Ok(event) => self.take_in(&mut writer, &event),
                 Err(error) => debug!(kind = %K::kind(&()), %error, "watch ended, it is started again"),
             }
         }
     }
 
-    fn take_in(&self, writer: &mut Writer<K>, event: watcher::Event<K>) {
-        match &event {
+    fn take_in(&self, writer: &mut Writer<K>, event: &watcher::Event<K>) {
+        match event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
                 let reference = ObjectRef::from_obj(object);
                 let old = self.store.get(&reference);
-                writer.apply_watcher_event(&event);
+                writer.apply_watcher_event(event);
                 let new = self.store.get(&reference);
                 self.tell(&Change { old, new });
             }
             watcher::Event::InitDone => {
                 let before = self.store.state();
-                writer.apply_watcher_event(&event);
-                for change in relisted(before, self.store.state()) {
+                writer.apply_watcher_event(event);
+                for change in relisted(before, &self.store.state()) {
                     self.tell(&change);
                 }
             }
-            watcher::Event::Init | watcher::Event::InitApply(_) => writer.apply_watcher_event(&event),
+            watcher::Event::Init | watcher::Event::InitApply(_) => writer.apply_watcher_event(event),
         }
     }
 }
 
 /// What a new list changes against what was known. A watch that was interrupted tells of no deletion, so they are found here.
-fn relisted<K: Watched>(before: Vec<Arc<K>>, after: Vec<Arc<K>>) -> Vec<Change<K>> {
+fn relisted<K: Watched>(before: Vec<Arc<K>>, after: &[Arc<K>]) -> Vec<Change<K>> {
     let mut known: HashMap<Key, Arc<K>> = before.into_iter().map(|object| (Key::of(&*object), object)).collect();
     let mut changes = Vec::new();
     for object in after {
-        let old = known.remove(&Key::of(&*object));
-        if old.as_ref().is_none_or(|old| old.resource_version() != object.resource_version()) {
-            changes.push(Change { old, new: Some(object) });
+        let old = known.remove(&Key::of(&**object));
+        if old
+            .as_ref()
+            .is_none_or(|old| old.resource_version() != object.resource_version())
+        {
+            changes.push(Change { old, new: Some(object.clone()) });
         }
     }
-    changes.extend(known.into_values().map(|old| Change { old: Some(old), new: None }));
+    changes.extend(known.into_values().map(|old| Change {
+        old: Some(old),
+        new: None,
+    }));
     changes
 }
 
@@ -207,7 +223,7 @@ mod tests {
     fn a_new_list_tells_of_what_is_new_changed_and_gone() {
         let changes = relisted(
             vec![pod("same", "1"), pod("changed", "2"), pod("gone", "3")],
-            vec![pod("same", "1"), pod("changed", "7"), pod("new", "8")],
+            &[pod("same", "1"), pod("changed", "7"), pod("new", "8")],
         );
         let mut told: Vec<_> = changes
             .iter()
@@ -236,11 +252,11 @@ mod tests {
         let heard = told.clone();
         kind.listen(move |change| heard.lock().unwrap().push((change.old.is_some(), change.new.is_some())));
         let mut writer = kind.writer.try_lock().unwrap();
-        kind.take_in(&mut writer, watcher::Event::Init);
-        kind.take_in(&mut writer, watcher::Event::InitDone);
-        kind.take_in(&mut writer, watcher::Event::Apply((*pod("a", "1")).clone()));
-        kind.take_in(&mut writer, watcher::Event::Apply((*pod("a", "2")).clone()));
-        kind.take_in(&mut writer, watcher::Event::Delete((*pod("a", "3")).clone()));
+        kind.take_in(&mut writer, &watcher::Event::Init);
+        kind.take_in(&mut writer, &watcher::Event::InitDone);
+        kind.take_in(&mut writer, &watcher::Event::Apply((*pod("a", "1")).clone()));
+        kind.take_in(&mut writer, &watcher::Event::Apply((*pod("a", "2")).clone()));
+        kind.take_in(&mut writer, &watcher::Event::Delete((*pod("a", "3")).clone()));
         assert_eq!(*told.lock().unwrap(), [(false, true), (true, true), (true, false)]);
         assert!(kind.get(&Key::new("shop", "a")).is_none());
     }

@@ -41,16 +41,27 @@ impl Context {
     }
 
     /// The worker of one controller: waits until the cache is filled, then reconciles what `requests` brings until stopped.
-    pub(crate) fn work<F, Fut>(&self, controller: &'static str, requests: Requests, reconcile: F) -> BoxFuture<'static, ()>
+    pub(crate) fn work<F, Fut>(
+        &self,
+        controller: &'static str,
+        requests: Requests,
+        reconcile: F,
+    ) -> BoxFuture<'static, ()>
     where
         F: Fn(Context, Key) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Next, VerbError>> + Send + 'static,
     {
-        let context = Self { recorder: self.recorder.speaking_for(controller), ..self.clone() };
+        let context = Self {
+            recorder: self.recorder.speaking_for(controller),
+            ..self.clone()
+        };
         async move {
             let filled = context.stop.run_until_cancelled(context.cache.filled()).await;
             if filled == Some(true) {
-                queue::work(controller, requests, &context.stop, |key| reconcile(context.clone(), key)).await;
+                queue::work(controller, requests, &context.stop, |key| {
+                    reconcile(context.clone(), key)
+                })
+                .await;
             }
         }
         .boxed()

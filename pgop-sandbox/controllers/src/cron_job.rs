@@ -34,7 +34,11 @@ enum Action {
     Create(Timestamp),
     /// It runs and is replaced, or it is older than the history that is kept.
     Delete(Arc<Job>),
-    Tell { warning: bool, reason: &'static str, message: String },
+    Tell {
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 struct Plan {
@@ -45,8 +49,18 @@ struct Plan {
 
 /// `jobs` are those that the `CronJob` controls.
 fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
-    let mut plan = Plan { actions: Vec::new(), status: status(cron, jobs), again: None };
-    let Some(spec) = cron.spec.as_ref().filter(|_| cron.metadata.deletion_timestamp.is_none()) else { return plan };
+    let mut plan = Plan {
+        actions: Vec::new(),
+        status: status(cron, jobs),
+        again: None,
+    };
+    let Some(spec) = cron
+        .spec
+        .as_ref()
+        .filter(|_| cron.metadata.deletion_timestamp.is_none())
+    else {
+        return plan;
+    };
     plan.actions.extend(seen_completed(cron, jobs));
     plan.actions.extend(surplus(cron, jobs).into_iter().map(Action::Delete));
     if spec.suspend == Some(true) {
@@ -55,7 +69,11 @@ fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     let schedule = match Schedule::parse(&spec.schedule, spec.time_zone.as_deref()) {
         Ok(schedule) => schedule,
         Err(unusable) => {
-            plan.actions.push(Action::Tell { warning: true, reason: unusable.reason, message: unusable.message });
+            plan.actions.push(Action::Tell {
+                warning: true,
+                reason: unusable.reason,
+                message: unusable.message,
+            });
             return plan;
         }
     };
@@ -68,17 +86,26 @@ fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
 
 /// The last time for which no Job was made yet.
 fn due(cron: &CronJob, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
-    let last = cron.status.as_ref().and_then(|status| status.last_schedule_time.as_ref());
+    let last = cron
+        .status
+        .as_ref()
+        .and_then(|status| status.last_schedule_time.as_ref());
     let since = last.map_or_else(|| cron.creation_timestamp().map_or(now, |time| time.0), |time| time.0);
     schedule.last(now).filter(|due| *due > since)
 }
 
 fn start(cron: &CronJob, jobs: &[Arc<Job>], due: Timestamp, now: Timestamp, plan: &mut Plan) {
     let Some(spec) = &cron.spec else { return };
-    let deadline = spec.starting_deadline_seconds.map(|seconds| due + SignedDuration::from_secs(seconds));
+    let deadline = spec
+        .starting_deadline_seconds
+        .map(|seconds| due + SignedDuration::from_secs(seconds));
     if deadline.is_some_and(|deadline| deadline < now) {
         let message = format!("Missed scheduled time to start a job: {due}");
-        plan.actions.push(Action::Tell { warning: true, reason: "MissSchedule", message });
+        plan.actions.push(Action::Tell {
+            warning: true,
+            reason: "MissSchedule",
+            message,
+        });
         return;
     }
     let name = job_name(cron, due);
@@ -91,7 +118,11 @@ fn start(cron: &CronJob, jobs: &[Arc<Job>], due: Timestamp, now: Timestamp, plan
     match spec.concurrency_policy.as_deref() {
         Some("Forbid") if active.clone().next().is_some() => {
             let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
-            plan.actions.push(Action::Tell { warning: false, reason: "JobAlreadyActive", message: message.into() });
+            plan.actions.push(Action::Tell {
+                warning: false,
+                reason: "JobAlreadyActive",
+                message: message.into(),
+            });
             return;
         }
         Some("Replace") => plan.actions.extend(active.cloned().map(Action::Delete)),
@@ -103,14 +134,22 @@ fn start(cron: &CronJob, jobs: &[Arc<Job>], due: Timestamp, now: Timestamp, plan
 
 fn status(cron: &CronJob, jobs: &[Arc<Job>]) -> CronJobStatus {
     let mut status = cron.status.clone().unwrap_or_default();
-    let mut active: Vec<_> = jobs.iter().filter(|job| !is_finished(job)).map(|job| job.object_ref(&())).collect();
+    let mut active: Vec<_> = jobs
+        .iter()
+        .filter(|job| !is_finished(job))
+        .map(|job| job.object_ref(&()))
+        .collect();
     active.sort_by(|a, b| a.name.cmp(&b.name));
     let named = |list: &[ObjectReference]| list.iter().map(|job| job.uid.clone()).collect::<Vec<_>>();
     // The references hold a resourceVersion: they stay as they are while they are about the same Jobs.
     if named(status.active.as_deref().unwrap_or_default()) != named(&active) {
         status.active = (!active.is_empty()).then_some(active);
     }
-    let completed = jobs.iter().filter_map(|job| job.status.as_ref()?.completion_time.clone()).map(|time| time.0).max();
+    let completed = jobs
+        .iter()
+        .filter_map(|job| job.status.as_ref()?.completion_time.clone())
+        .map(|time| time.0)
+        .max();
     let known = status.last_successful_time.as_ref().map(|time| time.0);
     status.last_successful_time = completed.max(known).map(Time);
     status
@@ -126,7 +165,11 @@ fn seen_completed<'a>(cron: &'a CronJob, jobs: &'a [Arc<Job>]) -> impl Iterator<
             Some(job) => {
                 let end = end_of(job)?;
                 let message = format!("Saw completed job: {name}, condition: {end}");
-                Some(Action::Tell { warning: false, reason: "SawCompletedJob", message })
+                Some(Action::Tell {
+                    warning: false,
+                    reason: "SawCompletedJob",
+                    message,
+                })
             }
             None => Some(Action::Tell {
                 warning: false,
@@ -148,8 +191,15 @@ fn surplus(cron: &CronJob, jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
             .iter()
             .filter(|job| end_of(job) == Some(end) && job.metadata.deletion_timestamp.is_none())
             .collect();
-        ended.sort_by_key(|job| (job.status.as_ref().and_then(|status| status.start_time.clone()), job.name_any()));
-        let count = ended.len().saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
+        ended.sort_by_key(|job| {
+            (
+                job.status.as_ref().and_then(|status| status.start_time.clone()),
+                job.name_any(),
+            )
+        });
+        let count = ended
+            .len()
+            .saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
         surplus.extend(ended.into_iter().take(count).cloned());
     }
     surplus
@@ -161,7 +211,11 @@ fn job_name(cron: &CronJob, due: Timestamp) -> String {
 }
 
 fn job_for(cron: &CronJob, due: Timestamp) -> Job {
-    let template = cron.spec.as_ref().map(|spec| spec.job_template.clone()).unwrap_or_default();
+    let template = cron
+        .spec
+        .as_ref()
+        .map(|spec| spec.job_template.clone())
+        .unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     let mut annotations = meta.annotations.unwrap_or_default();
     annotations.insert(SCHEDULED.into(), due.to_string());
@@ -183,7 +237,10 @@ fn job_for(cron: &CronJob, due: Timestamp) -> Job {
 pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let on_cron = queue.clone();
-    context.cache.cron_jobs.listen(move |change| change.new.iter().for_each(|cron| on_cron.add(Key::of(&**cron))));
+    context
+        .cache
+        .cron_jobs
+        .listen(move |change| change.new.iter().for_each(|cron| on_cron.add(Key::of(&**cron))));
     context.cache.jobs.listen(move |change| {
         for job in change.versions() {
             if let Some(owner) = controller_of(&job.metadata).filter(|owner| owner.kind == "CronJob") {
@@ -191,11 +248,15 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
             }
         }
     });
-    context.work("cronjob-controller", requests, |context, key| async move { reconcile(&context, &key).await })
+    context.work("cronjob-controller", requests, |context, key| async move {
+        reconcile(&context, &key).await
+    })
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
-    let Some(cron) = context.cache.cron_jobs.get(key) else { return Ok(Next::OnChange) };
+    let Some(cron) = context.cache.cron_jobs.get(key) else {
+        return Ok(Next::OnChange);
+    };
     let uid = cron.uid().unwrap_or_default();
     let mut jobs = context.cache.jobs.within(&key.namespace);
     jobs.retain(|job| is_controlled_by(&job.metadata, &uid));
@@ -206,15 +267,32 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
             Action::Create(due) => create(context, &api, &cron, due).await?,
             Action::Delete(job) => {
                 verbs::delete(&api, &job.metadata, Some(PropagationPolicy::Background)).await?;
-                context.recorder.normal(&*cron, "SuccessfulDelete", format!("Deleted job {}", job.name_any()));
+                context
+                    .recorder
+                    .normal(&*cron, "SuccessfulDelete", format!("Deleted job {}", job.name_any()));
             }
-            Action::Tell { warning: true, reason, message } => context.recorder.warning(&*cron, reason, message),
-            Action::Tell { warning: false, reason, message } => context.recorder.normal(&*cron, reason, message),
+            Action::Tell {
+                warning: true,
+                reason,
+                message,
+            } => context.recorder.warning(&*cron, reason, message),
+            Action::Tell {
+                warning: false,
+                reason,
+                message,
+            } => context.recorder.normal(&*cron, reason, message),
         }
     }
     if cron.status.as_ref() != Some(&planned.status) {
         let api: Api<CronJob> = context.namespaced(&key.namespace);
-        verbs::put_status(&api, &CronJob { status: Some(planned.status), ..(*cron).clone() }).await?;
+        verbs::put_status(
+            &api,
+            &CronJob {
+                status: Some(planned.status),
+                ..(*cron).clone()
+            },
+        )
+        .await?;
     }
     Ok(Next::after(planned.again))
 }
@@ -222,10 +300,14 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
 async fn create(context: &Context, api: &Api<Job>, cron: &CronJob, due: Timestamp) -> Result<(), VerbError> {
     let job = job_for(cron, due);
     match verbs::create(api, &job).await {
-        Ok(_) => context.recorder.normal(cron, "SuccessfulCreate", format!("Created job {}", job.name_any())),
+        Ok(_) => context
+            .recorder
+            .normal(cron, "SuccessfulCreate", format!("Created job {}", job.name_any())),
         Err(error) if error.is_already_exists() || error.is_namespace_ending() => {}
         Err(error) => {
-            context.recorder.warning(cron, "FailedCreate", format!("Error creating job: {}", error.message()));
+            context
+                .recorder
+                .warning(cron, "FailedCreate", format!("Error creating job: {}", error.message()));
             return Err(error);
         }
     }
@@ -289,7 +371,10 @@ mod tests {
         let after = cron(|cron| cron["status"] = json!({ "lastScheduleTime": "2026-11-01T10:00:00Z" }));
         assert!(planned(&after, &[]).actions.is_empty());
         let made = job(&job_name(&cron(|_| {}), due()), None);
-        assert!(planned(&cron(|_| {}), &[made]).actions.is_empty(), "made, but the status was lost");
+        assert!(
+            planned(&cron(|_| {}), &[made]).actions.is_empty(),
+            "made, but the status was lost"
+        );
     }
 
     #[test]
@@ -303,7 +388,10 @@ mod tests {
         let job = job_for(&cron(|_| {}), due());
         assert_eq!(job.name_any(), format!("backup-{}", due().as_second() / 60));
         assert_eq!(job.annotations()[SCHEDULED], "2026-11-01T10:00:00Z");
-        assert_eq!((job.labels()["app"].as_str(), job.owner_references()[0].uid.as_str()), ("db", "c-1"));
+        assert_eq!(
+            (job.labels()["app"].as_str(), job.owner_references()[0].uid.as_str()),
+            ("db", "c-1")
+        );
     }
 
     #[test]
@@ -313,7 +401,11 @@ mod tests {
         assert_eq!(reasons(&planned(&with("Allow"), &running)), ["create"]);
         assert_eq!(reasons(&planned(&with("Forbid"), &running)), ["JobAlreadyActive"]);
         assert_eq!(reasons(&planned(&with("Replace"), &running)), ["delete", "create"]);
-        assert_eq!(planned(&with("Forbid"), &running).status.last_schedule_time, None, "it starts when the other has ended");
+        assert_eq!(
+            planned(&with("Forbid"), &running).status.last_schedule_time,
+            None,
+            "it starts when the other has ended"
+        );
     }
 
     #[test]
@@ -331,7 +423,11 @@ mod tests {
             cron["spec"]["successfulJobsHistoryLimit"] = json!(1);
             cron["status"] = json!({ "lastScheduleTime": "2026-11-01T10:00:00Z" });
         });
-        let jobs = [job("a", Some("Complete")), job("b", Some("Complete")), job("c", Some("Failed"))];
+        let jobs = [
+            job("a", Some("Complete")),
+            job("b", Some("Complete")),
+            job("c", Some("Failed")),
+        ];
         assert_eq!(planned(&done, &jobs).actions, [Action::Delete(jobs[0].clone())]);
     }
 
@@ -343,6 +439,9 @@ mod tests {
         let plan = planned(&running, &[job("a", Some("Complete")), job("b", None)]);
         assert_eq!(reasons(&plan), ["SawCompletedJob", "MissingJob"]);
         assert_eq!(plan.status.active.unwrap()[0].name.as_deref(), Some("b"));
-        assert_eq!(plan.status.last_successful_time, Some(Time("2026-11-01T09:05:00Z".parse().unwrap())));
+        assert_eq!(
+            plan.status.last_successful_time,
+            Some(Time("2026-11-01T09:05:00Z".parse().unwrap()))
+        );
     }
 }

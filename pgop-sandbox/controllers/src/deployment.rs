@@ -25,7 +25,12 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let cache = &context.cache;
     let on_deployment = queue.clone();
-    cache.deployments.listen(move |change| change.new.iter().for_each(|deployment| on_deployment.add(Key::of(&**deployment))));
+    cache.deployments.listen(move |change| {
+        change
+            .new
+            .iter()
+            .for_each(|deployment| on_deployment.add(Key::of(&**deployment)))
+    });
     let (on_set, weak) = (queue.clone(), Arc::downgrade(cache));
     cache.replica_sets.listen(move |change| {
         for set in change.versions() {
@@ -36,7 +41,10 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
                 None => {
                     let Some(cache) = weak.upgrade() else { return };
                     for deployment in cache.deployments.within(&namespace) {
-                        let selector = deployment.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector));
+                        let selector = deployment
+                            .spec
+                            .as_ref()
+                            .and_then(|spec| ownership::selector(&spec.selector));
                         if selector.is_some_and(|selector| selects(&selector, &set.metadata)) {
                             on_set.add(Key::of(&*deployment));
                         }
@@ -48,21 +56,38 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     // The last old pod that goes lets a Deployment of the kind `Recreate` go on.
     let weak = Arc::downgrade(cache);
     cache.pods.listen(move |change| {
-        let (Some(gone), None) = (&change.old, &change.new) else { return };
+        let (Some(gone), None) = (&change.old, &change.new) else {
+            return;
+        };
         let Some(cache) = weak.upgrade() else { return };
         let namespace = gone.namespace().unwrap_or_default();
-        let set = controller_of(&gone.metadata).and_then(|owner| cache.replica_sets.get(&Key::new(&namespace, &owner.name)));
+        let set =
+            controller_of(&gone.metadata).and_then(|owner| cache.replica_sets.get(&Key::new(&namespace, &owner.name)));
         if let Some(owner) = set.as_ref().and_then(|set| controller_of(&set.metadata)) {
             queue.add(Key::new(namespace, &owner.name));
         }
     });
-    context.work("deployment-controller", requests, |context, key| async move { reconcile(&context, &key).await })
+    context.work("deployment-controller", requests, |context, key| async move {
+        reconcile(&context, &key).await
+    })
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
-    let Some(deployment) = context.cache.deployments.get(key) else { return Ok(Next::OnChange) };
-    let Some(selector) = deployment.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector)) else { return Ok(Next::OnChange) };
-    let claims = ownership::claims(&deployment.metadata, &selector, context.cache.replica_sets.within(&key.namespace));
+    let Some(deployment) = context.cache.deployments.get(key) else {
+        return Ok(Next::OnChange);
+    };
+    let Some(selector) = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| ownership::selector(&spec.selector))
+    else {
+        return Ok(Next::OnChange);
+    };
+    let claims = ownership::claims(
+        &deployment.metadata,
+        &selector,
+        context.cache.replica_sets.within(&key.namespace),
+    );
     ownership::settle(&context.client, &*deployment, &claims).await?;
     let sets = plan::sort(&deployment, claims.owned);
     let pods = context.cache.pods.within(&key.namespace);
@@ -89,7 +114,11 @@ async fn act(context: &Context, deployment: &Deployment, sets: &Sets, action: Ac
     let api: Api<ReplicaSet> = context.namespaced(&namespace);
     match action {
         Action::Create(set) => create(context, &api, deployment, &set).await,
-        Action::Update { set, replicas, annotations } => {
+        Action::Update {
+            set,
+            replicas,
+            annotations,
+        } => {
             let spec = deployment.spec.as_ref();
             let mut patch = json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } });
             if sets.new.as_ref().is_some_and(|new| Arc::ptr_eq(new, &set)) {
@@ -118,7 +147,12 @@ fn tell_scaled(context: &Context, deployment: &Deployment, set: &str, from: i32,
     context.recorder.normal(deployment, "ScalingReplicaSet", message);
 }
 
-async fn create(context: &Context, api: &Api<ReplicaSet>, deployment: &Deployment, set: &ReplicaSet) -> Result<(), VerbError> {
+async fn create(
+    context: &Context,
+    api: &Api<ReplicaSet>,
+    deployment: &Deployment,
+    set: &ReplicaSet,
+) -> Result<(), VerbError> {
     let name = set.name_any();
     match verbs::create(api, set).await {
         Ok(_) => {
@@ -127,9 +161,15 @@ async fn create(context: &Context, api: &Api<ReplicaSet>, deployment: &Deploymen
         }
         Err(error) if error.is_already_exists() => {
             let other = verbs::get(api, &name).await?;
-            let template = deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+            let template = deployment
+                .spec
+                .as_ref()
+                .map(|spec| spec.template.clone())
+                .unwrap_or_default();
             let uid = deployment.uid().unwrap_or_default();
-            if other.is_some_and(|other| is_controlled_by(&other.metadata, &uid) && plan::is_made_from(&other, &template)) {
+            if other
+                .is_some_and(|other| is_controlled_by(&other.metadata, &uid) && plan::is_made_from(&other, &template))
+            {
                 // It is ours, and the cache lags behind.
                 return Ok(());
             }

@@ -33,8 +33,12 @@ const CONDITION: &str = "DisruptionAllowed";
 /// The pods of a budget: all that it selects. A null selector selects none, an empty one all.
 fn selected(budget: &PodDisruptionBudget, pods: Vec<Arc<Pod>>) -> Vec<Arc<Pod>> {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.clone());
-    let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else { return Vec::new() };
-    pods.into_iter().filter(|pod| selects(&selector, &pod.metadata)).collect()
+    let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
+        return Vec::new();
+    };
+    pods.into_iter()
+        .filter(|pod| selects(&selector, &pod.metadata))
+        .collect()
 }
 
 /// How many pods there should be, and how many of them healthy. `scale` is the sum of what the pods' controllers want; only asked for
@@ -52,7 +56,10 @@ fn goal(budget: &PodDisruptionBudget, pods: usize, scale: Result<i32, String>) -
         Some(IntOrString::Int(number)) => Ok((count, *number)),
         Some(share) => {
             let expected = scale?;
-            Ok((expected, resolve(share, expected, true).ok_or_else(|| unreadable(share))?))
+            Ok((
+                expected,
+                resolve(share, expected, true).ok_or_else(|| unreadable(share))?,
+            ))
         }
         None => Ok((count, 0)),
     }
@@ -60,25 +67,36 @@ fn goal(budget: &PodDisruptionBudget, pods: usize, scale: Result<i32, String>) -
 
 fn needs_scale(budget: &PodDisruptionBudget) -> bool {
     let spec = budget.spec.as_ref();
-    spec.is_some_and(|spec| spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_))))
+    spec.is_some_and(|spec| {
+        spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_)))
+    })
 }
 
 /// The status, and when granted evictions run out.
-fn plan(budget: &PodDisruptionBudget, pods: &[Arc<Pod>], scale: Result<i32, String>, now: Timestamp) -> (PodDisruptionBudgetStatus, Option<Duration>) {
+fn plan(
+    budget: &PodDisruptionBudget,
+    pods: &[Arc<Pod>],
+    scale: Result<i32, String>,
+    now: Timestamp,
+) -> (PodDisruptionBudgetStatus, Option<Duration>) {
     let old = budget.status.clone().unwrap_or_default();
     let (expected, desired) = match goal(budget, pods.len(), scale) {
         Ok(goal) => goal,
         Err(message) => {
-            let mut status = PodDisruptionBudgetStatus { disruptions_allowed: 0, observed_generation: budget.metadata.generation, ..old };
+            let mut status = PodDisruptionBudgetStatus {
+                disruptions_allowed: 0,
+                observed_generation: budget.metadata.generation,
+                ..old
+            };
             show(&mut status, budget, "SyncFailed", &message, now);
             return (status, None);
         }
     };
     let granted = granted(&old, pods, now);
     let runs_out = granted.values().map(|time| pod::until(now, time.0 + GRANTED)).min();
-    let healthy = pods.iter().filter(|pod| {
-        pod::is_ready(pod) && !pod::is_terminating(pod) && !granted.contains_key(&pod.name_any())
-    });
+    let healthy = pods
+        .iter()
+        .filter(|pod| pod::is_ready(pod) && !pod::is_terminating(pod) && !granted.contains_key(&pod.name_any()));
     let current = i32::try_from(healthy.count()).unwrap_or(i32::MAX);
     let allowed = if expected > 0 { (current - desired).max(0) } else { 0 };
     let mut status = PodDisruptionBudgetStatus {
@@ -90,22 +108,46 @@ fn plan(budget: &PodDisruptionBudget, pods: &[Arc<Pod>], scale: Result<i32, Stri
         observed_generation: budget.metadata.generation,
         conditions: old.conditions,
     };
-    show(&mut status, budget, if allowed > 0 { "SufficientPods" } else { "InsufficientPods" }, "", now);
+    show(
+        &mut status,
+        budget,
+        if allowed > 0 {
+            "SufficientPods"
+        } else {
+            "InsufficientPods"
+        },
+        "",
+        now,
+    );
     (status, runs_out)
 }
 
 /// Evictions that were granted and are still awaited: their pods are there and not yet going.
 fn granted(old: &PodDisruptionBudgetStatus, pods: &[Arc<Pod>], now: Timestamp) -> BTreeMap<String, Time> {
-    let awaited = |name: &String| pods.iter().any(|pod| pod.name_any() == *name && !pod::is_terminating(pod));
+    let awaited = |name: &String| {
+        pods.iter()
+            .any(|pod| pod.name_any() == *name && !pod::is_terminating(pod))
+    };
     let fresh = |time: &Time| time.0 + GRANTED > now;
     let all = old.disrupted_pods.clone().unwrap_or_default();
-    all.into_iter().filter(|(name, time)| awaited(name) && fresh(time)).collect()
+    all.into_iter()
+        .filter(|(name, time)| awaited(name) && fresh(time))
+        .collect()
 }
 
-fn show(status: &mut PodDisruptionBudgetStatus, budget: &PodDisruptionBudget, reason: &str, message: &str, now: Timestamp) {
+fn show(
+    status: &mut PodDisruptionBudgetStatus,
+    budget: &PodDisruptionBudget,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) {
     let value = if reason == "SufficientPods" { "True" } else { "False" };
     let conditions = status.conditions.get_or_insert_default();
-    let since = conditions.iter().find(|known| known.type_ == CONDITION && known.status == value).map(|known| known.last_transition_time.clone());
+    let since = conditions
+        .iter()
+        .find(|known| known.type_ == CONDITION && known.status == value)
+        .map(|known| known.last_transition_time.clone());
     conditions.retain(|known| known.type_ != CONDITION);
     conditions.push(Condition {
         type_: CONDITION.into(),
@@ -122,10 +164,14 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let cache = &context.cache;
     let on_budget = queue.clone();
-    cache.disruption_budgets.listen(move |change| change.new.iter().for_each(|budget| on_budget.add(Key::of(&**budget))));
+    cache
+        .disruption_budgets
+        .listen(move |change| change.new.iter().for_each(|budget| on_budget.add(Key::of(&**budget))));
     let (on_pod, weak) = (queue.clone(), Arc::downgrade(cache));
     cache.pods.listen(move |change| {
-        let (Some(pod), Some(cache)) = (change.versions().next(), weak.upgrade()) else { return };
+        let (Some(pod), Some(cache)) = (change.versions().next(), weak.upgrade()) else {
+            return;
+        };
         for budget in cache.disruption_budgets.within(&pod.namespace().unwrap_or_default()) {
             let pods: Vec<_> = change.versions().cloned().collect();
             if !selected(&budget, pods).is_empty() {
@@ -144,20 +190,39 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
         })*};
     }
     on_scale!(deployments, replica_sets, stateful_sets);
-    context.work("disruption-controller", requests, |context, key| async move { reconcile(&context, &key).await })
+    context.work("disruption-controller", requests, |context, key| async move {
+        reconcile(&context, &key).await
+    })
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
-    let Some(budget) = context.cache.disruption_budgets.get(key) else { return Ok(Next::OnChange) };
+    let Some(budget) = context.cache.disruption_budgets.get(key) else {
+        return Ok(Next::OnChange);
+    };
     let pods = selected(&budget, context.cache.pods.within(&key.namespace));
-    let scale = if needs_scale(&budget) { expected(context, key, &pods).await? } else { Ok(0) };
+    let scale = if needs_scale(&budget) {
+        expected(context, key, &pods).await?
+    } else {
+        Ok(0)
+    };
     if let Err(message) = &scale {
-        context.recorder.warning(&*budget, "CalculateExpectedPodCountFailed", format!("Failed to calculate the number of expected pods: {message}"));
+        context.recorder.warning(
+            &*budget,
+            "CalculateExpectedPodCountFailed",
+            format!("Failed to calculate the number of expected pods: {message}"),
+        );
     }
     let (status, runs_out) = plan(&budget, &pods, scale, Timestamp::now());
     if budget.status.as_ref() != Some(&status) {
         let api: Api<PodDisruptionBudget> = context.namespaced(&key.namespace);
-        verbs::put_status(&api, &PodDisruptionBudget { status: Some(status), ..(*budget).clone() }).await?;
+        verbs::put_status(
+            &api,
+            &PodDisruptionBudget {
+                status: Some(status),
+                ..(*budget).clone()
+            },
+        )
+        .await?;
     }
     Ok(Next::after(runs_out))
 }
@@ -186,24 +251,47 @@ async fn size_of(context: &Context, key: &Key, owner: &OwnerReference) -> Result
     let cache = &context.cache;
     match owner.kind.as_str() {
         "ReplicaSet" => {
-            let Some(set) = cache.replica_sets.get(&at(&owner.name)) else { return Ok(None) };
+            let Some(set) = cache.replica_sets.get(&at(&owner.name)) else {
+                return Ok(None);
+            };
             let deployment = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment");
-            if let Some((owner, deployment)) = deployment.and_then(|owner| Some((owner, cache.deployments.get(&at(&owner.name))?))) {
+            if let Some((owner, deployment)) =
+                deployment.and_then(|owner| Some((owner, cache.deployments.get(&at(&owner.name))?)))
+            {
                 let size = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
                 return Ok(Some((owner.uid.clone(), size)));
             }
-            Ok(Some((owner.uid.clone(), set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1))))
+            Ok(Some((
+                owner.uid.clone(),
+                set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            )))
         }
         "StatefulSet" => {
-            let Some(set) = cache.stateful_sets.get(&at(&owner.name)) else { return Ok(None) };
-            Ok(Some((owner.uid.clone(), set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1))))
+            let Some(set) = cache.stateful_sets.get(&at(&owner.name)) else {
+                return Ok(None);
+            };
+            Ok(Some((
+                owner.uid.clone(),
+                set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            )))
         }
         // Any other kind is asked for its scale, if it has one.
         _ => {
-            let Some(served) = context.resources.find(&owner.api_version, &owner.kind).await? else { return Ok(None) };
+            let Some(served) = context.resources.find(&owner.api_version, &owner.kind).await? else {
+                return Ok(None);
+            };
             let api = served.api(&context.client, &key.namespace);
-            match verbs::request("get the scale of", || format!("{} {}", owner.kind, owner.name), api.get_scale(&owner.name)).await {
-                Ok(scale) => Ok(Some((owner.uid.clone(), scale.spec.and_then(|spec| spec.replicas).unwrap_or(0)))),
+            match verbs::request(
+                "get the scale of",
+                || format!("{} {}", owner.kind, owner.name),
+                api.get_scale(&owner.name),
+            )
+            .await
+            {
+                Ok(scale) => Ok(Some((
+                    owner.uid.clone(),
+                    scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+                ))),
                 Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 405)) => Ok(None),
                 Err(error) => Err(error),
             }
@@ -241,49 +329,109 @@ mod tests {
 
     /// Current, desired, expected and allowed.
     fn figures(spec: Value, ready: &[bool], scale: i32) -> (i32, i32, i32, i32) {
-        let (status, _) = plan(&budget(spec, Value::Null), &pods(ready), Ok(scale), NOW.parse().unwrap());
-        (status.current_healthy, status.desired_healthy, status.expected_pods, status.disruptions_allowed)
+        let (status, _) = plan(
+            &budget(spec, Value::Null),
+            &pods(ready),
+            Ok(scale),
+            NOW.parse().unwrap(),
+        );
+        (
+            status.current_healthy,
+            status.desired_healthy,
+            status.expected_pods,
+            status.disruptions_allowed,
+        )
     }
 
     #[test]
     fn how_many_may_go() {
-        assert_eq!(figures(json!({ "minAvailable": 2 }), &[true, true, true], 0), (3, 2, 3, 1));
-        assert_eq!(figures(json!({ "minAvailable": "50%" }), &[true, true, true], 3), (3, 2, 3, 1));
-        assert_eq!(figures(json!({ "maxUnavailable": 1 }), &[true, true, true], 3), (3, 2, 3, 1));
-        assert_eq!(figures(json!({ "maxUnavailable": 1 }), &[true, false, true], 3), (2, 2, 3, 0));
-        assert_eq!(figures(json!({ "maxUnavailable": "30%" }), &[true, true, true], 3), (3, 2, 3, 1));
+        assert_eq!(
+            figures(json!({ "minAvailable": 2 }), &[true, true, true], 0),
+            (3, 2, 3, 1)
+        );
+        assert_eq!(
+            figures(json!({ "minAvailable": "50%" }), &[true, true, true], 3),
+            (3, 2, 3, 1)
+        );
+        assert_eq!(
+            figures(json!({ "maxUnavailable": 1 }), &[true, true, true], 3),
+            (3, 2, 3, 1)
+        );
+        assert_eq!(
+            figures(json!({ "maxUnavailable": 1 }), &[true, false, true], 3),
+            (2, 2, 3, 0)
+        );
+        assert_eq!(
+            figures(json!({ "maxUnavailable": "30%" }), &[true, true, true], 3),
+            (3, 2, 3, 1)
+        );
         assert_eq!(figures(json!({ "minAvailable": 0 }), &[], 0), (0, 0, 0, 0));
     }
 
     #[test]
     fn the_condition_says_it_too() {
-        let (status, _) = plan(&budget(json!({ "minAvailable": 1 }), Value::Null), &pods(&[true]), Ok(0), NOW.parse().unwrap());
+        let (status, _) = plan(
+            &budget(json!({ "minAvailable": 1 }), Value::Null),
+            &pods(&[true]),
+            Ok(0),
+            NOW.parse().unwrap(),
+        );
         let condition = &status.conditions.as_ref().unwrap()[0];
-        assert_eq!((condition.type_.as_str(), condition.status.as_str(), condition.reason.as_str()), ("DisruptionAllowed", "False", "InsufficientPods"));
+        assert_eq!(
+            (
+                condition.type_.as_str(),
+                condition.status.as_str(),
+                condition.reason.as_str()
+            ),
+            ("DisruptionAllowed", "False", "InsufficientPods")
+        );
         assert_eq!(status.observed_generation, Some(4));
     }
 
     #[test]
     fn an_eviction_that_was_granted_counts_until_it_is_done_or_too_old() {
         let status = |time: &str| json!({ "currentHealthy": 2, "desiredHealthy": 1, "disruptionsAllowed": 1, "expectedPods": 2, "disruptedPods": { "db-0": time } });
-        let planned = |time: &str| plan(&budget(json!({ "minAvailable": 1 }), status(time)), &pods(&[true, true]), Ok(0), NOW.parse().unwrap());
+        let planned = |time: &str| {
+            plan(
+                &budget(json!({ "minAvailable": 1 }), status(time)),
+                &pods(&[true, true]),
+                Ok(0),
+                NOW.parse().unwrap(),
+            )
+        };
         let (fresh, again) = planned("2026-11-01T09:59:00Z");
-        assert_eq!((fresh.current_healthy, fresh.disruptions_allowed, again), (1, 0, Some(Duration::from_secs(60))));
+        assert_eq!(
+            (fresh.current_healthy, fresh.disruptions_allowed, again),
+            (1, 0, Some(Duration::from_secs(60)))
+        );
         let (old, again) = planned("2026-11-01T09:50:00Z");
         assert_eq!((old.disruptions_allowed, old.disrupted_pods, again), (1, None, None));
     }
 
     #[test]
     fn pods_without_a_controller_allow_nothing_where_it_matters() {
-        let (status, _) = plan(&budget(json!({ "maxUnavailable": 1 }), Value::Null), &pods(&[true]), Err("no controller".into()), NOW.parse().unwrap());
+        let (status, _) = plan(
+            &budget(json!({ "maxUnavailable": 1 }), Value::Null),
+            &pods(&[true]),
+            Err("no controller".into()),
+            NOW.parse().unwrap(),
+        );
         assert_eq!(status.disruptions_allowed, 0);
         assert_eq!(status.conditions.unwrap()[0].reason, "SyncFailed");
     }
 
     #[test]
     fn an_unchanged_budget_has_an_unchanged_status() {
-        let (first, _) = plan(&budget(json!({ "minAvailable": 1 }), Value::Null), &pods(&[true]), Ok(0), NOW.parse().unwrap());
+        let (first, _) = plan(
+            &budget(json!({ "minAvailable": 1 }), Value::Null),
+            &pods(&[true]),
+            Ok(0),
+            NOW.parse().unwrap(),
+        );
         let again = budget(json!({ "minAvailable": 1 }), json!(first));
-        assert_eq!(plan(&again, &pods(&[true]), Ok(0), "2026-11-01T11:00:00Z".parse().unwrap()).0, first);
+        assert_eq!(
+            plan(&again, &pods(&[true]), Ok(0), "2026-11-01T11:00:00Z".parse().unwrap()).0,
+            first
+        );
     }
 }

@@ -34,9 +34,17 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let cache = &context.cache;
     let on_service = queue.clone();
-    cache.services.listen(move |change| change.versions().for_each(|service| on_service.add(Key::of(&**service))));
+    cache.services.listen(move |change| {
+        change
+            .versions()
+            .for_each(|service| on_service.add(Key::of(&**service)))
+    });
     let on_endpoints = queue.clone();
-    cache.endpoints.listen(move |change| change.versions().for_each(|endpoints| on_endpoints.add(Key::of(&**endpoints))));
+    cache.endpoints.listen(move |change| {
+        change
+            .versions()
+            .for_each(|endpoints| on_endpoints.add(Key::of(&**endpoints)))
+    });
     let on_slice = queue.clone();
     cache.endpoint_slices.listen(move |change| {
         for slice in change.versions() {
@@ -50,13 +58,17 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
         let Some(cache) = services.upgrade() else { return };
         let Some(pod) = change.versions().next() else { return };
         for service in cache.services.within(&pod.namespace().unwrap_or_default()) {
-            let Some(selector) = addresses::selector(&service) else { continue };
+            let Some(selector) = addresses::selector(&service) else {
+                continue;
+            };
             if change.versions().any(|pod| addresses::selects(selector, pod)) {
                 queue.add(Key::of(&*service));
             }
         }
     });
-    context.work("endpoint-controller", requests, |context, key| async move { reconcile(&context, &key).await })
+    context.work("endpoint-controller", requests, |context, key| async move {
+        reconcile(&context, &key).await
+    })
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
@@ -64,7 +76,12 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let Some(service) = context.cache.services.get(key) else {
         // The slices go with their owner, the Service. Endpoints have no owner.
         if let Some(endpoints) = endpoints.filter(|endpoints| endpoints.labels().contains_key(KEPT_LABEL)) {
-            verbs::delete(&context.namespaced::<Endpoints>(&key.namespace), &endpoints.metadata, None).await?;
+            verbs::delete(
+                &context.namespaced::<Endpoints>(&key.namespace),
+                &endpoints.metadata,
+                None,
+            )
+            .await?;
         }
         return Ok(Next::OnChange);
     };
@@ -114,12 +131,15 @@ fn wanted_endpoints(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
 
 async fn put_endpoints(context: &Context, wanted: Endpoints, known: Option<Arc<Endpoints>>) -> Result<(), VerbError> {
     let api: Api<Endpoints> = context.namespaced(&wanted.namespace().unwrap_or_default());
-    let Some(known) = known else { return verbs::create(&api, &wanted).await.map(drop) };
+    let Some(known) = known else {
+        return verbs::create(&api, &wanted).await.map(drop);
+    };
     let known_subsets = known.subsets.as_deref().unwrap_or_default();
     if known_subsets == wanted.subsets.as_deref().unwrap_or_default() && known.labels() == wanted.labels() {
         return Ok(());
     }
-    let patch = json!({ "metadata": { "labels": label_patch(known.labels(), wanted.labels()) }, "subsets": wanted.subsets });
+    let patch =
+        json!({ "metadata": { "labels": label_patch(known.labels(), wanted.labels()) }, "subsets": wanted.subsets });
     verbs::merge(&api, &known.metadata, patch).await.map(drop)
 }
 
@@ -137,7 +157,9 @@ async fn mirror(context: &Context, service: &Service, endpoints: Option<Arc<Endp
         let skipped = endpoints.labels().get(SKIP_MIRROR).is_some_and(|value| value == "true");
         !skipped && !endpoints.annotations().contains_key(LEADER)
     });
-    let contents = by_hand.map(|endpoints| addresses::mirrored(&endpoints)).unwrap_or_default();
+    let contents = by_hand
+        .map(|endpoints| addresses::mirrored(&endpoints))
+        .unwrap_or_default();
     put_slices(context, service, slices::wanted(service, MIRRORED, contents)).await
 }
 
@@ -146,7 +168,8 @@ async fn put_slices(context: &Context, service: &Service, wanted: Vec<EndpointSl
     let mut known = context.cache.endpoint_slices.within(&namespace);
     known.retain(|slice| {
         let manager = slice.labels().get(slices::MANAGER_LABEL).map(String::as_str);
-        slice.labels().get(slices::SERVICE_LABEL) == service.metadata.name.as_ref() && matches!(manager, Some(FROM_PODS | MIRRORED))
+        slice.labels().get(slices::SERVICE_LABEL) == service.metadata.name.as_ref()
+            && matches!(manager, Some(FROM_PODS | MIRRORED))
     });
     let api: Api<EndpointSlice> = context.namespaced(&namespace);
     for action in slices::changes(wanted, known) {
@@ -169,7 +192,12 @@ mod tests {
 
     #[test]
     fn labels_that_the_service_lost_are_taken_away() {
-        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
         assert_eq!(
             label_patch(&map(&[("a", "1"), ("b", "2")]), &map(&[("a", "3")])),
             json!({ "a": "3", "b": null })

@@ -28,7 +28,11 @@ struct Pending {
 
 impl Pending {
     fn new() -> Self {
-        Self { appear: HashSet::new(), vanish: HashSet::new(), since: Instant::now() }
+        Self {
+            appear: HashSet::new(),
+            vanish: HashSet::new(),
+            since: Instant::now(),
+        }
     }
 }
 
@@ -40,7 +44,10 @@ pub(crate) struct Expectations {
 
 impl Expectations {
     pub(crate) fn new(owner_kind: &'static str) -> Self {
-        Self { owner_kind, pending: Mutex::default() }
+        Self {
+            owner_kind,
+            pending: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Pending>> {
@@ -81,11 +88,14 @@ impl Expectations {
     pub(crate) fn observe(&self, change: &Change<Pod>) {
         let mut all = self.lock();
         for pod in change.versions() {
-            let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == self.owner_kind) else { continue };
+            let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == self.owner_kind) else {
+                continue;
+            };
             let key = Key::new(pod.namespace().unwrap_or_default(), &owner.name);
             let Some(pending) = all.get_mut(&key) else { continue };
             pending.appear.remove(&pod.name_any());
-            let going = pod.metadata.deletion_timestamp.is_some() || change.new.as_ref().is_none_or(|new| new.uid() != pod.uid());
+            let going = pod.metadata.deletion_timestamp.is_some()
+                || change.new.as_ref().is_none_or(|new| new.uid() != pod.uid());
             if going {
                 pending.vanish.remove(&pod.uid().unwrap_or_default());
             }
@@ -134,9 +144,15 @@ mod tests {
         let expectations = Expectations::new("ReplicaSet");
         expectations.will_create(&owner(), "web-abcde");
         assert!(!expectations.met(&owner()));
-        expectations.observe(&Change { old: None, new: Some(pod("web-other", "1", false)) });
+        expectations.observe(&Change {
+            old: None,
+            new: Some(pod("web-other", "1", false)),
+        });
         assert!(!expectations.met(&owner()));
-        expectations.observe(&Change { old: None, new: Some(pod("web-abcde", "2", false)) });
+        expectations.observe(&Change {
+            old: None,
+            new: Some(pod("web-abcde", "2", false)),
+        });
         assert!(expectations.met(&owner()));
     }
 
@@ -152,13 +168,22 @@ mod tests {
     fn a_deletion_is_met_when_the_pod_is_going_or_gone() {
         let expectations = Expectations::new("ReplicaSet");
         expectations.will_delete(&owner(), "1");
-        expectations.observe(&Change { old: Some(pod("a", "1", false)), new: Some(pod("a", "1", false)) });
+        expectations.observe(&Change {
+            old: Some(pod("a", "1", false)),
+            new: Some(pod("a", "1", false)),
+        });
         assert!(!expectations.met(&owner()), "an unrelated update says nothing");
-        expectations.observe(&Change { old: Some(pod("a", "1", false)), new: Some(pod("a", "1", true)) });
+        expectations.observe(&Change {
+            old: Some(pod("a", "1", false)),
+            new: Some(pod("a", "1", true)),
+        });
         assert!(expectations.met(&owner()));
 
         expectations.will_delete(&owner(), "2");
-        expectations.observe(&Change { old: Some(pod("b", "2", false)), new: None });
+        expectations.observe(&Change {
+            old: Some(pod("b", "2", false)),
+            new: None,
+        });
         assert!(expectations.met(&owner()));
     }
 
@@ -166,7 +191,10 @@ mod tests {
     fn pods_of_another_kind_of_owner_do_not_count() {
         let expectations = Expectations::new("Job");
         expectations.will_create(&owner(), "web-abcde");
-        expectations.observe(&Change { old: None, new: Some(pod("web-abcde", "2", false)) });
+        expectations.observe(&Change {
+            old: None,
+            new: Some(pod("web-abcde", "2", false)),
+        });
         assert!(!expectations.met(&owner()));
     }
 

@@ -32,7 +32,10 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let expectations = Arc::new(Expectations::new("Job"));
     let on_job = queue.clone();
-    context.cache.jobs.listen(move |change| change.versions().for_each(|job| on_job.add(Key::of(&**job))));
+    context
+        .cache
+        .jobs
+        .listen(move |change| change.versions().for_each(|job| on_job.add(Key::of(&**job))));
     let seen = expectations.clone();
     context.cache.pods.listen(move |change| {
         seen.observe(change);
@@ -41,7 +44,10 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
             match controller_of(&pod.metadata) {
                 Some(owner) if owner.kind == "Job" => queue.add(Key::new(namespace, &owner.name)),
                 // A pod whose Job let go of it still has the finalizer that only this controller takes away.
-                None if is_tracked(pod) => queue.add(Key::new(namespace, pod.labels().get("job-name").cloned().unwrap_or_default())),
+                None if is_tracked(pod) => queue.add(Key::new(
+                    namespace,
+                    pod.labels().get("job-name").cloned().unwrap_or_default(),
+                )),
                 _ => {}
             }
         }
@@ -54,7 +60,9 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
 
 async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) -> Result<Next, VerbError> {
     release_orphans(context, key).await?;
-    let Some(job) = context.cache.jobs.get(key) else { return Ok(Next::OnChange) };
+    let Some(job) = context.cache.jobs.get(key) else {
+        return Ok(Next::OnChange);
+    };
     let pods = pods_of(context, &job).await?;
     let now = Timestamp::now();
     if let Some(remaining) = plan::remaining_life(&job, now).filter(|_| job.metadata.deletion_timestamp.is_none()) {
@@ -70,7 +78,14 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     // The status first: what it says is the ground on which finalizers are taken away and the end is told.
     if job.status.as_ref() != Some(&planned.status) {
         let api: Api<Job> = context.namespaced(&key.namespace);
-        verbs::put_status(&api, &Job { status: Some(planned.status), ..(*job).clone() }).await?;
+        verbs::put_status(
+            &api,
+            &Job {
+                status: Some(planned.status),
+                ..(*job).clone()
+            },
+        )
+        .await?;
     }
     act(context, expectations, key, &job, planned.actions).await?;
     Ok(Next::after(planned.again))
@@ -79,7 +94,11 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
 /// The Job's pods. A server that fills in no selector leaves the owner reference.
 async fn pods_of(context: &Context, job: &Job) -> Result<Vec<Arc<Pod>>, VerbError> {
     let mut pods = context.cache.pods.within(&job.namespace().unwrap_or_default());
-    let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref()).and_then(ownership::selector);
+    let selector = job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref())
+        .and_then(ownership::selector);
     let Some(selector) = selector else {
         let uid = job.uid().unwrap_or_default();
         pods.retain(|pod| ownership::is_controlled_by(&pod.metadata, &uid));
@@ -90,7 +109,13 @@ async fn pods_of(context: &Context, job: &Job) -> Result<Vec<Arc<Pod>>, VerbErro
     Ok(claims.owned)
 }
 
-async fn act(context: &Context, expectations: &Expectations, key: &Key, job: &Job, actions: Vec<Action>) -> Result<(), VerbError> {
+async fn act(
+    context: &Context,
+    expectations: &Expectations,
+    key: &Key,
+    job: &Job,
+    actions: Vec<Action>,
+) -> Result<(), VerbError> {
     let pods: Api<Pod> = context.namespaced(&key.namespace);
     for action in actions {
         match action {
@@ -108,11 +133,21 @@ async fn act(context: &Context, expectations: &Expectations, key: &Key, job: &Jo
                     expectations.did_not_delete(key, &uid);
                     return Err(error);
                 }
-                context.recorder.normal(job, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
+                context
+                    .recorder
+                    .normal(job, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
             }
             Action::Release(pod) => release(&pods, &pod).await?,
-            Action::Tell { warning: true, reason, message } => context.recorder.warning(job, known_reason(&reason), message),
-            Action::Tell { warning: false, reason, message } => context.recorder.normal(job, known_reason(&reason), message),
+            Action::Tell {
+                warning: true,
+                reason,
+                message,
+            } => context.recorder.warning(job, known_reason(&reason), message),
+            Action::Tell {
+                warning: false,
+                reason,
+                message,
+            } => context.recorder.normal(job, known_reason(&reason), message),
         }
     }
     Ok(())
@@ -120,20 +155,41 @@ async fn act(context: &Context, expectations: &Expectations, key: &Key, job: &Jo
 
 /// The reasons under which Jobs are spoken of.
 fn known_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 6] = ["Completed", "Suspended", "Resumed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"];
-    KNOWN.iter().find(|known| **known == reason).copied().unwrap_or("Failed")
+    const KNOWN: [&str; 6] = [
+        "Completed",
+        "Suspended",
+        "Resumed",
+        "BackoffLimitExceeded",
+        "DeadlineExceeded",
+        "PodFailurePolicy",
+    ];
+    KNOWN
+        .iter()
+        .find(|known| **known == reason)
+        .copied()
+        .unwrap_or("Failed")
 }
 
-async fn create(context: &Context, expectations: &Expectations, key: &Key, job: &Job, index: Option<i32>) -> Result<(), VerbError> {
+async fn create(
+    context: &Context,
+    expectations: &Expectations,
+    key: &Key,
+    job: &Job,
+    index: Option<i32>,
+) -> Result<(), VerbError> {
     let pod = pod_for(job, index);
     let name = pod.name_any();
     expectations.will_create(key, &name);
     match verbs::create(&context.namespaced::<Pod>(&key.namespace), &pod).await {
-        Ok(_) => context.recorder.normal(job, "SuccessfulCreate", format!("Created pod: {name}")),
+        Ok(_) => context
+            .recorder
+            .normal(job, "SuccessfulCreate", format!("Created pod: {name}")),
         Err(error) => {
             expectations.did_not_create(key, &name);
             if !error.is_namespace_ending() {
-                context.recorder.warning(job, "FailedCreate", format!("Error creating: {}", error.message()));
+                context
+                    .recorder
+                    .warning(job, "FailedCreate", format!("Error creating: {}", error.message()));
             }
             return Err(error);
         }
@@ -146,7 +202,12 @@ fn pod_for(job: &Job, index: Option<i32>) -> Pod {
     let job_name = job.name_any();
     let base = index.map_or_else(|| format!("{job_name}-"), |index| format!("{job_name}-{index}-"));
     let namespace = job.namespace().unwrap_or_default();
-    let mut made = pod::from_template(&template, &namespace, pod::generated_name(&base), controller_reference(job));
+    let mut made = pod::from_template(
+        &template,
+        &namespace,
+        pod::generated_name(&base),
+        controller_reference(job),
+    );
     made.metadata.generate_name = Some(base);
     made.finalizers_mut().push(TRACKED.into());
     let uid = job.uid().unwrap_or_default();
@@ -169,12 +230,19 @@ fn index_pod(made: &mut Pod, job: &str, index: i32) {
     let variable = EnvVar {
         name: "JOB_COMPLETION_INDEX".into(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { api_version: None, field_path: format!("metadata.annotations['{INDEX}']") }),
+            field_ref: Some(ObjectFieldSelector {
+                api_version: None,
+                field_path: format!("metadata.annotations['{INDEX}']"),
+            }),
             ..EnvVarSource::default()
         }),
         value: None,
     };
-    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+    for container in spec
+        .containers
+        .iter_mut()
+        .chain(spec.init_containers.iter_mut().flatten())
+    {
         let variables = container.env.get_or_insert_default();
         if variables.iter().all(|known| known.name != variable.name) {
             variables.push(variable.clone());
@@ -183,7 +251,12 @@ fn index_pod(made: &mut Pod, job: &str, index: i32) {
 }
 
 async fn release(pods: &Api<Pod>, pod: &Pod) -> Result<(), VerbError> {
-    let finalizers: Vec<_> = pod.finalizers().iter().filter(|name| *name != TRACKED).cloned().collect();
+    let finalizers: Vec<_> = pod
+        .finalizers()
+        .iter()
+        .filter(|name| *name != TRACKED)
+        .cloned()
+        .collect();
     match verbs::merge(pods, &pod.metadata, verbs::finalizers_patch(&finalizers)).await {
         Err(error) if error.is_not_found() => Ok(()),
         other => other.map(drop),
@@ -201,8 +274,17 @@ async fn release_orphans(context: &Context, key: &Key) -> Result<(), VerbError> 
         let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job");
         if let Some(owner) = owner {
             let of_key = owner.name == key.name;
-            let cached = context.cache.jobs.get(key).is_some_and(|job| job.uid().as_deref() == Some(&owner.uid));
-            if !of_key || cached || verbs::get(&jobs, &owner.name).await?.is_some_and(|job| job.uid().as_deref() == Some(&owner.uid)) {
+            let cached = context
+                .cache
+                .jobs
+                .get(key)
+                .is_some_and(|job| job.uid().as_deref() == Some(&owner.uid));
+            if !of_key
+                || cached
+                || verbs::get(&jobs, &owner.name)
+                    .await?
+                    .is_some_and(|job| job.uid().as_deref() == Some(&owner.uid))
+            {
                 continue;
             }
         }
@@ -232,7 +314,11 @@ mod tests {
         let pod = pod_for(&job(), None);
         assert!(pod.name_any().starts_with("backup-"));
         assert!(is_tracked(&pod));
-        for (name, value) in [("job-name", "backup"), ("batch.kubernetes.io/controller-uid", "job-1"), ("app", "db")] {
+        for (name, value) in [
+            ("job-name", "backup"),
+            ("batch.kubernetes.io/controller-uid", "job-1"),
+            ("app", "db"),
+        ] {
             assert_eq!(pod.labels()[name], value);
         }
         assert_eq!(pod.owner_references()[0].uid, "job-1");

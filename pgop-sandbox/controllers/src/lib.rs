@@ -9,6 +9,8 @@
 //!     ▲                                                                                                 │
 //!     └─────────────────────────────────────── watches ◀────────────────────────────────────────────────┘
 //! ```
+// A `json!` value given as an argument reads better without a `&`.
+#![cfg_attr(test, allow(clippy::needless_pass_by_value))]
 
 mod cache;
 mod context;

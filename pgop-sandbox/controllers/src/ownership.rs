@@ -16,7 +16,10 @@ use crate::verbs::{self, VerbError};
 
 /// The reference to the object's controller, if it has one.
 pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// Whether the object with `meta` is controlled by the object with this uid.
@@ -63,7 +66,11 @@ pub(crate) struct Claims<K> {
 pub(crate) fn claims<K: Resource>(owner: &ObjectMeta, selector: &Selector, objects: Vec<Arc<K>>) -> Claims<K> {
     let uid = owner.uid.as_deref().unwrap_or_default();
     let deleting = owner.deletion_timestamp.is_some();
-    let mut claims = Claims { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
+    let mut claims = Claims {
+        owned: Vec::new(),
+        adopt: Vec::new(),
+        release: Vec::new(),
+    };
     for object in objects {
         let meta = object.meta();
         let selected = selects(selector, meta);
@@ -144,7 +151,10 @@ mod tests {
 
     #[test]
     fn pods_are_owned_adopted_and_released() {
-        let owner = ObjectMeta { uid: Some("me".into()), ..ObjectMeta::default() };
+        let owner = ObjectMeta {
+            uid: Some("me".into()),
+            ..ObjectMeta::default()
+        };
         let claims = claims(&owner, &web(), pods());
         assert_eq!(names(&claims.owned), ["mine"]);
         assert_eq!(names(&claims.adopt), ["orphan"]);
@@ -153,7 +163,8 @@ mod tests {
 
     #[test]
     fn an_owner_being_deleted_only_counts_what_it_has() {
-        let owner = serde_json::from_value(json!({ "uid": "me", "deletionTimestamp": "2026-11-01T10:00:00Z" })).unwrap();
+        let owner =
+            serde_json::from_value(json!({ "uid": "me", "deletionTimestamp": "2026-11-01T10:00:00Z" })).unwrap();
         let claims = claims(&owner, &web(), pods());
         assert_eq!(names(&claims.owned), ["mine"]);
         assert!(claims.adopt.is_empty() && claims.release.is_empty());

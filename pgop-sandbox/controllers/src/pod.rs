@@ -14,7 +14,10 @@ use sha2::{Digest, Sha256};
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 pub(crate) fn is_failed(pod: &Pod) -> bool {
@@ -44,7 +47,12 @@ pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
 }
 
 pub(crate) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+    pod.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == type_)
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
@@ -55,7 +63,12 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     condition(pod, "Ready")
         .filter(|condition| condition.status == "True")
-        .map(|condition| condition.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
+        .map(|condition| {
+            condition
+                .last_transition_time
+                .as_ref()
+                .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+        })
 }
 
 /// Ready for at least `min_ready_seconds`.
@@ -83,7 +96,12 @@ pub(crate) fn restarts(pod: &Pod) -> i32 {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());
     let init = status.and_then(|status| status.init_container_statuses.as_ref());
-    containers.into_iter().chain(init).flatten().map(|status| status.restart_count).sum()
+    containers
+        .into_iter()
+        .chain(init)
+        .flatten()
+        .map(|status| status.restart_count)
+        .sum()
 }
 
 /// Names of the claims the pod mounts, those of ephemeral volumes too.
@@ -92,7 +110,10 @@ pub(crate) fn claim_names(pod: &Pod) -> Vec<String> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes
         .filter_map(|volume| {
-            let claim = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
+            let claim = volume
+                .persistent_volume_claim
+                .as_ref()
+                .map(|source| source.claim_name.clone());
             claim.or_else(|| volume.ephemeral.as_ref().map(|_| format!("{name}-{}", volume.name)))
         })
         .collect()
@@ -118,12 +139,17 @@ pub(crate) fn from_template(template: &PodTemplateSpec, namespace: &str, name: S
 
 /// Five letters that make a name unique among its siblings.
 fn random_suffix() -> String {
-    (0..5).map(|_| char::from(LETTERS[usize::from(rand::random::<u8>()) % LETTERS.len()])).collect()
+    (0..5)
+        .map(|_| char::from(LETTERS[usize::from(rand::random::<u8>()) % LETTERS.len()]))
+        .collect()
 }
 
 /// A name that begins with `base`, cut as Kubernetes cuts it so that it fits where names of 63 letters do.
 pub(crate) fn generated_name(base: &str) -> String {
-    let end = (0..=base.len().min(58)).rev().find(|&at| base.is_char_boundary(at)).unwrap_or(0);
+    let end = (0..=base.len().min(58))
+        .rev()
+        .find(|&at| base.is_char_boundary(at))
+        .unwrap_or(0);
     format!("{}{}", &base[..end], random_suffix())
 }
 
@@ -135,7 +161,11 @@ pub(crate) fn hash<T: Serialize>(value: &T, collisions: Option<i32>) -> String {
     if let Some(collisions) = collisions {
         hash.update(collisions.to_le_bytes());
     }
-    hash.finalize().iter().take(10).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
+    hash.finalize()
+        .iter()
+        .take(10)
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -148,7 +178,9 @@ mod tests {
     }
 
     fn ready(since: &str) -> Pod {
-        pod(&json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": since }] }))
+        pod(
+            &json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": since }] }),
+        )
     }
 
     fn at(text: &str) -> Timestamp {
@@ -159,7 +191,10 @@ mod tests {
     fn a_ready_pod_becomes_available_after_the_time_asked_for() {
         let pod = ready("2026-11-01T10:00:00Z");
         assert!(is_available(&pod, 0, at("2026-11-01T10:00:00Z")));
-        assert_eq!(available_in(&pod, 10, at("2026-11-01T10:00:04Z")), Some(Duration::from_secs(6)));
+        assert_eq!(
+            available_in(&pod, 10, at("2026-11-01T10:00:04Z")),
+            Some(Duration::from_secs(6))
+        );
         assert!(!is_available(&pod, 10, at("2026-11-01T10:00:09Z")));
         assert!(is_available(&pod, 10, at("2026-11-01T10:00:10Z")));
         assert_eq!(available_in(&Pod::default(), 10, at("2026-11-01T10:00:10Z")), None);
@@ -209,7 +244,10 @@ mod tests {
             "spec": { "containers": [] },
         }))
         .unwrap();
-        let owner = OwnerReference { uid: "u".into(), ..OwnerReference::default() };
+        let owner = OwnerReference {
+            uid: "u".into(),
+            ..OwnerReference::default()
+        };
         let pod = from_template(&template, "shop", "db-0".into(), owner);
         assert_eq!(pod.metadata.name.as_deref(), Some("db-0"));
         assert_eq!(pod.metadata.labels.unwrap()["app"], "db");

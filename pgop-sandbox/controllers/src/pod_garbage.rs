@@ -32,26 +32,45 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     context.cache.pods.listen(move |change| {
         let Some(cache) = weak.upgrade() else { return };
         let known = |name: &str| cache.nodes.get(&Key::new("", name)).is_some();
-        change.new.iter().filter(|pod| is_abandoned(pod, known)).for_each(|pod| on_pod.add(Key::of(&**pod)));
+        change
+            .new
+            .iter()
+            .filter(|pod| is_abandoned(pod, known))
+            .for_each(|pod| on_pod.add(Key::of(&**pod)));
     });
     let weak = Arc::downgrade(&context.cache);
     context.cache.nodes.listen(move |change| {
-        let (Some(gone), None, Some(cache)) = (&change.old, &change.new, weak.upgrade()) else { return };
+        let (Some(gone), None, Some(cache)) = (&change.old, &change.new, weak.upgrade()) else {
+            return;
+        };
         let gone = gone.name_any();
-        cache.pods.all().iter().filter(|pod| pod::node_name(pod) == Some(&gone)).for_each(|pod| queue.add(Key::of(&**pod)));
+        cache
+            .pods
+            .all()
+            .iter()
+            .filter(|pod| pod::node_name(pod) == Some(&gone))
+            .for_each(|pod| queue.add(Key::of(&**pod)));
     });
     let waiting = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
     context.work("pod-garbage-collector", requests, move |context, key| {
         let waiting = waiting.clone();
         async move {
             let known = |name: &str| context.cache.nodes.get(&Key::new("", name)).is_some();
-            let Some(pod) = context.cache.pods.get(&key).filter(|pod| is_abandoned(pod, known)) else { return Ok(Next::OnChange) };
-            let first = waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(pod.uid());
+            let Some(pod) = context.cache.pods.get(&key).filter(|pod| is_abandoned(pod, known)) else {
+                return Ok(Next::OnChange);
+            };
+            let first = waiting
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(pod.uid());
             if first && pod::node_name(&pod).is_some() {
                 return Ok(Next::After(PATIENCE));
             }
             let done = remove(&context, &pod).await.map(|()| Next::OnChange);
-            waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&pod.uid());
+            waiting
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .remove(&pod.uid());
             done
         }
     })
@@ -66,14 +85,20 @@ async fn remove(context: &Context, pod: &Pod) -> Result<(), VerbError> {
     }
     let api: Api<Pod> = context.namespaced(&pod.namespace().unwrap_or_default());
     if !pod::is_finished(pod) {
-        let status = json!({ "status": { "phase": "Failed", "reason": "NodeLost", "message": "The node of the pod is gone" } });
+        let status =
+            json!({ "status": { "phase": "Failed", "reason": "NodeLost", "message": "The node of the pod is gone" } });
         match verbs::merge_status(&api, &pod.metadata, status).await {
             Err(error) if error.is_not_found() => return Ok(()),
             other => drop(other?),
         }
     }
     let name = pod.name_any();
-    let params = DeleteParams::default().grace_period(0).preconditions(kube::api::Preconditions { uid: pod.uid(), resource_version: None });
+    let params = DeleteParams::default()
+        .grace_period(0)
+        .preconditions(kube::api::Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        });
     match verbs::request("delete", || format!("pod {name}"), api.delete(&name, &params)).await {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         other => other.map(drop),

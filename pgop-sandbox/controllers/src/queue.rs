@@ -32,7 +32,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     pub(crate) fn of<K: Resource>(object: &K) -> Self {
@@ -42,7 +45,11 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 
@@ -153,7 +160,9 @@ impl Schedule {
 
     fn pause(&mut self, key: &Key) -> Duration {
         let failures = self.failures.entry(key.clone()).or_default();
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*failures)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE
+            .saturating_mul(2_u32.saturating_pow(*failures))
+            .min(LONGEST_PAUSE);
         *failures = failures.saturating_add(1);
         pause
     }
@@ -191,7 +200,9 @@ fn report(controller: &str, key: &Key, error: &VerbError) {
     if error.is_race() {
         debug!(controller, %key, %error, "another was first, trying again");
     } else {
-        let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        let reason = std::error::Error::source(error)
+            .map(ToString::to_string)
+            .unwrap_or_default();
         warn!(controller, %key, %error, reason, "trying again");
     }
 }

@@ -59,29 +59,57 @@ impl Recorder {
     /// The recorder and the end of its line, for [`write`].
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Occurrence>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { component: "sandbox-controllers", sender }, receiver)
+        (
+            Self {
+                component: "sandbox-controllers",
+                sender,
+            },
+            receiver,
+        )
     }
 
     /// The same recorder, speaking for the named component.
     pub(crate) fn speaking_for(&self, component: &'static str) -> Self {
-        Self { component, sender: self.sender.clone() }
+        Self {
+            component,
+            sender: self.sender.clone(),
+        }
     }
 
-    pub(crate) fn normal<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &'static str, message: impl Into<String>) {
+    pub(crate) fn normal<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         self.record(object.object_ref(&()), Severity::Normal, reason, message.into());
     }
 
-    pub(crate) fn warning<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &'static str, message: impl Into<String>) {
+    pub(crate) fn warning<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         self.record(object.object_ref(&()), Severity::Warning, reason, message.into());
     }
 
     fn record(&self, about: ObjectReference, severity: Severity, reason: &'static str, mut message: String) {
         if message.len() > LONGEST_MESSAGE {
-            let end = (0..=LONGEST_MESSAGE - 3).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+            let end = (0..=LONGEST_MESSAGE - 3)
+                .rev()
+                .find(|&at| message.is_char_boundary(at))
+                .unwrap_or(0);
             message.truncate(end);
             message.push_str("...");
         }
-        let _ = self.sender.send(Occurrence { component: self.component, about, severity, reason, message });
+        let _ = self.sender.send(Occurrence {
+            component: self.component,
+            about,
+            severity,
+            reason,
+            message,
+        });
     }
 }
 
@@ -95,7 +123,11 @@ struct Same {
 }
 
 /// Writes what the recorders send, until `stop`.
-pub(crate) async fn write(client: Client, mut occurrences: mpsc::UnboundedReceiver<Occurrence>, stop: CancellationToken) {
+pub(crate) async fn write(
+    client: Client,
+    mut occurrences: mpsc::UnboundedReceiver<Occurrence>,
+    stop: CancellationToken,
+) {
     let mut known: HashMap<Same, (String, i32)> = HashMap::new();
     loop {
         let occurrence = tokio::select! {
@@ -122,7 +154,10 @@ async fn write_one(client: &Client, known: &mut HashMap<Same, (String, i32)>, oc
     };
     if let Some((name, count)) = known.get_mut(&same) {
         *count += 1;
-        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({ "count": *count, "lastTimestamp": Time(now) })));
+        let (params, patch) = (
+            PatchParams::default(),
+            Patch::Merge(json!({ "count": *count, "lastTimestamp": Time(now) })),
+        );
         let patched = api.patch(name, &params, &patch);
         match verbs::request("patch", || format!("event {name}"), patched).await {
             Ok(_) => return,
@@ -156,7 +191,10 @@ fn event(occurrence: Occurrence, namespace: String, now: Timestamp) -> Event {
         type_: Some(occurrence.severity.as_str().into()),
         reason: Some(occurrence.reason.into()),
         message: Some(occurrence.message),
-        source: Some(EventSource { component: Some(occurrence.component.into()), host: None }),
+        source: Some(EventSource {
+            component: Some(occurrence.component.into()),
+            host: None,
+        }),
         reporting_component: Some(occurrence.component.into()),
         reporting_instance: Some(String::new()),
         first_timestamp: Some(Time(now)),
@@ -165,7 +203,6 @@ fn event(occurrence: Occurrence, namespace: String, now: Timestamp) -> Event {
         ..Event::default()
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -180,8 +217,10 @@ mod tests {
 
     #[test]
     fn an_event_names_its_object_and_component() {
-        let pod: Pod = serde_json::from_value(json!({ "metadata": { "name": "a", "namespace": "shop", "uid": "u" } })).unwrap();
-        let occurrence = recorded(|recorder| recorder.normal(&pod, "Scheduled", "Successfully assigned shop/a to sandbox"));
+        let pod: Pod =
+            serde_json::from_value(json!({ "metadata": { "name": "a", "namespace": "shop", "uid": "u" } })).unwrap();
+        let occurrence =
+            recorded(|recorder| recorder.normal(&pod, "Scheduled", "Successfully assigned shop/a to sandbox"));
         let event = event(occurrence, "shop".into(), Timestamp::UNIX_EPOCH);
         assert_eq!(event.involved_object.kind.as_deref(), Some("Pod"));
         assert_eq!(event.involved_object.uid.as_deref(), Some("u"));

@@ -56,19 +56,33 @@ fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> P
     } else {
         None
     };
-    let template = spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
-    let count = |wanted: &dyn Fn(&Pod) -> bool| i32::try_from(active.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX);
+    let template = spec
+        .template
+        .and_then(|template| template.metadata)
+        .and_then(|meta| meta.labels)
+        .unwrap_or_default();
+    let count = |wanted: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(active.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
+    };
     let old = set.status.clone().unwrap_or_default();
     let some = |count: i32| Some(count).filter(|count| *count > 0);
     let status = ReplicaSetStatus {
         replicas: count(&|_| true),
-        fully_labeled_replicas: some(count(&|pod| template.iter().all(|(name, value)| pod.labels().get(name) == Some(value)))),
+        fully_labeled_replicas: some(count(&|pod| {
+            template
+                .iter()
+                .all(|(name, value)| pod.labels().get(name) == Some(value))
+        })),
         ready_replicas: some(count(&pod::is_ready)),
         available_replicas: some(count(&|pod| pod::is_available(pod, min_ready, now))),
         observed_generation: set.metadata.generation,
         ..old
     };
-    let again = active.iter().filter_map(|pod| pod::available_in(pod, min_ready, now)).filter(|wait| !wait.is_zero()).min();
+    let again = active
+        .iter()
+        .filter_map(|pod| pod::available_in(pod, min_ready, now))
+        .filter(|wait| !wait.is_zero())
+        .min();
     Plan { step, status, again }
 }
 
@@ -80,7 +94,11 @@ fn rank(pod: &Pod) -> impl Ord + use<> {
         "Unknown" => 1,
         _ => 2,
     };
-    let cost: i32 = pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0);
+    let cost: i32 = pod
+        .annotations()
+        .get(DELETION_COST)
+        .and_then(|cost| cost.parse().ok())
+        .unwrap_or(0);
     (
         pod::node_name(pod).is_some(),
         phase,
@@ -98,7 +116,10 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let expectations = Arc::new(Expectations::new("ReplicaSet"));
     let on_set = queue.clone();
-    context.cache.replica_sets.listen(move |change| change.new.iter().for_each(|set| on_set.add(Key::of(&**set))));
+    context
+        .cache
+        .replica_sets
+        .listen(move |change| change.new.iter().for_each(|set| on_set.add(Key::of(&**set))));
     let (seen, sets) = (expectations.clone(), Arc::downgrade(&context.cache));
     context.cache.pods.listen(move |change| {
         seen.observe(change);
@@ -126,8 +147,12 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
 }
 
 async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) -> Result<Next, VerbError> {
-    let Some(set) = context.cache.replica_sets.get(key) else { return Ok(Next::OnChange) };
-    let Some(selector) = set.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector)) else { return Ok(Next::OnChange) };
+    let Some(set) = context.cache.replica_sets.get(key) else {
+        return Ok(Next::OnChange);
+    };
+    let Some(selector) = set.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector)) else {
+        return Ok(Next::OnChange);
+    };
     let settled = expectations.met(key);
     let mut pods = context.cache.pods.within(&key.namespace);
     pods.retain(|pod| pod::is_active(pod));
@@ -139,10 +164,21 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         None => Ok(()),
     };
     // While writes are on their way nothing is known of whether they fail.
-    let status = if settled { with_failure(planned.status, done.as_ref().err(), Timestamp::now()) } else { planned.status };
+    let status = if settled {
+        with_failure(planned.status, done.as_ref().err(), Timestamp::now())
+    } else {
+        planned.status
+    };
     if set.status.as_ref() != Some(&status) {
         let api: Api<ReplicaSet> = context.namespaced(&key.namespace);
-        verbs::put_status(&api, &ReplicaSet { status: Some(status), ..(*set).clone() }).await?;
+        verbs::put_status(
+            &api,
+            &ReplicaSet {
+                status: Some(status),
+                ..(*set).clone()
+            },
+        )
+        .await?;
     }
     done.map(|()| Next::after(planned.again))
 }
@@ -153,24 +189,36 @@ fn with_failure(mut status: ReplicaSetStatus, error: Option<&VerbError>, now: Ti
     let mut conditions = status.conditions.take().unwrap_or_default();
     match error {
         None => conditions.retain(|condition| condition.type_ != TYPE),
-        Some(error) if conditions.iter().all(|condition| condition.type_ != TYPE) => conditions.push(ReplicaSetCondition {
-            type_: TYPE.into(),
-            status: "True".into(),
-            reason: Some("FailedCreate".into()),
-            message: Some(error.message()),
-            last_transition_time: Some(Time(now)),
-        }),
+        Some(error) if conditions.iter().all(|condition| condition.type_ != TYPE) => {
+            conditions.push(ReplicaSetCondition {
+                type_: TYPE.into(),
+                status: "True".into(),
+                reason: Some("FailedCreate".into()),
+                message: Some(error.message()),
+                last_transition_time: Some(Time(now)),
+            })
+        }
         Some(_) => {}
     }
     status.conditions = (!conditions.is_empty()).then_some(conditions);
     status
 }
 
-async fn carry_out(context: &Context, expectations: &Expectations, key: &Key, set: &ReplicaSet, step: Step) -> Result<(), VerbError> {
+async fn carry_out(
+    context: &Context,
+    expectations: &Expectations,
+    key: &Key,
+    set: &ReplicaSet,
+    step: Step,
+) -> Result<(), VerbError> {
     let api: Api<Pod> = context.namespaced(&key.namespace);
     match step {
         Step::Create(count) => {
-            let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+            let template = set
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.clone())
+                .unwrap_or_default();
             let base = format!("{}-", set.name_any());
             for _ in 0..count {
                 let name = pod::generated_name(&base);
@@ -182,10 +230,14 @@ async fn carry_out(context: &Context, expectations: &Expectations, key: &Key, se
                     if error.is_namespace_ending() {
                         return Ok(());
                     }
-                    context.recorder.warning(set, "FailedCreate", format!("Error creating: {}", error.message()));
+                    context
+                        .recorder
+                        .warning(set, "FailedCreate", format!("Error creating: {}", error.message()));
                     return Err(error);
                 }
-                context.recorder.normal(set, "SuccessfulCreate", format!("Created pod: {name}"));
+                context
+                    .recorder
+                    .normal(set, "SuccessfulCreate", format!("Created pod: {name}"));
             }
         }
         Step::Delete(pods) => {
@@ -194,10 +246,14 @@ async fn carry_out(context: &Context, expectations: &Expectations, key: &Key, se
                 expectations.will_delete(key, &uid);
                 if let Err(error) = verbs::delete(&api, &pod.metadata, None).await {
                     expectations.did_not_delete(key, &uid);
-                    context.recorder.warning(set, "FailedDelete", format!("Error deleting: {}", error.message()));
+                    context
+                        .recorder
+                        .warning(set, "FailedDelete", format!("Error deleting: {}", error.message()));
                     return Err(error);
                 }
-                context.recorder.normal(set, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
+                context
+                    .recorder
+                    .normal(set, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
             }
         }
     }
@@ -244,7 +300,10 @@ mod tests {
     fn missing_pods_are_made_and_surplus_ones_deleted() {
         assert_eq!(planned(3, &[pod_of("a", |_| {})]).step, Some(Step::Create(2)));
         assert_eq!(planned(1, &[pod_of("a", |_| {})]).step, None);
-        assert_eq!(planned(0, &[pod_of("a", |_| {})]).step, Some(Step::Delete(vec![pod_of("a", |_| {})])));
+        assert_eq!(
+            planned(0, &[pod_of("a", |_| {})]).step,
+            Some(Step::Delete(vec![pod_of("a", |_| {})]))
+        );
     }
 
     #[test]
@@ -265,22 +324,32 @@ mod tests {
             pod_of("unplaced", |pod| pod["spec"]["nodeName"] = Value::Null),
             pod_of("pending", |pod| pod["status"]["phase"] = json!("Pending")),
             pod_of("unready", unready),
-            pod_of("cheap", |pod| pod["metadata"]["annotations"] = json!({ (DELETION_COST): "-5" })),
-            pod_of("lately", |pod| pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:50:00Z")),
-            pod_of("young", |pod| pod["metadata"]["creationTimestamp"] = json!("2026-11-01T09:10:00Z")),
+            pod_of("cheap", |pod| {
+                pod["metadata"]["annotations"] = json!({ (DELETION_COST): "-5" })
+            }),
+            pod_of("lately", |pod| {
+                pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:50:00Z")
+            }),
+            pod_of("young", |pod| {
+                pod["metadata"]["creationTimestamp"] = json!("2026-11-01T09:10:00Z")
+            }),
             pod_of("old", |_| {}),
         ];
         for count in 1..order.len() {
             let mut pods = order.to_vec();
             pods.reverse();
-            let Some(Step::Delete(deleted)) = planned(i32::try_from(order.len() - count).unwrap(), &pods).step else { panic!() };
+            let Some(Step::Delete(deleted)) = planned(i32::try_from(order.len() - count).unwrap(), &pods).step else {
+                panic!()
+            };
             assert_eq!(deleted, order[..count]);
         }
     }
 
     #[test]
     fn the_status_counts() {
-        let fresh = pod_of("b", |pod| pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:59:55Z"));
+        let fresh = pod_of("b", |pod| {
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:59:55Z")
+        });
         let other = pod_of("c", |pod| {
             unready(pod);
             pod["metadata"]["labels"] = json!({ "app": "web" });
@@ -289,12 +358,19 @@ mod tests {
         let status = plan.status;
         assert_eq!((status.replicas, status.fully_labeled_replicas), (3, Some(2)));
         assert_eq!((status.ready_replicas, status.available_replicas), (Some(2), Some(1)));
-        assert_eq!((status.observed_generation, plan.again), (Some(2), Some(Duration::from_secs(5))));
+        assert_eq!(
+            (status.observed_generation, plan.again),
+            (Some(2), Some(Duration::from_secs(5)))
+        );
     }
 
     #[test]
     fn a_failure_is_shown_until_it_is_over() {
-        let failed = with_failure(ReplicaSetStatus::default(), Some(&VerbError::Unreadable("quota".into())), Timestamp::UNIX_EPOCH);
+        let failed = with_failure(
+            ReplicaSetStatus::default(),
+            Some(&VerbError::Unreadable("quota".into())),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(failed.conditions.as_ref().unwrap()[0].message.as_deref(), Some("quota"));
         assert_eq!(with_failure(failed, None, Timestamp::UNIX_EPOCH).conditions, None);
     }

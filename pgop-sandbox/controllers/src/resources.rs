@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
-    discovery::{Discovery, Scope},
+    discovery::{ApiGroup, Discovery, Scope},
 };
 use tracing::debug;
 
@@ -52,7 +52,10 @@ pub(crate) struct Resources {
 
 impl Resources {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, known: RwLock::default() }
+        Self {
+            client,
+            known: RwLock::default(),
+        }
     }
 
     pub(crate) fn known(&self) -> Arc<Vec<Served>> {
@@ -66,13 +69,16 @@ impl Resources {
         let discovery = match verbs::request("discover", what, aggregated).await {
             Ok(discovery) => discovery,
             Err(error) => {
-                debug!(error = error.message(), "no aggregated discovery, asking group by group");
+                debug!(
+                    error = error.message(),
+                    "no aggregated discovery, asking group by group"
+                );
                 verbs::request("discover", what, Discovery::new(self.client.clone()).run()).await?
             }
         };
         let mut served: Vec<Served> = discovery
             .groups()
-            .flat_map(|group| group.resources_by_stability())
+            .flat_map(ApiGroup::resources_by_stability)
             .map(|(resource, capabilities)| Served {
                 namespaced: capabilities.scope == Scope::Namespaced,
                 verbs: capabilities.operations,
@@ -90,13 +96,16 @@ impl Resources {
         if let Some(served) = find(&self.known(), api_version, kind) {
             return Ok(Some(served));
         }
-        Ok(find(&*self.refresh().await?, api_version, kind))
+        Ok(find(&self.refresh().await?, api_version, kind))
     }
 }
 
 fn find(known: &[Served], api_version: &str, kind: &str) -> Option<Served> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    known.iter().find(|served| served.resource.group == group && served.resource.kind == kind).cloned()
+    known
+        .iter()
+        .find(|served| served.resource.group == group && served.resource.kind == kind)
+        .cloned()
 }
 
 #[cfg(test)]
@@ -109,8 +118,14 @@ pub(crate) fn served(api_version: &str, kind: &str, plural: &str, namespaced: bo
         kind: kind.into(),
         plural: plural.into(),
     };
-    let verbs = ["create", "delete", "deletecollection", "get", "list", "watch"].map(str::to_owned).to_vec();
-    Served { resource, namespaced, verbs }
+    let verbs = ["create", "delete", "deletecollection", "get", "list", "watch"]
+        .map(str::to_owned)
+        .to_vec();
+    Served {
+        resource,
+        namespaced,
+        verbs,
+    }
 }
 
 #[cfg(test)]
@@ -119,8 +134,14 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_group_in_whatever_version() {
-        let known = [served("v1", "Pod", "pods", true), served("apps/v1", "Deployment", "deployments", true)];
-        assert_eq!(find(&known, "apps/v1beta1", "Deployment").unwrap().id(), "deployments.apps");
+        let known = [
+            served("v1", "Pod", "pods", true),
+            served("apps/v1", "Deployment", "deployments", true),
+        ];
+        assert_eq!(
+            find(&known, "apps/v1beta1", "Deployment").unwrap().id(),
+            "deployments.apps"
+        );
         assert_eq!(find(&known, "v1", "Pod").unwrap().id(), "pods.");
         assert!(find(&known, "v1", "Deployment").is_none());
         assert!(find(&known, "other/v1", "Pod").is_none());

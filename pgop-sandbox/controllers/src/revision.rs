@@ -1,10 +1,13 @@
-//! ControllerRevisions: the templates a StatefulSet or `DaemonSet` had, so that pods can be told apart by the one they were made from.
+//! `ControllerRevisions`: the templates a `StatefulSet` or `DaemonSet` had, so that pods can be told apart by the one they were made from.
 
 use std::sync::Arc;
 
 use k8s_openapi::{
     api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
-    apimachinery::pkg::{apis::meta::v1::{ObjectMeta, OwnerReference}, runtime::RawExtension},
+    apimachinery::pkg::{
+        apis::meta::v1::{ObjectMeta, OwnerReference},
+        runtime::RawExtension,
+    },
 };
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -39,7 +42,10 @@ pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec>
 
 /// The revisions of an owner, oldest first.
 pub(crate) fn of_owner(uid: &str, all: Vec<Arc<ControllerRevision>>) -> Vec<Arc<ControllerRevision>> {
-    let mut revisions: Vec<_> = all.into_iter().filter(|revision| is_controlled_by(&revision.metadata, uid)).collect();
+    let mut revisions: Vec<_> = all
+        .into_iter()
+        .filter(|revision| is_controlled_by(&revision.metadata, uid))
+        .collect();
     revisions.sort_by_key(|revision| (revision.revision, revision.creation_timestamp(), revision.name_any()));
     revisions
 }
@@ -61,7 +67,11 @@ pub(crate) fn current(
     }
     let hash = pod::hash(wanted, collisions);
     let name = owner.name.as_deref().unwrap_or_default();
-    let mut labels = wanted.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    let mut labels = wanted
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.clone())
+        .unwrap_or_default();
     labels.insert(HASH_LABEL.into(), hash.clone());
     Step::Create(Box::new(ControllerRevision {
         metadata: ObjectMeta {
@@ -77,9 +87,18 @@ pub(crate) fn current(
 }
 
 /// The revisions nobody needs beyond the `limit` that are kept: oldest first. `used` are names.
-pub(crate) fn surplus<'a>(revisions: &'a [Arc<ControllerRevision>], used: &[&str], limit: i32) -> Vec<&'a Arc<ControllerRevision>> {
-    let unused: Vec<_> = revisions.iter().filter(|revision| !used.contains(&revision.name_any().as_str())).collect();
-    let surplus = unused.len().saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
+pub(crate) fn surplus<'a>(
+    revisions: &'a [Arc<ControllerRevision>],
+    used: &[&str],
+    limit: i32,
+) -> Vec<&'a Arc<ControllerRevision>> {
+    let unused: Vec<_> = revisions
+        .iter()
+        .filter(|revision| !used.contains(&revision.name_any().as_str()))
+        .collect();
+    let surplus = unused
+        .len()
+        .saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
     unused.into_iter().take(surplus).collect()
 }
 
@@ -97,7 +116,11 @@ mod tests {
     }
 
     fn reference() -> OwnerReference {
-        OwnerReference { uid: "set-1".into(), controller: Some(true), ..OwnerReference::default() }
+        OwnerReference {
+            uid: "set-1".into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }
     }
 
     fn step(image: &str, revisions: &[Arc<ControllerRevision>]) -> Step {
@@ -117,14 +140,14 @@ mod tests {
         assert!(first.name_any().starts_with("db-"));
         assert_eq!(first.revision, 1);
         assert_eq!(template(&first), Some(wanted("a")));
-        assert_eq!(step("a", &[first.clone()]), Step::Have(first.clone()));
+        assert_eq!(step("a", std::slice::from_ref(&first)), Step::Have(first.clone()));
         assert_eq!(made(step("b", &[first])).revision, 2);
     }
 
     #[test]
     fn a_template_set_back_takes_its_old_revision_up_again() {
         let first = made(step("a", &[]));
-        let second = made(step("b", &[first.clone()]));
+        let second = made(step("b", std::slice::from_ref(&first)));
         assert_eq!(step("a", &[first.clone(), second]), Step::Renumber(first, 3));
     }
 
@@ -135,7 +158,10 @@ mod tests {
             revisions.push(made(step(image, &revisions)));
         }
         let names: Vec<_> = revisions.iter().map(|revision| revision.name_any()).collect();
-        let surplus: Vec<_> = surplus(&revisions, &[&names[0], &names[3]], 1).iter().map(|revision| revision.name_any()).collect();
+        let surplus: Vec<_> = surplus(&revisions, &[&names[0], &names[3]], 1)
+            .iter()
+            .map(|revision| revision.name_any())
+            .collect();
         assert_eq!(surplus, [names[1].clone()]);
     }
 }

@@ -35,7 +35,11 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let cache = &context.cache;
     let (on_pod, weak) = (queue.clone(), Arc::downgrade(cache));
     cache.pods.listen(move |change| {
-        change.new.iter().filter(|pod| is_waiting(pod)).for_each(|pod| on_pod.add(Key::of(&**pod)));
+        change
+            .new
+            .iter()
+            .filter(|pod| is_waiting(pod))
+            .for_each(|pod| on_pod.add(Key::of(&**pod)));
         if makes_room(change)
             && let Some(cache) = weak.upgrade()
         {
@@ -63,7 +67,12 @@ fn retry_on_change<K: Watched>(kind: &Kind<K>, cache: &Arc<Cache>, queue: &Queue
 }
 
 fn retry_waiting(cache: &Cache, queue: &Queue) {
-    cache.pods.all().iter().filter(|pod| is_waiting(pod)).for_each(|pod| queue.add(Key::of(&**pod)));
+    cache
+        .pods
+        .all()
+        .iter()
+        .filter(|pod| is_waiting(pod))
+        .for_each(|pod| queue.add(Key::of(&**pod)));
 }
 
 /// A pod that is placed, ends, goes or is labelled anew may be what another waits for.
@@ -83,9 +92,15 @@ async fn reconcile(context: &Context, assumed: &Assumed, key: &Key) -> Result<Ne
     // One pod at a time: the room one takes is not there for the next.
     let mut assumed = assumed.lock().await;
     assumed.retain(|uid, (pod, _)| {
-        context.cache.pods.get(&Key::of(&**pod)).is_some_and(|now| now.uid().as_ref() == Some(uid) && pod::node_name(&now).is_none())
+        context
+            .cache
+            .pods
+            .get(&Key::of(&**pod))
+            .is_some_and(|now| now.uid().as_ref() == Some(uid) && pod::node_name(&now).is_none())
     });
-    let Some(pod) = context.cache.pods.get(key).filter(|pod| is_waiting(pod)) else { return Ok(Next::OnChange) };
+    let Some(pod) = context.cache.pods.get(key).filter(|pod| is_waiting(pod)) else {
+        return Ok(Next::OnChange);
+    };
     if assumed.contains_key(&pod.uid().unwrap_or_default()) {
         return Ok(Next::OnChange);
     }
@@ -151,7 +166,11 @@ async fn bind(context: &Context, pod: &Pod, node: &str) -> Result<(), VerbError>
     let params = PostParams::default();
     let bound = api.create_subresource::<_, Value>("binding", &name, &params, &binding);
     verbs::request("bind", || format!("pod {namespace}/{name}"), bound).await?;
-    context.recorder.normal(pod, "Scheduled", format!("Successfully assigned {namespace}/{name} to {node}"));
+    context.recorder.normal(
+        pod,
+        "Scheduled",
+        format!("Successfully assigned {namespace}/{name} to {node}"),
+    );
     Ok(())
 }
 
@@ -161,7 +180,9 @@ async fn show_waiting(context: &Context, pod: &Pod, message: String) -> Result<(
     if known.is_some_and(|known| known.status == "False" && known.message.as_deref() == Some(&message)) {
         return Ok(());
     }
-    let since = known.filter(|known| known.status == "False").and_then(|known| known.last_transition_time.clone());
+    let since = known
+        .filter(|known| known.status == "False")
+        .and_then(|known| known.last_transition_time.clone());
     let condition = PodCondition {
         type_: "PodScheduled".into(),
         status: "False".into(),
@@ -183,17 +204,17 @@ async fn show_waiting(context: &Context, pod: &Pod, message: String) -> Result<(
 mod tests {
     use super::*;
 
-    fn pod_on(node: Option<&str>, phase: &str) -> Option<Arc<Pod>> {
+    fn pod_on(node: Option<&str>, phase: &str) -> Arc<Pod> {
         let pod = json!({ "metadata": { "name": "a" }, "spec": { "containers": [], "nodeName": node }, "status": { "phase": phase } });
-        Some(Arc::new(serde_json::from_value(pod).unwrap()))
+        Arc::new(serde_json::from_value(pod).unwrap())
     }
 
     #[test]
     fn what_may_let_others_in() {
-        let makes = |old, new| makes_room(&Change { old, new });
+        let makes = |old, new| makes_room(&Change { old: Some(old), new });
         assert!(makes(pod_on(Some("n"), "Running"), None));
-        assert!(makes(pod_on(Some("n"), "Running"), pod_on(Some("n"), "Succeeded")));
+        assert!(makes(pod_on(Some("n"), "Running"), Some(pod_on(Some("n"), "Succeeded"))));
         assert!(!makes(pod_on(None, "Pending"), None));
-        assert!(!makes(pod_on(Some("n"), "Pending"), pod_on(Some("n"), "Running")));
+        assert!(!makes(pod_on(Some("n"), "Pending"), Some(pod_on(Some("n"), "Running"))));
     }
 }

@@ -1,4 +1,4 @@
-//! What every namespace has: the service account `default`, and the ConfigMap `kube-root-ca.crt` by which pods trust the API server.
+//! What every namespace has: the service account `default`, and the config map `kube-root-ca.crt` by which pods trust the API server.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the k
 enum Action {
     CreateAccount,
     CreateCertificates,
-    RestoreCertificates(ObjectMeta),
+    RestoreCertificates(Box<ObjectMeta>),
 }
 
 fn plan(namespace: &Namespace, has_account: bool, certificates: Option<&ConfigMap>, ca_pem: &str) -> Vec<Action> {
@@ -38,9 +38,12 @@ fn plan(namespace: &Namespace, has_account: bool, certificates: Option<&ConfigMa
     match certificates {
         None => actions.push(Action::CreateCertificates),
         Some(map) => {
-            let right = map.data.as_ref().is_some_and(|data| data.len() == 1 && data.get("ca.crt").is_some_and(|pem| pem == ca_pem));
+            let right = map
+                .data
+                .as_ref()
+                .is_some_and(|data| data.len() == 1 && data.get("ca.crt").is_some_and(|pem| pem == ca_pem));
             if !right {
-                actions.push(Action::RestoreCertificates(map.metadata.clone()));
+                actions.push(Action::RestoreCertificates(Box::new(map.metadata.clone())));
             }
         }
     }
@@ -52,15 +55,23 @@ pub(crate) fn run(context: &Context, ca_pem: String) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let for_namespace = queue.clone();
     context.cache.namespaces.listen(move |change| {
-        change.new.iter().for_each(|namespace| for_namespace.add(Key::of(&**namespace)));
+        change
+            .new
+            .iter()
+            .for_each(|namespace| for_namespace.add(Key::of(&**namespace)));
     });
     let for_account = queue.clone();
     context.cache.service_accounts.listen(move |change| {
-        let deleted = change.old.as_ref().filter(|account| change.new.is_none() && account.name_any() == ACCOUNT);
-        deleted.iter().for_each(|account| for_account.add(Key::new("", account.namespace().unwrap_or_default())));
+        if let (Some(gone), None) = (&change.old, &change.new)
+            && gone.name_any() == ACCOUNT
+        {
+            for_account.add(Key::new("", gone.namespace().unwrap_or_default()));
+        }
     });
     context.cache.root_certificates.listen(move |change| {
-        change.versions().for_each(|map| queue.add(Key::new("", map.namespace().unwrap_or_default())));
+        change
+            .versions()
+            .for_each(|map| queue.add(Key::new("", map.namespace().unwrap_or_default())));
     });
     context.work("service-account-controller", requests, move |context, key| {
         let ca_pem = ca_pem.clone();
@@ -69,7 +80,9 @@ pub(crate) fn run(context: &Context, ca_pem: String) -> BoxFuture<'static, ()> {
 }
 
 async fn reconcile(context: &Context, key: &Key, ca_pem: &str) -> Result<Next, VerbError> {
-    let Some(namespace) = context.cache.namespaces.get(key) else { return Ok(Next::OnChange) };
+    let Some(namespace) = context.cache.namespaces.get(key) else {
+        return Ok(Next::OnChange);
+    };
     let within = |name: &str| Key::new(&key.name, name);
     let has_account = context.cache.service_accounts.get(&within(ACCOUNT)).is_some();
     let certificates = context.cache.root_certificates.get(&within(CERTIFICATES));
@@ -86,23 +99,41 @@ async fn act(context: &Context, namespace: &str, ca_pem: &str, action: Action) -
     let maps: Api<ConfigMap> = context.namespaced(namespace);
     match action {
         Action::CreateAccount => {
-            let account = ServiceAccount { metadata: named(ACCOUNT, namespace), ..ServiceAccount::default() };
+            let account = ServiceAccount {
+                metadata: named(ACCOUNT, namespace),
+                ..ServiceAccount::default()
+            };
             verbs::ensure(&context.namespaced(namespace), &account).await
         }
         Action::CreateCertificates => {
             let mut metadata = named(CERTIFICATES, namespace);
-            metadata.annotations = Some(BTreeMap::from([("kubernetes.io/description".into(), DESCRIPTION.into())]));
+            metadata.annotations = Some(BTreeMap::from([(
+                "kubernetes.io/description".into(),
+                DESCRIPTION.into(),
+            )]));
             let data = Some(BTreeMap::from([("ca.crt".to_owned(), ca_pem.to_owned())]));
-            verbs::ensure(&maps, &ConfigMap { metadata, data, ..ConfigMap::default() }).await
+            verbs::ensure(
+                &maps,
+                &ConfigMap {
+                    metadata,
+                    data,
+                    ..ConfigMap::default()
+                },
+            )
+            .await
         }
-        Action::RestoreCertificates(meta) => {
-            verbs::merge(&maps, &meta, json!({ "data": { "ca.crt": ca_pem } })).await.map(drop)
-        }
+        Action::RestoreCertificates(meta) => verbs::merge(&maps, &meta, json!({ "data": { "ca.crt": ca_pem } }))
+            .await
+            .map(drop),
     }
 }
 
 fn named(name: &str, namespace: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.into()), namespace: Some(namespace.into()), ..ObjectMeta::default() }
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some(namespace.into()),
+        ..ObjectMeta::default()
+    }
 }
 
 #[cfg(test)]
@@ -125,9 +156,22 @@ mod tests {
 
     #[test]
     fn certificates_that_were_changed_are_restored() {
-        let actions = plan(&namespace(&json!({ "name": "shop" })), true, Some(&certificates("other")), "PEM");
+        let actions = plan(
+            &namespace(&json!({ "name": "shop" })),
+            true,
+            Some(&certificates("other")),
+            "PEM",
+        );
         assert!(matches!(&actions[..], [Action::RestoreCertificates(_)]));
-        assert!(plan(&namespace(&json!({ "name": "shop" })), true, Some(&certificates("PEM")), "PEM").is_empty());
+        assert!(
+            plan(
+                &namespace(&json!({ "name": "shop" })),
+                true,
+                Some(&certificates("PEM")),
+                "PEM"
+            )
+            .is_empty()
+        );
     }
 
     #[test]

@@ -28,7 +28,10 @@ use plan::{Action, Revisions, plan};
 pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let on_set = queue.clone();
-    context.cache.stateful_sets.listen(move |change| change.new.iter().for_each(|set| on_set.add(Key::of(&**set))));
+    context
+        .cache
+        .stateful_sets
+        .listen(move |change| change.new.iter().for_each(|set| on_set.add(Key::of(&**set))));
     let (on_revision, on_pod) = (queue.clone(), queue);
     context.cache.revisions.listen(move |change| {
         let owners = change.versions().filter_map(|revision| owner_key(&revision.metadata));
@@ -41,14 +44,21 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
                 Some(key) => on_pod.add(key),
                 None if controller_of(&pod.metadata).is_none() => {
                     let Some(cache) = sets.upgrade() else { return };
-                    let matching = cache.stateful_sets.within(&pod.namespace().unwrap_or_default()).into_iter();
-                    matching.filter(|set| ordinal(&set.name_any(), &pod.name_any()).is_some()).for_each(|set| on_pod.add(Key::of(&*set)));
+                    let matching = cache
+                        .stateful_sets
+                        .within(&pod.namespace().unwrap_or_default())
+                        .into_iter();
+                    matching
+                        .filter(|set| ordinal(&set.name_any(), &pod.name_any()).is_some())
+                        .for_each(|set| on_pod.add(Key::of(&*set)));
                 }
                 None => {}
             }
         }
     });
-    context.work("statefulset-controller", requests, |context, key| async move { reconcile(&context, &key).await })
+    context.work("statefulset-controller", requests, |context, key| async move {
+        reconcile(&context, &key).await
+    })
 }
 
 fn owner_key(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Option<Key> {
@@ -57,9 +67,15 @@ fn owner_key(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) 
 }
 
 async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
-    let Some(set) = context.cache.stateful_sets.get(key) else { return Ok(Next::OnChange) };
-    let Some(spec) = &set.spec else { return Ok(Next::OnChange) };
-    let Some(selector) = ownership::selector(&spec.selector) else { return Ok(Next::OnChange) };
+    let Some(set) = context.cache.stateful_sets.get(key) else {
+        return Ok(Next::OnChange);
+    };
+    let Some(spec) = &set.spec else {
+        return Ok(Next::OnChange);
+    };
+    let Some(selector) = ownership::selector(&spec.selector) else {
+        return Ok(Next::OnChange);
+    };
     let named: Vec<_> = context
         .cache
         .pods
@@ -71,10 +87,22 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     ownership::settle(&context.client, &*set, &claims).await?;
     let uid = set.uid().unwrap_or_default();
     let revisions = revision::of_owner(&uid, context.cache.revisions.within(&key.namespace));
-    let Some(update) = newest_revision(context, &set, &spec.template, &revisions).await? else { return Ok(Next::OnChange) };
+    let Some(update) = newest_revision(context, &set, &spec.template, &revisions).await? else {
+        return Ok(Next::OnChange);
+    };
     let known = set.status.as_ref().and_then(|status| status.current_revision.clone());
-    let current = known.filter(|name| revisions.iter().any(|revision| revision.name_any() == *name)).unwrap_or_else(|| update.clone());
-    let planned = plan(&set, &claims.owned, Revisions { current: &current, update: &update }, Timestamp::now());
+    let current = known
+        .filter(|name| revisions.iter().any(|revision| revision.name_any() == *name))
+        .unwrap_or_else(|| update.clone());
+    let planned = plan(
+        &set,
+        &claims.owned,
+        Revisions {
+            current: &current,
+            update: &update,
+        },
+        Timestamp::now(),
+    );
 
     own_claims(context, &set, &claims.owned).await?;
     // The status goes out even when an action fails: it is what people look at then.
@@ -95,8 +123,18 @@ async fn newest_revision(
     revisions: &[Arc<ControllerRevision>],
 ) -> Result<Option<String>, VerbError> {
     let api: Api<ControllerRevision> = context.namespaced(&set.namespace().unwrap_or_default());
-    let collisions = set.status.as_ref().and_then(|status| status.collision_count).filter(|count| *count > 0);
-    match revision::current(&set.metadata, controller_reference(set), template, collisions, revisions) {
+    let collisions = set
+        .status
+        .as_ref()
+        .and_then(|status| status.collision_count)
+        .filter(|count| *count > 0);
+    match revision::current(
+        &set.metadata,
+        controller_reference(set),
+        template,
+        collisions,
+        revisions,
+    ) {
         revision::Step::Have(revision) => return Ok(Some(revision.name_any())),
         revision::Step::Renumber(revision, number) => {
             verbs::merge(&api, &revision.metadata, json!({ "revision": number })).await?;
@@ -108,7 +146,8 @@ async fn newest_revision(
                 }
                 let other = verbs::get(&api, &revision.name_any()).await?;
                 let ours = other.is_some_and(|other| {
-                    ownership::is_controlled_by(&other.metadata, &set.uid().unwrap_or_default()) && other.data == revision.data
+                    ownership::is_controlled_by(&other.metadata, &set.uid().unwrap_or_default())
+                        && other.data == revision.data
                 });
                 if !ours {
                     let mut status = set.status.clone().unwrap_or_default();
@@ -126,15 +165,31 @@ async fn put_status(context: &Context, set: &StatefulSet, status: StatefulSetSta
         return Ok(());
     }
     let api: Api<StatefulSet> = context.namespaced(&set.namespace().unwrap_or_default());
-    verbs::put_status(&api, &StatefulSet { status: Some(status), ..set.clone() }).await.map(drop)
+    verbs::put_status(
+        &api,
+        &StatefulSet {
+            status: Some(status),
+            ..set.clone()
+        },
+    )
+    .await
+    .map(drop)
 }
 
-async fn act(context: &Context, set: &StatefulSet, revisions: &[Arc<ControllerRevision>], action: Action) -> Result<(), VerbError> {
+async fn act(
+    context: &Context,
+    set: &StatefulSet,
+    revisions: &[Arc<ControllerRevision>],
+    action: Action,
+) -> Result<(), VerbError> {
     let pods: Api<Pod> = context.namespaced(&set.namespace().unwrap_or_default());
     let named = set.name_any();
     match action {
         Action::Create { ordinal, revision } => {
-            let made_from = revisions.iter().find(|known| known.name_any() == revision).and_then(|known| revision::template(known));
+            let made_from = revisions
+                .iter()
+                .find(|known| known.name_any() == revision)
+                .and_then(|known| revision::template(known));
             let present = || set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
             let pod = identity::pod(set, &made_from.unwrap_or_else(present), &revision, ordinal);
             let name = pod.name_any();
@@ -143,10 +198,17 @@ async fn act(context: &Context, set: &StatefulSet, revisions: &[Arc<ControllerRe
                 verbs::create(&pods, &pod).await
             };
             match made.await {
-                Ok(_) => context.recorder.normal(set, "SuccessfulCreate", format!("create Pod {name} in StatefulSet {named} successful")),
+                Ok(_) => context.recorder.normal(
+                    set,
+                    "SuccessfulCreate",
+                    format!("create Pod {name} in StatefulSet {named} successful"),
+                ),
                 Err(error) if error.is_already_exists() || error.is_namespace_ending() => return Err(error),
                 Err(error) => {
-                    let message = format!("create Pod {name} in StatefulSet {named} failed error: {}", error.message());
+                    let message = format!(
+                        "create Pod {name} in StatefulSet {named} failed error: {}",
+                        error.message()
+                    );
                     context.recorder.warning(set, "FailedCreate", message);
                     return Err(error);
                 }
@@ -184,7 +246,10 @@ async fn make_claims(context: &Context, set: &StatefulSet, ordinal: i32) -> Resu
         claim.metadata.owner_references = (!owners.is_empty()).then_some(owners);
         match verbs::create(&api, &claim).await {
             Ok(_) => {
-                let message = format!("create Claim {name} Pod {0}-{ordinal} in StatefulSet {0} success", set.name_any());
+                let message = format!(
+                    "create Claim {name} Pod {0}-{ordinal} in StatefulSet {0} success",
+                    set.name_any()
+                );
                 context.recorder.normal(set, "SuccessfulCreate", message);
             }
             Err(error) if error.is_already_exists() => {}
@@ -200,9 +265,13 @@ async fn own_claims(context: &Context, set: &StatefulSet, pods: &[Arc<Pod>]) -> 
     let first = identity::first_ordinal(set);
     let wanted = first..first + identity::replicas(set);
     for pod in pods {
-        let Some(ordinal) = ordinal(&set.name_any(), &pod.name_any()) else { continue };
+        let Some(ordinal) = ordinal(&set.name_any(), &pod.name_any()) else {
+            continue;
+        };
         for claim in identity::claims(set, ordinal) {
-            let Some(claim) = context.cache.claims.get(&Key::of(&claim)) else { continue };
+            let Some(claim) = context.cache.claims.get(&Key::of(&claim)) else {
+                continue;
+            };
             let owners = identity::claim_owners(set, &claim, Some(pod), !wanted.contains(&ordinal));
             if owners != claim.owner_references() {
                 verbs::merge(&api, &claim.metadata, verbs::owners_patch(&owners)).await?;
@@ -219,9 +288,17 @@ async fn forget_revisions(
     revisions: &[Arc<ControllerRevision>],
     named: [&String; 2],
 ) -> Result<(), VerbError> {
-    let limit = set.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
+    let limit = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.revision_history_limit)
+        .unwrap_or(10);
     let mut used: Vec<&str> = named.into_iter().map(String::as_str).collect();
-    used.extend(pods.iter().filter_map(|pod| pod.labels().get(identity::REVISION_LABEL)).map(String::as_str));
+    used.extend(
+        pods.iter()
+            .filter_map(|pod| pod.labels().get(identity::REVISION_LABEL))
+            .map(String::as_str),
+    );
     let api: Api<ControllerRevision> = context.namespaced(&set.namespace().unwrap_or_default());
     for revision in revision::surplus(revisions, &used, limit) {
         verbs::delete(&api, &revision.metadata, None).await?;

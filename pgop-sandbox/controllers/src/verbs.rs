@@ -20,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum VerbError {
     /// The server refused, or could not be reached.
     #[error("{verb} {what}")]
-    Refused { verb: &'static str, what: String, source: Box<kube::Error> },
+    Refused {
+        verb: &'static str,
+        what: String,
+        source: Box<kube::Error>,
+    },
     /// The server did not answer in time.
     #[error("{verb} {what}: no answer in {} s", PATIENCE.as_secs())]
     TimedOut { verb: &'static str, what: String },
@@ -59,7 +63,8 @@ impl VerbError {
     /// The namespace is going away, so nothing can be made in it any more.
     pub(crate) fn is_namespace_ending(&self) -> bool {
         self.status().is_some_and(|status| {
-            status.code == 403 && (status.message.contains("being terminated") || status.message.contains("is terminating"))
+            status.code == 403
+                && (status.message.contains("being terminated") || status.message.contains("is terminating"))
         })
     }
 
@@ -88,7 +93,11 @@ pub(crate) async fn request<T>(
 ) -> Result<T, VerbError> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(VerbError::Refused { verb, what: what(), source: Box::new(source) }),
+        Ok(Err(source)) => Err(VerbError::Refused {
+            verb,
+            what: what(),
+            source: Box::new(source),
+        }),
         Err(_) => Err(VerbError::TimedOut { verb, what: what() }),
     }
 }
@@ -108,7 +117,12 @@ pub(crate) async fn create<K>(api: &Api<K>, object: &K) -> Result<K, VerbError>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + Debug,
 {
-    request("create", || what(api, &object.name_any()), api.create(&PostParams::default(), object)).await
+    request(
+        "create",
+        || what(api, &object.name_any()),
+        api.create(&PostParams::default(), object),
+    )
+    .await
 }
 
 /// Makes an object unless there is one of that name already, whoever made it.
@@ -128,7 +142,12 @@ where
     K: Resource + Clone + Serialize + DeserializeOwned + Debug,
 {
     let name = object.name_any();
-    request("update status of", || what(api, &name), api.replace_status(&name, &PostParams::default(), object)).await
+    request(
+        "update status of",
+        || what(api, &name),
+        api.replace_status(&name, &PostParams::default(), object),
+    )
+    .await
 }
 
 /// Merges `patch` into the object that `meta` describes; refused as a conflict when the object has changed since.
@@ -138,7 +157,12 @@ where
 {
     let name = meta.name.clone().unwrap_or_default();
     let patch = with_preconditions(meta, patch);
-    request("patch", || what(api, &name), api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await
+    request(
+        "patch",
+        || what(api, &name),
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+    )
+    .await
 }
 
 /// Like [`merge`], for the status.
@@ -148,8 +172,12 @@ where
 {
     let name = meta.name.clone().unwrap_or_default();
     let patch = with_preconditions(meta, patch);
-    request("patch status of", || what(api, &name), api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)))
-        .await
+    request(
+        "patch status of",
+        || what(api, &name),
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+    )
+    .await
 }
 
 fn with_preconditions(meta: &ObjectMeta, mut patch: Value) -> Value {
@@ -163,14 +191,21 @@ fn with_preconditions(meta: &ObjectMeta, mut patch: Value) -> Value {
 }
 
 /// Deletes exactly the object that `meta` describes. One that is gone or has been replaced by another is fine.
-pub(crate) async fn delete<K>(api: &Api<K>, meta: &ObjectMeta, policy: Option<PropagationPolicy>) -> Result<(), VerbError>
+pub(crate) async fn delete<K>(
+    api: &Api<K>,
+    meta: &ObjectMeta,
+    policy: Option<PropagationPolicy>,
+) -> Result<(), VerbError>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let name = meta.name.clone().unwrap_or_default();
     let params = DeleteParams {
         propagation_policy: policy,
-        preconditions: Some(Preconditions { uid: meta.uid.clone(), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: meta.uid.clone(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     match request("delete", || what(api, &name), api.delete(&name, &params)).await {
@@ -210,7 +245,11 @@ mod tests {
     #[test]
     fn the_servers_words_are_what_people_are_told() {
         let status = Status::failure("exceeded quota", "Forbidden").with_code(403);
-        let error = VerbError::Refused { verb: "create", what: "pods/a".into(), source: Box::new(kube::Error::Api(Box::new(status))) };
+        let error = VerbError::Refused {
+            verb: "create",
+            what: "pods/a".into(),
+            source: Box::new(kube::Error::Api(Box::new(status))),
+        };
         assert_eq!(error.message(), "exceeded quota");
         assert_eq!(error.to_string(), "create pods/a");
         assert!(!error.is_race());

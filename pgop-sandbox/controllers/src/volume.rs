@@ -31,7 +31,7 @@ use release::Claimant;
 
 /// The provisioner whose volumes are folders of this machine.
 pub(crate) const PROVISIONER: &str = "pgop.dev/sandbox-local";
-/// How soon the first StorageClass is tried again while the server is not there.
+/// How soon the first class is tried again while the server is not there.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Binds claims, makes and removes volumes.
@@ -49,31 +49,50 @@ fn run_claims(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let cache = &context.cache;
     let on_claim = queue.clone();
-    cache.claims.listen(move |change| change.new.iter().for_each(|claim| on_claim.add(Key::of(&**claim))));
+    cache
+        .claims
+        .listen(move |change| change.new.iter().for_each(|claim| on_claim.add(Key::of(&**claim))));
     let (on_volume, claims) = (queue.clone(), Arc::downgrade(cache));
     cache.volumes.listen(move |change| {
         for volume in change.versions() {
             if let Some(reference) = matching::claim_ref(volume) {
-                on_volume.add(Key::new(reference.namespace.clone().unwrap_or_default(), reference.name.clone().unwrap_or_default()));
+                on_volume.add(Key::new(
+                    reference.namespace.clone().unwrap_or_default(),
+                    reference.name.clone().unwrap_or_default(),
+                ));
             }
         }
         // A volume that has become free may be what a claim waits for.
-        if change.new.as_ref().is_some_and(|volume| release::bound_uid(volume).is_none())
+        if change
+            .new
+            .as_ref()
+            .is_some_and(|volume| release::bound_uid(volume).is_none())
             && let Some(cache) = claims.upgrade()
         {
-            cache.claims.all().iter().filter(|claim| !is_bound(claim)).for_each(|claim| on_volume.add(Key::of(&**claim)));
+            cache
+                .claims
+                .all()
+                .iter()
+                .filter(|claim| !is_bound(claim))
+                .for_each(|claim| on_volume.add(Key::of(&**claim)));
         }
     });
     let (on_class, claims) = (queue.clone(), Arc::downgrade(cache));
     cache.storage_classes.listen(move |_| {
         if let Some(cache) = claims.upgrade() {
-            cache.claims.all().iter().for_each(|claim| on_class.add(Key::of(&**claim)));
+            cache
+                .claims
+                .all()
+                .iter()
+                .for_each(|claim| on_class.add(Key::of(&**claim)));
         }
     });
     cache.pods.listen(move |change| {
         if let (Some(gone), None) = (&change.old, &change.new) {
             let namespace = gone.namespace().unwrap_or_default();
-            pod::claim_names(gone).into_iter().for_each(|claim| queue.add(Key::new(&namespace, claim)));
+            for claim in pod::claim_names(gone) {
+                queue.add(Key::new(&namespace, claim));
+            }
         }
     });
     context.work("persistentvolume-controller", requests, move |context, key| {
@@ -85,9 +104,14 @@ fn run_claims(context: &Context, place: Place) -> BoxFuture<'static, ()> {
 fn run_volumes(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let (queue, requests) = queue();
     let on_volume = queue.clone();
-    context.cache.volumes.listen(move |change| change.new.iter().for_each(|volume| on_volume.add(Key::of(&**volume))));
+    context
+        .cache
+        .volumes
+        .listen(move |change| change.new.iter().for_each(|volume| on_volume.add(Key::of(&**volume))));
     context.cache.claims.listen(move |change| {
-        let names = change.versions().filter_map(|claim| claim.spec.as_ref()?.volume_name.clone());
+        let names = change
+            .versions()
+            .filter_map(|claim| claim.spec.as_ref()?.volume_name.clone());
         names.for_each(|name| queue.add(Key::new("", name)));
         // A claim that goes before it was told its volume leaves one behind that only its uid leads to.
         if let (Some(gone), None) = (&change.old, &change.new) {
@@ -126,8 +150,13 @@ async fn ensure_class(context: Context) {
 }
 
 async fn reconcile_claim(context: &Context, key: &Key, place: &Place) -> Result<Next, VerbError> {
-    let Some(claim) = context.cache.claims.get(key) else { return Ok(Next::OnChange) };
-    let known = claim::Known { volumes: context.cache.volumes.all(), classes: context.cache.storage_classes.all() };
+    let Some(claim) = context.cache.claims.get(key) else {
+        return Ok(Next::OnChange);
+    };
+    let known = claim::Known {
+        volumes: context.cache.volumes.all(),
+        classes: context.cache.storage_classes.all(),
+    };
     for action in claim::plan(&claim, &known) {
         act_on_claim(context, &claim, place, action).await?;
     }
@@ -151,7 +180,9 @@ async fn act_on_claim(
         }
         Action::Unprotect => return unprotect_claim(context, claim).await,
         Action::SetClass(class) => json!({ "spec": { "storageClassName": class } }),
-        Action::NameProvisioner(name) => json!({ "metadata": { "annotations": claim::provisioner_annotations(&name) } }),
+        Action::NameProvisioner(name) => {
+            json!({ "metadata": { "annotations": claim::provisioner_annotations(&name) } })
+        }
         Action::Provision(class) => return provision(context, claim, &class, place).await,
         Action::BindVolume(volume, reference) => return bind_volume(context, &volume, &reference).await,
         Action::BindClaim { volume, by_controller } => {
@@ -162,19 +193,38 @@ async fn act_on_claim(
             json!({ "metadata": { "annotations": annotations }, "spec": { "volumeName": volume } })
         }
         Action::Grow(volume) => {
-            let size = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
+            let size = claim
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
             let patch = json!({ "spec": { "capacity": { "storage": size } } });
-            context.recorder.normal(claim, "Resizing", format!("External resizer is resizing volume {}", volume.name_any()));
-            return verbs::merge(&context.cluster::<PersistentVolume>(), &volume.metadata, patch).await.map(drop);
+            context.recorder.normal(
+                claim,
+                "Resizing",
+                format!("External resizer is resizing volume {}", volume.name_any()),
+            );
+            return verbs::merge(&context.cluster::<PersistentVolume>(), &volume.metadata, patch)
+                .await
+                .map(drop);
         }
         Action::Status(status) => {
-            return verbs::merge_status(&claims, &claim.metadata, json!({ "status": status })).await.map(drop);
+            return verbs::merge_status(&claims, &claim.metadata, json!({ "status": status }))
+                .await
+                .map(drop);
         }
-        Action::Tell { warning: true, reason, message } => {
+        Action::Tell {
+            warning: true,
+            reason,
+            message,
+        } => {
             context.recorder.warning(claim, reason, message);
             return Ok(());
         }
-        Action::Tell { warning: false, reason, message } => {
+        Action::Tell {
+            warning: false,
+            reason,
+            message,
+        } => {
             context.recorder.normal(claim, reason, message);
             return Ok(());
         }
@@ -186,11 +236,21 @@ async fn act_on_claim(
 async fn unprotect_claim(context: &Context, claim: &PersistentVolumeClaim) -> Result<(), VerbError> {
     let namespace = claim.namespace().unwrap_or_default();
     let pods: Api<Pod> = context.namespaced(&namespace);
-    let pods = verbs::request("list", || format!("pods of {namespace}"), pods.list(&ListParams::default())).await?;
+    let pods = verbs::request(
+        "list",
+        || format!("pods of {namespace}"),
+        pods.list(&ListParams::default()),
+    )
+    .await?;
     if pods.items.iter().any(|pod| uses(pod, &claim.name_any())) {
         return Ok(());
     }
-    let finalizers: Vec<_> = claim.finalizers().iter().filter(|name| *name != claim::PROTECTION).cloned().collect();
+    let finalizers: Vec<_> = claim
+        .finalizers()
+        .iter()
+        .filter(|name| *name != claim::PROTECTION)
+        .cloned()
+        .collect();
     let claims: Api<PersistentVolumeClaim> = context.namespaced(&namespace);
     match verbs::merge(&claims, &claim.metadata, verbs::finalizers_patch(&finalizers)).await {
         Err(error) if error.is_not_found() => Ok(()),
@@ -211,7 +271,10 @@ async fn provision(
 ) -> Result<(), VerbError> {
     let volume = folder::volume(claim, class, place);
     let Some(folder) = folder::of_volume(&volume, &place.folder) else {
-        return Err(VerbError::Unreadable(format!("the folder of volume {} can't be named", volume.name_any())));
+        return Err(VerbError::Unreadable(format!(
+            "the folder of volume {} can't be named",
+            volume.name_any()
+        )));
     };
     let made = async {
         folder::make(&folder).await?;
@@ -225,23 +288,35 @@ async fn provision(
         }
         Err(error) if error.is_already_exists() => Ok(()),
         Err(error) => {
-            let message = format!("failed to provision volume with StorageClass \"{}\": {}", class.name_any(), error.message());
+            let message = format!(
+                "failed to provision volume with StorageClass \"{}\": {}",
+                class.name_any(),
+                error.message()
+            );
             context.recorder.warning(claim, "ProvisioningFailed", message);
             Err(error)
         }
     }
 }
 
-async fn bind_volume(context: &Context, volume: &PersistentVolume, reference: &ObjectReference) -> Result<(), VerbError> {
+async fn bind_volume(
+    context: &Context,
+    volume: &PersistentVolume,
+    reference: &ObjectReference,
+) -> Result<(), VerbError> {
     let patch = json!({
         "metadata": { "annotations": { (claim::BY_CONTROLLER): "yes" } },
         "spec": { "claimRef": reference },
     });
-    verbs::merge(&context.cluster::<PersistentVolume>(), &volume.metadata, patch).await.map(drop)
+    verbs::merge(&context.cluster::<PersistentVolume>(), &volume.metadata, patch)
+        .await
+        .map(drop)
 }
 
 async fn reconcile_volume(context: &Context, key: &Key, volumes: &Path) -> Result<Next, VerbError> {
-    let Some(volume) = context.cache.volumes.get(key) else { return Ok(Next::OnChange) };
+    let Some(volume) = context.cache.volumes.get(key) else {
+        return Ok(Next::OnChange);
+    };
     let claimant = claimant(context, &volume).await?;
     let api: Api<PersistentVolume> = context.cluster();
     for action in release::plan(&volume, claimant) {
@@ -265,8 +340,16 @@ async fn claimant(context: &Context, volume: &PersistentVolume) -> Result<Claima
     let (Some(reference), Some(uid)) = (matching::claim_ref(volume), release::bound_uid(volume)) else {
         return Ok(Claimant::None);
     };
-    let key = Key::new(reference.namespace.clone().unwrap_or_default(), reference.name.clone().unwrap_or_default());
-    if context.cache.claims.get(&key).is_some_and(|claim| claim.uid().as_deref() == Some(uid)) {
+    let key = Key::new(
+        reference.namespace.clone().unwrap_or_default(),
+        reference.name.clone().unwrap_or_default(),
+    );
+    if context
+        .cache
+        .claims
+        .get(&key)
+        .is_some_and(|claim| claim.uid().as_deref() == Some(uid))
+    {
         return Ok(Claimant::There);
     }
     // Data is at stake: a claim the cache doesn't know is asked for before it counts as gone.
@@ -283,12 +366,19 @@ async fn reclaim(
 ) -> Result<(), VerbError> {
     let removed = match folder::of_volume(volume, volumes) {
         Some(folder) => folder::remove(&folder).await,
-        None => Err(VerbError::Unreadable(format!("volume {} has a path that is not below {}", volume.name_any(), volumes.display()))),
+        None => Err(VerbError::Unreadable(format!(
+            "volume {} has a path that is not below {}",
+            volume.name_any(),
+            volumes.display()
+        ))),
     };
     if let Err(error) = removed {
         context.recorder.warning(volume, "VolumeFailedDelete", error.message());
         let status = json!({ "status": { "phase": "Failed", "message": error.message() } });
-        let failed = volume.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"));
+        let failed = volume
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase.as_deref() == Some("Failed"));
         if !failed {
             verbs::merge_status(api, &volume.metadata, status).await?;
         }
@@ -302,7 +392,13 @@ async fn reclaim(
 }
 
 async fn unprotect_volume(api: &Api<PersistentVolume>, meta: &ObjectMeta) -> Result<(), VerbError> {
-    let finalizers: Vec<_> = meta.finalizers.iter().flatten().filter(|name| *name != release::PROTECTION).cloned().collect();
+    let finalizers: Vec<_> = meta
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|name| *name != release::PROTECTION)
+        .cloned()
+        .collect();
     match verbs::merge(api, meta, verbs::finalizers_patch(&finalizers)).await {
         Err(error) if error.is_not_found() => Ok(()),
         other => other.map(drop),

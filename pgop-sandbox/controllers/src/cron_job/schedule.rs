@@ -39,12 +39,18 @@ impl Schedule {
 
     /// The last time it was due, `now` included.
     pub(crate) fn last(&self, now: Timestamp) -> Option<Timestamp> {
-        self.cron.find_previous_occurrence(&now.to_zoned(self.zone.clone()), true).ok().map(|time| time.timestamp())
+        self.cron
+            .find_previous_occurrence(&now.to_zoned(self.zone.clone()), true)
+            .ok()
+            .map(|time| time.timestamp())
     }
 
     /// The next time it is due, `after` not included. `None` for a day that never comes.
     pub(crate) fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        self.cron.find_next_occurrence(&after.to_zoned(self.zone.clone()), false).ok().map(|time| time.timestamp())
+        self.cron
+            .find_next_occurrence(&after.to_zoned(self.zone.clone()), false)
+            .ok()
+            .map(|time| time.timestamp())
     }
 }
 
@@ -59,9 +65,18 @@ mod tests {
     #[test]
     fn last_and_next() {
         let hourly = Schedule::parse("30 * * * *", None).unwrap();
-        assert_eq!(hourly.last(at("2026-11-01T10:30:00Z")), Some(at("2026-11-01T10:30:00Z")));
-        assert_eq!(hourly.last(at("2026-11-01T10:29:59Z")), Some(at("2026-11-01T09:30:00Z")));
-        assert_eq!(hourly.next(at("2026-11-01T10:30:00Z")), Some(at("2026-11-01T11:30:00Z")));
+        assert_eq!(
+            hourly.last(at("2026-11-01T10:30:00Z")),
+            Some(at("2026-11-01T10:30:00Z"))
+        );
+        assert_eq!(
+            hourly.last(at("2026-11-01T10:29:59Z")),
+            Some(at("2026-11-01T09:30:00Z"))
+        );
+        assert_eq!(
+            hourly.next(at("2026-11-01T10:30:00Z")),
+            Some(at("2026-11-01T11:30:00Z"))
+        );
     }
 
     #[test]
@@ -72,15 +87,27 @@ mod tests {
             ("@daily", "2026-11-02T00:00:00Z"),
             ("0 0 13 * 5", "2026-11-06T00:00:00Z"),
         ] {
-            assert_eq!(Schedule::parse(schedule, None).unwrap().next(at("2026-11-01T10:00:00Z")), Some(at(next)), "{schedule}");
+            assert_eq!(
+                Schedule::parse(schedule, None)
+                    .unwrap()
+                    .next(at("2026-11-01T10:00:00Z")),
+                Some(at(next)),
+                "{schedule}"
+            );
         }
     }
 
     #[test]
     fn the_zone_counts_and_its_changes_of_clock() {
         let berlin = Schedule::parse("0 3 * * *", Some("Europe/Berlin")).unwrap();
-        assert_eq!(berlin.next(at("2026-07-01T12:00:00Z")), Some(at("2026-07-02T01:00:00Z")));
-        assert_eq!(berlin.next(at("2026-12-01T12:00:00Z")), Some(at("2026-12-02T02:00:00Z")));
+        assert_eq!(
+            berlin.next(at("2026-07-01T12:00:00Z")),
+            Some(at("2026-07-02T01:00:00Z"))
+        );
+        assert_eq!(
+            berlin.next(at("2026-12-01T12:00:00Z")),
+            Some(at("2026-12-02T02:00:00Z"))
+        );
     }
 
     #[test]

@@ -63,10 +63,19 @@ pub(crate) fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
 
 /// Whether pods are made on the node, and whether those there stay.
 fn wants(set: &DaemonSet, node: &Node) -> (bool, bool) {
-    let Some(spec) = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { return (false, false) };
+    let Some(spec) = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+        return (false, false);
+    };
     let (wanted, borne) = (is_wanted(spec, node), tolerations(spec));
-    let expelling: Vec<Taint> = taints(node).iter().filter(|taint| taint.effect == "NoExecute").cloned().collect();
-    (wanted && tolerates(&borne, taints(node)), wanted && tolerates(&borne, &expelling))
+    let expelling: Vec<Taint> = taints(node)
+        .iter()
+        .filter(|taint| taint.effect == "NoExecute")
+        .cloned()
+        .collect();
+    (
+        wanted && tolerates(&borne, taints(node)),
+        wanted && tolerates(&borne, &expelling),
+    )
 }
 
 /// The node a pod is on, or is meant for while it waits for the scheduler.
@@ -75,15 +84,31 @@ fn place(pod: &Pod) -> Option<String> {
         return Some(node.to_owned());
     }
     let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
-    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
-    let field = terms.iter().flat_map(|term| term.match_fields.iter().flatten()).find(|field| field.key == "metadata.name")?;
+    let terms = &affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?
+        .node_selector_terms;
+    let field = terms
+        .iter()
+        .flat_map(|term| term.match_fields.iter().flatten())
+        .find(|field| field.key == "metadata.name")?;
     field.values.as_ref()?.first().cloned()
 }
 
-pub(crate) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], pods: &[Arc<Pod>], hash: &str, settled: bool, now: Timestamp) -> Plan {
+pub(crate) fn plan(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    pods: &[Arc<Pod>],
+    hash: &str,
+    settled: bool,
+    now: Timestamp,
+) -> Plan {
     let mut by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
     for pod in pods {
-        by_node.entry(place(pod).unwrap_or_default()).or_default().push(pod.clone());
+        by_node
+            .entry(place(pod).unwrap_or_default())
+            .or_default()
+            .push(pod.clone());
     }
     let mut planner = Planner {
         set,
@@ -102,7 +127,11 @@ pub(crate) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], pods: &[Arc<Pod>], hash
     } else {
         planner.actions.clear();
     }
-    Plan { actions: planner.actions, status, again: planner.again }
+    Plan {
+        actions: planner.actions,
+        status,
+        again: planner.again,
+    }
 }
 
 struct Planner<'a> {
@@ -139,7 +168,11 @@ impl Planner<'_> {
             let mut running: Vec<_> = here.iter().filter(|pod| pod::is_active(pod)).cloned().collect();
             running.sort_by_key(|pod| (pod::node_name(pod).is_none(), pod.creation_timestamp(), pod.name_any()));
             self.actions.extend(running.iter().skip(1).cloned().map(Action::Delete));
-            let failed: Vec<_> = here.iter().filter(|pod| pod::is_finished(pod) && !pod::is_terminating(pod)).cloned().collect();
+            let failed: Vec<_> = here
+                .iter()
+                .filter(|pod| pod::is_finished(pod) && !pod::is_terminating(pod))
+                .cloned()
+                .collect();
             for pod in &failed {
                 let due = pod.creation_timestamp().map_or(self.now, |time| time.0 + FAILED_KEPT);
                 if due <= self.now {
@@ -184,7 +217,8 @@ impl Planner<'_> {
             }
         }
         let room = usize::try_from(room).unwrap_or_default();
-        self.actions.extend(candidates.into_iter().take(room).map(Action::Delete));
+        self.actions
+            .extend(candidates.into_iter().take(room).map(Action::Delete));
     }
 
     fn status(&mut self, nodes: &[Arc<Node>], by_node: &BTreeMap<String, Vec<Arc<Pod>>>) -> DaemonSetStatus {
@@ -197,7 +231,12 @@ impl Planner<'_> {
                 continue;
             }
             desired += 1;
-            let Some(pod) = pods.iter().min_by_key(|pod| (!pod::is_active(pod), pod.creation_timestamp())) else { continue };
+            let Some(pod) = pods
+                .iter()
+                .min_by_key(|pod| (!pod::is_active(pod), pod.creation_timestamp()))
+            else {
+                continue;
+            };
             current += 1;
             ready += i32::from(pod::is_ready(pod));
             available += i32::from(self.is_available(pod));
@@ -258,18 +297,31 @@ mod tests {
     }
 
     fn deleted(plan: &Plan) -> Vec<String> {
-        plan.actions.iter().map(|action| match action {
-            Action::Delete(pod) => pod.name_any(),
-            Action::Create { node } => format!("+{node}"),
-        }).collect()
+        plan.actions
+            .iter()
+            .map(|action| match action {
+                Action::Delete(pod) => pod.name_any(),
+                Action::Create { node } => format!("+{node}"),
+            })
+            .collect()
     }
 
     #[test]
     fn each_wanted_node_gets_a_pod() {
-        let nodes = [node("a", "yes", None), node("b", "no", None), node("c", "yes", Some("NoSchedule"))];
+        let nodes = [
+            node("a", "yes", None),
+            node("b", "no", None),
+            node("c", "yes", Some("NoSchedule")),
+        ];
         let plan = planned(&set(|_| {}), &nodes, &[]);
         assert_eq!(deleted(&plan), ["+a"]);
-        assert_eq!((plan.status.desired_number_scheduled, plan.status.current_number_scheduled), (1, 0));
+        assert_eq!(
+            (
+                plan.status.desired_number_scheduled,
+                plan.status.current_number_scheduled
+            ),
+            (1, 0)
+        );
     }
 
     #[test]
@@ -279,13 +331,21 @@ mod tests {
                 "nodeSelectorTerms": [{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["a"] }] }],
             } } } });
         });
-        assert!(planned(&set(|_| {}), &[node("a", "yes", None)], &[waiting]).actions.is_empty());
+        assert!(
+            planned(&set(|_| {}), &[node("a", "yes", None)], &[waiting])
+                .actions
+                .is_empty()
+        );
     }
 
     #[test]
     fn pods_leave_nodes_that_no_longer_want_them() {
         let pods = [pod_on("a", "new", true, |_| {}), pod_on("b", "new", true, |_| {})];
-        let plan = planned(&set(|_| {}), &[node("a", "no", None), node("b", "yes", Some("NoSchedule"))], &pods);
+        let plan = planned(
+            &set(|_| {}),
+            &[node("a", "no", None), node("b", "yes", Some("NoSchedule"))],
+            &pods,
+        );
         assert_eq!(deleted(&plan), ["agent-a"], "a taint that keeps off does not expel");
         assert_eq!(plan.status.number_misscheduled, 2);
     }
@@ -294,9 +354,23 @@ mod tests {
     fn an_update_takes_one_node_at_a_time() {
         let nodes = [node("a", "yes", None), node("b", "yes", None)];
         let old = |node| pod_on(node, "old", true, |_| {});
-        assert_eq!(deleted(&planned(&set(|_| {}), &nodes, &[old("a"), old("b")])), ["agent-a"]);
-        assert!(planned(&set(|_| {}), &nodes, &[pod_on("a", "new", false, |_| {}), old("b")]).actions.is_empty());
-        assert_eq!(deleted(&planned(&set(|_| {}), &nodes, &[pod_on("a", "new", true, |_| {}), old("b")])), ["agent-b"]);
+        assert_eq!(
+            deleted(&planned(&set(|_| {}), &nodes, &[old("a"), old("b")])),
+            ["agent-a"]
+        );
+        assert!(
+            planned(&set(|_| {}), &nodes, &[pod_on("a", "new", false, |_| {}), old("b")])
+                .actions
+                .is_empty()
+        );
+        assert_eq!(
+            deleted(&planned(
+                &set(|_| {}),
+                &nodes,
+                &[pod_on("a", "new", true, |_| {}), old("b")]
+            )),
+            ["agent-b"]
+        );
         let by_hand = set(|set| set["spec"]["updateStrategy"] = json!({ "type": "OnDelete" }));
         assert!(planned(&by_hand, &nodes, &[old("a"), old("b")]).actions.is_empty());
     }
@@ -312,14 +386,36 @@ mod tests {
         let nodes = [node("a", "yes", None)];
         let fresh = planned(&set(|_| {}), &nodes, &[failed("2026-11-01T09:59:56Z")]);
         assert_eq!((fresh.actions.len(), fresh.again), (0, Some(Duration::from_secs(6))));
-        assert_eq!(deleted(&planned(&set(|_| {}), &nodes, &[failed("2026-11-01T09:59:00Z")])), ["agent-a"]);
+        assert_eq!(
+            deleted(&planned(&set(|_| {}), &nodes, &[failed("2026-11-01T09:59:00Z")])),
+            ["agent-a"]
+        );
     }
 
     #[test]
     fn the_status_counts() {
         let nodes = [node("a", "yes", None), node("b", "yes", None)];
-        let status = planned(&set(|_| {}), &nodes, &[pod_on("a", "new", true, |_| {}), pod_on("b", "old", false, |_| {})]).status;
-        assert_eq!((status.desired_number_scheduled, status.current_number_scheduled, status.number_ready), (2, 2, 1));
-        assert_eq!((status.updated_number_scheduled, status.number_available, status.number_unavailable), (Some(1), Some(1), Some(1)));
+        let status = planned(
+            &set(|_| {}),
+            &nodes,
+            &[pod_on("a", "new", true, |_| {}), pod_on("b", "old", false, |_| {})],
+        )
+        .status;
+        assert_eq!(
+            (
+                status.desired_number_scheduled,
+                status.current_number_scheduled,
+                status.number_ready
+            ),
+            (2, 2, 1)
+        );
+        assert_eq!(
+            (
+                status.updated_number_scheduled,
+                status.number_available,
+                status.number_unavailable
+            ),
+            (Some(1), Some(1), Some(1))
+        );
     }
 }

@@ -28,7 +28,11 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(crate) enum Action {
     Create(Box<ReplicaSet>),
     /// Set the size, and the annotations and readiness time that go with it.
-    Update { set: Arc<ReplicaSet>, replicas: i32, annotations: BTreeMap<String, String> },
+    Update {
+        set: Arc<ReplicaSet>,
+        replicas: i32,
+        annotations: BTreeMap<String, String>,
+    },
     /// It is older than the history that is kept.
     Delete(Arc<ReplicaSet>),
     /// Note the revision on the Deployment.
@@ -54,7 +58,10 @@ pub(crate) fn size(set: &ReplicaSet) -> i32 {
 }
 
 pub(crate) fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
 }
 
 fn sum(sets: &[Arc<ReplicaSet>], amount: impl Fn(&ReplicaSet) -> i32) -> i32 {
@@ -62,20 +69,33 @@ fn sum(sets: &[Arc<ReplicaSet>], amount: impl Fn(&ReplicaSet) -> i32) -> i32 {
 }
 
 fn revision(meta: &ObjectMeta) -> i64 {
-    meta.annotations.as_ref().and_then(|map| map.get(REVISION)).and_then(|text| text.parse().ok()).unwrap_or(0)
+    meta.annotations
+        .as_ref()
+        .and_then(|map| map.get(REVISION))
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 fn template(deployment: &Deployment) -> PodTemplateSpec {
-    deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default()
+    deployment
+        .spec
+        .as_ref()
+        .map(|spec| spec.template.clone())
+        .unwrap_or_default()
 }
 
 fn hash(deployment: &Deployment) -> String {
-    pod::hash(&template(deployment), deployment.status.as_ref().and_then(|status| status.collision_count))
+    pod::hash(
+        &template(deployment),
+        deployment.status.as_ref().and_then(|status| status.collision_count),
+    )
 }
 
 /// Whether the set was made from this template. The label with the hash is the controller's own.
 pub(crate) fn is_made_from(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
-    let Some(mut made) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else { return false };
+    let Some(mut made) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else {
+        return false;
+    };
     if let Some(labels) = made.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
         labels.remove(HASH_LABEL);
     }
@@ -118,14 +138,21 @@ pub(crate) fn plan(deployment: &Deployment, sets: &Sets, pods: &[Arc<Pod>]) -> V
         };
         return vec![Action::Create(Box::new(new_set(deployment, replicas, number, sizes)))];
     };
-    let number = if revision(&new.metadata) < number { number } else { revision(&new.metadata) };
+    let number = if revision(&new.metadata) < number {
+        number
+    } else {
+        revision(&new.metadata)
+    };
     if revision(&deployment.metadata) != number {
         actions.push(Action::Number(number.to_string()));
     }
     let wanted = wanted_annotations(deployment, new, number, sizes);
     let (new_size, old_sizes) = if is_recreate(deployment) {
         let running = still_running(sets, pods);
-        (if running { size(new) } else { sizes.replicas }, vec![0; sets.old.len()])
+        (
+            if running { size(new) } else { sizes.replicas },
+            vec![0; sets.old.len()],
+        )
     } else {
         rolled(sets, new, sizes)
     };
@@ -159,7 +186,7 @@ fn rolled(sets: &Sets, new: &ReplicaSet, sizes: Sizes) -> (i32, Vec<i32>) {
         *replicas -= broken;
         room -= broken;
     }
-    let mut spare = (available(new) + sum(&sets.old, |set| available(set))) - sizes.least_available();
+    let mut spare = (available(new) + sum(&sets.old, available)) - sizes.least_available();
     for replicas in &mut old {
         let less = (*replicas).min(spare.max(0)).min(room.max(0));
         *replicas -= less;
@@ -172,7 +199,9 @@ fn rolled(sets: &Sets, new: &ReplicaSet, sizes: Sizes) -> (i32, Vec<i32>) {
 fn stop_old(deployment: &Deployment, sets: &Sets) -> Vec<Action> {
     let sizes = Sizes::of(deployment);
     let running = sets.old.iter().filter(|set| size(set) > 0);
-    running.flat_map(|set| update(set, 0, with_sizes(set.annotations().clone(), sizes))).collect()
+    running
+        .flat_map(|set| update(set, 0, with_sizes(set.annotations().clone(), sizes)))
+        .collect()
 }
 
 /// For `Recreate`: pods of old sets must be gone before new ones are made.
@@ -193,7 +222,8 @@ fn was_resized(sets: &Sets, sizes: Sizes) -> bool {
 /// Sizes the sets without rolling on: a single one takes all, several share the change by their sizes.
 fn proportional(deployment: &Deployment, sets: &Sets, sizes: Sizes) -> Vec<Action> {
     let active: Vec<&Arc<ReplicaSet>> = sets.all().filter(|set| size(set) > 0).collect();
-    let resize = |set: &Arc<ReplicaSet>, replicas: i32| update(set, replicas, with_sizes(set.annotations().clone(), sizes));
+    let resize =
+        |set: &Arc<ReplicaSet>, replicas: i32| update(set, replicas, with_sizes(set.annotations().clone(), sizes));
     if active.len() <= 1 {
         let latest = active.first().copied().or(sets.new.as_ref()).or(sets.old.last());
         return latest.map(|set| resize(set, sizes.replicas)).unwrap_or_default();
@@ -202,7 +232,12 @@ fn proportional(deployment: &Deployment, sets: &Sets, sizes: Sizes) -> Vec<Actio
         && size(new) == sizes.replicas
         && available(new) == sizes.replicas
     {
-        return sets.old.iter().filter(|set| size(set) > 0).flat_map(|set| resize(set, 0)).collect();
+        return sets
+            .old
+            .iter()
+            .filter(|set| size(set) > 0)
+            .flat_map(|set| resize(set, 0))
+            .collect();
     }
     if is_recreate(deployment) {
         return Vec::new();
@@ -217,21 +252,29 @@ fn proportional(deployment: &Deployment, sets: &Sets, sizes: Sizes) -> Vec<Actio
         largest_first.reverse();
     }
     largest_first.sort_by_key(|set| std::cmp::Reverse(size(set)));
-    let mut sized: Vec<(&Arc<ReplicaSet>, i32)> = Vec::new();
+    let mut shares: Vec<(&Arc<ReplicaSet>, i32)> = Vec::new();
     for set in largest_first {
         let share = share(set, sizes, allowed - total, left);
         left -= share;
-        sized.push((set, size(set) + share));
+        shares.push((set, size(set) + share));
     }
-    if let Some((_, replicas)) = sized.first_mut() {
+    if let Some((_, replicas)) = shares.first_mut() {
         *replicas = (*replicas + left).max(0);
     }
-    sized.into_iter().flat_map(|(set, replicas)| resize(set, replicas)).collect()
+    shares
+        .into_iter()
+        .flat_map(|(set, replicas)| resize(set, replicas))
+        .collect()
 }
 
 /// This set's part of a change, towards its size times how much larger the whole becomes.
 fn share(set: &ReplicaSet, sizes: Sizes, change: i32, left: i32) -> i32 {
-    let before: i32 = set.annotations().get(MOST).and_then(|text| text.parse().ok()).filter(|most| *most > 0).unwrap_or(sizes.most().max(1));
+    let before: i32 = set
+        .annotations()
+        .get(MOST)
+        .and_then(|text| text.parse().ok())
+        .filter(|most| *most > 0)
+        .unwrap_or(sizes.most().max(1));
     let exact = f64::from(size(set)) * f64::from(sizes.most()) / f64::from(before);
     #[allow(clippy::cast_possible_truncation)] // Sizes are far below what an i32 holds.
     let towards = exact.round() as i32 - size(set);
@@ -246,7 +289,11 @@ fn update(set: &Arc<ReplicaSet>, replicas: i32, annotations: BTreeMap<String, St
     if size(set) == replicas && *set.annotations() == annotations {
         return Vec::new();
     }
-    vec![Action::Update { set: set.clone(), replicas, annotations }]
+    vec![Action::Update {
+        set: set.clone(),
+        replicas,
+        annotations,
+    }]
 }
 
 fn with_sizes(mut annotations: BTreeMap<String, String>, sizes: Sizes) -> BTreeMap<String, String> {
@@ -260,9 +307,17 @@ fn next_revision(sets: &Sets) -> i64 {
 }
 
 /// The annotations of the new set: those of the Deployment, its sizes and its number.
-fn wanted_annotations(deployment: &Deployment, set: &ReplicaSet, number: i64, sizes: Sizes) -> BTreeMap<String, String> {
+fn wanted_annotations(
+    deployment: &Deployment,
+    set: &ReplicaSet,
+    number: i64,
+    sizes: Sizes,
+) -> BTreeMap<String, String> {
     let mut annotations = set.annotations().clone();
-    let own = deployment.annotations().iter().filter(|(name, _)| ![REVISION, DESIRED, MOST, LAST_APPLIED].contains(&name.as_str()));
+    let own = deployment
+        .annotations()
+        .iter()
+        .filter(|(name, _)| ![REVISION, DESIRED, MOST, LAST_APPLIED].contains(&name.as_str()));
     annotations.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     annotations.insert(REVISION.into(), number.to_string());
     with_sizes(annotations, sizes)
@@ -272,9 +327,17 @@ fn new_set(deployment: &Deployment, replicas: i32, number: i64, sizes: Sizes) ->
     let spec = deployment.spec.clone().unwrap_or_default();
     let hash = hash(deployment);
     let mut template = spec.template;
-    template.metadata.get_or_insert_default().labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+    template
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
     let mut selector = spec.selector;
-    selector.match_labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .insert(HASH_LABEL.into(), hash.clone());
     let mut set = ReplicaSet {
         metadata: ObjectMeta {
             name: Some(format!("{}-{hash}", deployment.name_any())),
@@ -297,18 +360,27 @@ fn new_set(deployment: &Deployment, replicas: i32, number: i64, sizes: Sizes) ->
 
 /// Old sets without pods beyond the history limit, oldest first.
 fn surplus_history(deployment: &Deployment, sets: &Sets, paused: bool) -> Vec<Action> {
-    let limit = deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
+    let limit = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.revision_history_limit)
+        .unwrap_or(10);
     let idle = |set: &&Arc<ReplicaSet>| {
-        size(set) == 0 && set.metadata.deletion_timestamp.is_none() && set.status.as_ref().is_none_or(|status| status.replicas == 0)
+        size(set) == 0
+            && set.metadata.deletion_timestamp.is_none()
+            && set.status.as_ref().is_none_or(|status| status.replicas == 0)
     };
     // While an update is under way any of the old sets may be gone back to.
-    let rolling = sets.new.as_ref().is_none_or(|new| available(new) < size(new)) || sets.old.iter().any(|set| size(set) > 0);
+    let rolling =
+        sets.new.as_ref().is_none_or(|new| available(new) < size(new)) || sets.old.iter().any(|set| size(set) > 0);
     if paused || rolling {
         return Vec::new();
     }
     let mut idle: Vec<_> = sets.old.iter().filter(idle).collect();
     idle.sort_by_key(|set| revision(&set.metadata));
-    let surplus = idle.len().saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
+    let surplus = idle
+        .len()
+        .saturating_sub(usize::try_from(limit.max(0)).unwrap_or_default());
     idle.into_iter().take(surplus).cloned().map(Action::Delete).collect()
 }
 

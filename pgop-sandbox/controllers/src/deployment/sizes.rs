@@ -9,7 +9,11 @@ pub(crate) fn resolve(value: &IntOrString, whole: i32, round_up: bool) -> Option
         IntOrString::String(text) => {
             let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
             let product = i64::from(whole) * percent;
-            let share = if round_up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
+            let share = if round_up {
+                (product + 99).div_euclid(100)
+            } else {
+                product.div_euclid(100)
+            };
             i32::try_from(share).ok()
         }
     }
@@ -28,19 +32,31 @@ impl Sizes {
         let spec = deployment.spec.as_ref();
         let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
         if is_recreate(deployment) || replicas == 0 {
-            return Self { replicas, max_surge: 0, max_unavailable: 0 };
+            return Self {
+                replicas,
+                max_surge: 0,
+                max_unavailable: 0,
+            };
         }
         let rolling = spec.and_then(|spec| spec.strategy.as_ref()?.rolling_update.as_ref());
         let quarter = IntOrString::String("25%".into());
-        let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref()).unwrap_or(&quarter);
-        let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&quarter);
+        let surge = rolling
+            .and_then(|rolling| rolling.max_surge.as_ref())
+            .unwrap_or(&quarter);
+        let unavailable = rolling
+            .and_then(|rolling| rolling.max_unavailable.as_ref())
+            .unwrap_or(&quarter);
         let max_surge = resolve(surge, replicas, true).unwrap_or(0).max(0);
         let mut max_unavailable = resolve(unavailable, replicas, false).unwrap_or(0).max(0);
         if max_surge == 0 && max_unavailable == 0 {
             // Percentages may round down to nothing: then the rollout could not move.
             max_unavailable = 1;
         }
-        Self { replicas, max_surge, max_unavailable: max_unavailable.min(replicas) }
+        Self {
+            replicas,
+            max_surge,
+            max_unavailable: max_unavailable.min(replicas),
+        }
     }
 
     pub(crate) fn most(&self) -> i32 {

@@ -21,11 +21,17 @@ const NEW_AVAILABLE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 fn condition<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a DeploymentCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+    status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == type_)
 }
 
 fn reason<'a>(status: &'a DeploymentStatus, type_: &str) -> &'a str {
-    condition(status, type_).and_then(|condition| condition.reason.as_deref()).unwrap_or_default()
+    condition(status, type_)
+        .and_then(|condition| condition.reason.as_deref())
+        .unwrap_or_default()
 }
 
 /// The status as the sets are now, and when to look at the deadline.
@@ -35,9 +41,23 @@ pub(crate) fn status(deployment: &Deployment, sets: &Sets, now: Timestamp) -> (D
     let sizes = Sizes::of(deployment);
     let enough = status.available_replicas.unwrap_or(0) >= sizes.least_available();
     if enough {
-        set(&mut status, AVAILABLE, "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now);
+        set(
+            &mut status,
+            AVAILABLE,
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+            now,
+        );
     } else {
-        set(&mut status, AVAILABLE, "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now);
+        set(
+            &mut status,
+            AVAILABLE,
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.",
+            now,
+        );
     }
     show_failure(&mut status, sets, now);
     let again = show_progress(deployment, sets, &old, &mut status, now);
@@ -47,7 +67,12 @@ pub(crate) fn status(deployment: &Deployment, sets: &Sets, now: Timestamp) -> (D
 fn counted(deployment: &Deployment, sets: &Sets, old: &DeploymentStatus) -> DeploymentStatus {
     let total = |amount: &dyn Fn(&ReplicaSet) -> i32| sets.all().map(|set| amount(set)).sum::<i32>();
     let of_status = |set: &ReplicaSet| set.status.as_ref().map_or(0, |status| status.replicas);
-    let ready = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+    let ready = |set: &ReplicaSet| {
+        set.status
+            .as_ref()
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or(0)
+    };
     let some = |count: i32| Some(count).filter(|count| *count > 0);
     DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -64,10 +89,14 @@ fn counted(deployment: &Deployment, sets: &Sets, old: &DeploymentStatus) -> Depl
 fn set(status: &mut DeploymentStatus, type_: &str, value: &str, reason: &str, message: &str, now: Timestamp) {
     let conditions = status.conditions.get_or_insert_default();
     let before = conditions.iter().find(|condition| condition.type_ == type_).cloned();
-    if before.as_ref().is_some_and(|before| before.status == value && before.reason.as_deref() == Some(reason) && before.message.as_deref() == Some(message)) {
+    if before.as_ref().is_some_and(|before| {
+        before.status == value && before.reason.as_deref() == Some(reason) && before.message.as_deref() == Some(message)
+    }) {
         return;
     }
-    let since = before.filter(|before| before.status == value).and_then(|before| before.last_transition_time);
+    let since = before
+        .filter(|before| before.status == value)
+        .and_then(|before| before.last_transition_time);
     conditions.retain(|condition| condition.type_ != type_);
     conditions.push(DeploymentCondition {
         type_: type_.into(),
@@ -87,8 +116,18 @@ fn show_failure(status: &mut DeploymentStatus, sets: &Sets, now: Timestamp) {
         conditions.iter().find(|condition| condition.type_ == TYPE).cloned()
     });
     match failed {
-        Some(failed) => set(status, TYPE, "True", &failed.reason.unwrap_or_default(), &failed.message.unwrap_or_default(), now),
-        None => status.conditions.iter_mut().for_each(|conditions| conditions.retain(|condition| condition.type_ != TYPE)),
+        Some(failed) => set(
+            status,
+            TYPE,
+            "True",
+            &failed.reason.unwrap_or_default(),
+            &failed.message.unwrap_or_default(),
+            now,
+        ),
+        None => status
+            .conditions
+            .iter_mut()
+            .for_each(|conditions| conditions.retain(|condition| condition.type_ != TYPE)),
     }
 }
 
@@ -101,16 +140,37 @@ fn show_progress(
 ) -> Option<Duration> {
     let spec = deployment.spec.as_ref()?;
     // The greatest number stands for no deadline.
-    let Some(deadline) = spec.progress_deadline_seconds.or(Some(600)).filter(|seconds| *seconds != i32::MAX) else {
-        status.conditions.iter_mut().for_each(|conditions| conditions.retain(|condition| condition.type_ != PROGRESSING));
+    let Some(deadline) = spec
+        .progress_deadline_seconds
+        .or(Some(600))
+        .filter(|seconds| *seconds != i32::MAX)
+    else {
+        status
+            .conditions
+            .iter_mut()
+            .for_each(|conditions| conditions.retain(|condition| condition.type_ != PROGRESSING));
         return None;
     };
     let paused = spec.paused == Some(true);
     let shown_paused = reason(status, PROGRESSING) == "DeploymentPaused";
     if paused && !shown_paused && reason(status, PROGRESSING) != TIMED_OUT {
-        set(status, PROGRESSING, "Unknown", "DeploymentPaused", "Deployment is paused", now);
+        set(
+            status,
+            PROGRESSING,
+            "Unknown",
+            "DeploymentPaused",
+            "Deployment is paused",
+            now,
+        );
     } else if !paused && shown_paused {
-        set(status, PROGRESSING, "Unknown", "DeploymentResumed", "Deployment is resumed", now);
+        set(
+            status,
+            PROGRESSING,
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed",
+            now,
+        );
     }
     let who = sets.new.as_ref().map_or_else(
         || format!("Deployment \"{}\"", deployment.name_any()),
@@ -121,21 +181,49 @@ fn show_progress(
         return None;
     }
     if is_complete(deployment, status) {
-        set(status, PROGRESSING, "True", NEW_AVAILABLE, &format!("{who} has successfully progressed."), now);
+        set(
+            status,
+            PROGRESSING,
+            "True",
+            NEW_AVAILABLE,
+            &format!("{who} has successfully progressed."),
+            now,
+        );
         return None;
     }
     if condition(status, PROGRESSING).is_none() || progressed(old, status) {
         // The deadline counts from the last progress, so its time is set even when the words stay.
-        status.conditions.iter_mut().flatten().filter(|condition| condition.type_ == PROGRESSING).for_each(|condition| condition.message = None);
-        set(status, PROGRESSING, "True", "ReplicaSetUpdated", &format!("{who} is progressing."), now);
+        status
+            .conditions
+            .iter_mut()
+            .flatten()
+            .filter(|condition| condition.type_ == PROGRESSING)
+            .for_each(|condition| condition.message = None);
+        set(
+            status,
+            PROGRESSING,
+            "True",
+            "ReplicaSetUpdated",
+            &format!("{who} is progressing."),
+            now,
+        );
     }
     if reason(status, PROGRESSING) == TIMED_OUT {
         return None;
     }
-    let since = condition(status, PROGRESSING).and_then(|condition| condition.last_update_time.as_ref()).map_or(now, |time| time.0);
+    let since = condition(status, PROGRESSING)
+        .and_then(|condition| condition.last_update_time.as_ref())
+        .map_or(now, |time| time.0);
     let due = since + SignedDuration::from_secs(i64::from(deadline));
     if due <= now {
-        set(status, PROGRESSING, "False", TIMED_OUT, &format!("{who} has timed out progressing."), now);
+        set(
+            status,
+            PROGRESSING,
+            "False",
+            TIMED_OUT,
+            &format!("{who} has timed out progressing."),
+            now,
+        );
         return None;
     }
     Some(pod::until(now, due))
@@ -182,7 +270,10 @@ mod tests {
             });
             Arc::new(serde_json::from_value(set).unwrap())
         };
-        Sets { new: Some(set("web-b", new)), old: vec![set("web-a", old)] }
+        Sets {
+            new: Some(set("web-b", new)),
+            old: vec![set("web-a", old)],
+        }
     }
 
     fn shown(deployment: &Deployment, sets: &Sets) -> (DeploymentStatus, Option<Duration>) {
@@ -198,8 +289,17 @@ mod tests {
     fn counts_and_availability() {
         let (status, again) = shown(&deployment(json!({}), |_| {}), &sets((1, 0), (2, 2)));
         assert_eq!((status.replicas, status.updated_replicas), (Some(3), Some(1)));
-        assert_eq!((status.available_replicas, status.unavailable_replicas), (Some(2), Some(1)));
-        assert_eq!((status.observed_generation, condition(&status, AVAILABLE).unwrap().status.as_str()), (Some(2), "True"));
+        assert_eq!(
+            (status.available_replicas, status.unavailable_replicas),
+            (Some(2), Some(1))
+        );
+        assert_eq!(
+            (
+                status.observed_generation,
+                condition(&status, AVAILABLE).unwrap().status.as_str()
+            ),
+            (Some(2), "True")
+        );
         assert_eq!(progressing(&status), ("True", "ReplicaSetUpdated"));
         assert_eq!(again, Some(Duration::from_secs(60)));
         let (status, _) = shown(&deployment(json!({}), |_| {}), &sets((2, 0), (0, 0)));
@@ -213,7 +313,11 @@ mod tests {
         let later = status.clone();
         let fallen = deployment(json!(later), |_| {});
         let (status, _) = shown(&fallen, &sets((2, 1), (0, 0)));
-        assert_eq!(progressing(&status), ("True", NEW_AVAILABLE), "a pod that falls later is no new rollout");
+        assert_eq!(
+            progressing(&status),
+            ("True", NEW_AVAILABLE),
+            "a pod that falls later is no new rollout"
+        );
     }
 
     #[test]
@@ -224,12 +328,25 @@ mod tests {
                 "conditions": [{ "type": PROGRESSING, "status": "True", "reason": "ReplicaSetUpdated", "lastUpdateTime": updated, "lastTransitionTime": updated }],
             })
         };
-        let (status, again) = shown(&deployment(stuck("2026-11-01T09:59:30Z"), |_| {}), &sets((2, 0), (0, 0)));
-        assert_eq!((progressing(&status), again), (("True", "ReplicaSetUpdated"), Some(Duration::from_secs(30))));
-        let (status, _) = shown(&deployment(stuck("2026-11-01T09:58:00Z"), |_| {}), &sets((2, 0), (0, 0)));
+        let (status, again) = shown(
+            &deployment(stuck("2026-11-01T09:59:30Z"), |_| {}),
+            &sets((2, 0), (0, 0)),
+        );
+        assert_eq!(
+            (progressing(&status), again),
+            (("True", "ReplicaSetUpdated"), Some(Duration::from_secs(30)))
+        );
+        let (status, _) = shown(
+            &deployment(stuck("2026-11-01T09:58:00Z"), |_| {}),
+            &sets((2, 0), (0, 0)),
+        );
         assert_eq!(progressing(&status), ("False", TIMED_OUT));
         let (status, _) = shown(&deployment(json!(status), |_| {}), &sets((2, 1), (0, 0)));
-        assert_eq!(progressing(&status), ("True", "ReplicaSetUpdated"), "progress is still possible");
+        assert_eq!(
+            progressing(&status),
+            ("True", "ReplicaSetUpdated"),
+            "progress is still possible"
+        );
     }
 
     #[test]
@@ -244,7 +361,11 @@ mod tests {
     #[test]
     fn an_unchanged_deployment_has_an_unchanged_status() {
         let (first, _) = shown(&deployment(json!({}), |_| {}), &sets((2, 2), (0, 0)));
-        let (second, _) = status(&deployment(json!(first), |_| {}), &sets((2, 2), (0, 0)), "2026-11-01T11:00:00Z".parse().unwrap());
+        let (second, _) = status(
+            &deployment(json!(first), |_| {}),
+            &sets((2, 2), (0, 0)),
+            "2026-11-01T11:00:00Z".parse().unwrap(),
+        );
         assert_eq!(first, second);
     }
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::{
     api::{
-        core::v1::{Container, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service, ServicePort},
+        core::v1::{
+            Container, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+            ServicePort,
+        },
         discovery::v1::{Endpoint, EndpointConditions, EndpointPort as SlicePort},
     },
     apimachinery::pkg::util::intstr::IntOrString,
@@ -36,22 +39,40 @@ pub(crate) fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
 }
 
 pub(crate) fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
-    selector.iter().all(|(name, value)| pod.labels().get(name) == Some(value))
+    selector
+        .iter()
+        .all(|(name, value)| pod.labels().get(name) == Some(value))
 }
 
 fn publishes_not_ready(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false)
+    service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.publish_not_ready_addresses)
+        .unwrap_or(false)
 }
 
 fn addresses(pod: &Pod) -> Vec<IpAddr> {
     let Some(status) = &pod.status else { return Vec::new() };
-    let all: Vec<IpAddr> = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect();
-    if all.is_empty() { status.pod_ip.iter().filter_map(|ip| ip.parse().ok()).collect() } else { all }
+    let all: Vec<IpAddr> = status
+        .pod_ips
+        .iter()
+        .flatten()
+        .filter_map(|ip| ip.ip.parse().ok())
+        .collect();
+    if all.is_empty() {
+        status.pod_ip.iter().filter_map(|ip| ip.parse().ok()).collect()
+    } else {
+        all
+    }
 }
 
 /// The pods that can take part, by name: those with an address that have not ended.
 fn candidates(pods: &[Arc<Pod>]) -> Vec<&Arc<Pod>> {
-    let mut pods: Vec<_> = pods.iter().filter(|pod| !pod::is_finished(pod) && !addresses(pod).is_empty()).collect();
+    let mut pods: Vec<_> = pods
+        .iter()
+        .filter(|pod| !pod::is_finished(pod) && !addresses(pod).is_empty())
+        .collect();
     pods.sort_by_key(|pod| pod.name_any());
     pods
 }
@@ -60,8 +81,12 @@ fn candidates(pods: &[Arc<Pod>]) -> Vec<&Arc<Pod>> {
 fn serving(pod: &Pod) -> impl Iterator<Item = &Container> {
     let spec = pod.spec.as_ref();
     let ordinary = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
-    let sidecars = init.iter().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let init = spec
+        .and_then(|spec| spec.init_containers.as_deref())
+        .unwrap_or_default();
+    let sidecars = init
+        .iter()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
     ordinary.iter().chain(sidecars)
 }
 
@@ -77,13 +102,20 @@ fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
         Some(IntOrString::String(name)) if name.is_empty() => Some(port.port),
         Some(IntOrString::String(name)) => serving(pod)
             .flat_map(|container| container.ports.iter().flatten())
-            .find(|known| known.name.as_ref() == Some(name) && protocol(known.protocol.as_ref()) == protocol(port.protocol.as_ref()))
+            .find(|known| {
+                known.name.as_ref() == Some(name)
+                    && protocol(known.protocol.as_ref()) == protocol(port.protocol.as_ref())
+            })
             .map(|known| known.container_port),
     }
 }
 
 fn ports(service: &Service, pod: &Pod) -> Vec<SlicePort> {
-    let wanted = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let wanted = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default();
     wanted
         .iter()
         .filter_map(|port| {
@@ -98,7 +130,11 @@ fn ports(service: &Service, pod: &Pod) -> Vec<SlicePort> {
 }
 
 fn has_no_ports(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.ports.as_ref()).is_none_or(Vec::is_empty)
+    service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_ref())
+        .is_none_or(Vec::is_empty)
 }
 
 fn reference(pod: &Pod) -> ObjectReference {
@@ -129,15 +165,27 @@ pub(crate) fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubse
         if ports.is_empty() && !(has_no_ports(service) && is_headless(service)) {
             continue;
         }
-        let Some(address) = addresses(pod).into_iter().find(|address| family(*address) == families(service)[0]) else { continue };
+        let Some(address) = addresses(pod)
+            .into_iter()
+            .find(|address| family(*address) == families(service)[0])
+        else {
+            continue;
+        };
         let index = groups.iter().position(|(known, _)| *known == ports).unwrap_or_else(|| {
-            let subset = EndpointSubset { ports: Some(ports.iter().map(endpoint_port).collect()), ..EndpointSubset::default() };
+            let subset = EndpointSubset {
+                ports: Some(ports.iter().map(endpoint_port).collect()),
+                ..EndpointSubset::default()
+            };
             groups.push((ports, subset));
             groups.len() - 1
         });
         let subset = &mut groups[index].1;
         let ready = publishes_not_ready(service) || pod::is_ready(pod);
-        let list = if ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let list = if ready {
+            &mut subset.addresses
+        } else {
+            &mut subset.not_ready_addresses
+        };
         list.get_or_insert_default().push(EndpointAddress {
             ip: address.to_string(),
             hostname: hostname(service, pod),
@@ -168,8 +216,15 @@ fn family(address: IpAddr) -> &'static str {
 }
 
 fn families(service: &Service) -> Vec<&'static str> {
-    let named = service.spec.as_ref().and_then(|spec| spec.ip_families.as_deref()).unwrap_or_default();
-    let families: Vec<_> = named.iter().map(|family| if family == "IPv6" { "IPv6" } else { "IPv4" }).collect();
+    let named = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ip_families.as_deref())
+        .unwrap_or_default();
+    let families: Vec<_> = named
+        .iter()
+        .map(|family| if family == "IPv6" { "IPv6" } else { "IPv4" })
+        .collect();
     if families.is_empty() { vec!["IPv4"] } else { families }
 }
 
@@ -182,7 +237,10 @@ pub(crate) fn contents(service: &Service, pods: &[Arc<Pod>]) -> Vec<Content> {
             if ports.is_empty() && !has_no_ports(service) {
                 continue;
             }
-            let own: Vec<_> = addresses(pod).into_iter().filter(|address| family(*address) == address_type).collect();
+            let own: Vec<_> = addresses(pod)
+                .into_iter()
+                .filter(|address| family(*address) == address_type)
+                .collect();
             if own.is_empty() {
                 continue;
             }
@@ -191,16 +249,27 @@ pub(crate) fn contents(service: &Service, pods: &[Arc<Pod>]) -> Vec<Content> {
         }
         if contents.iter().all(|content| content.address_type != address_type) {
             // A Service without pods has a slice too, an empty one.
-            contents.push(Content { address_type, ports: Vec::new(), endpoints: Vec::new() });
+            contents.push(Content {
+                address_type,
+                ports: Vec::new(),
+                endpoints: Vec::new(),
+            });
         }
     }
     contents
 }
 
 fn put(contents: &mut Vec<Content>, address_type: &'static str, ports: Vec<SlicePort>, endpoint: Endpoint) {
-    match contents.iter_mut().find(|content| content.address_type == address_type && content.ports == ports) {
+    match contents
+        .iter_mut()
+        .find(|content| content.address_type == address_type && content.ports == ports)
+    {
         Some(content) => content.endpoints.push(endpoint),
-        None => contents.push(Content { address_type, ports, endpoints: vec![endpoint] }),
+        None => contents.push(Content {
+            address_type,
+            ports,
+            endpoints: vec![endpoint],
+        }),
     }
 }
 
@@ -236,12 +305,19 @@ pub(crate) fn mirrored(endpoints: &Endpoints) -> Vec<Content> {
             })
             .collect();
         let ready = subset.addresses.iter().flatten().map(|address| (address, true));
-        let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
+        let not_ready = subset
+            .not_ready_addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, false));
         for (address, ready) in ready.chain(not_ready) {
             let Ok(ip) = address.ip.parse::<IpAddr>() else { continue };
             let endpoint = Endpoint {
                 addresses: vec![ip.to_string()],
-                conditions: Some(EndpointConditions { ready: Some(ready), ..EndpointConditions::default() }),
+                conditions: Some(EndpointConditions {
+                    ready: Some(ready),
+                    ..EndpointConditions::default()
+                }),
                 hostname: address.hostname.clone(),
                 node_name: address.node_name.clone(),
                 target_ref: address.target_ref.clone(),

@@ -30,12 +30,19 @@ fn pod(name: &str, ip: &str, ready: bool, change: impl FnOnce(&mut Value)) -> Ar
 }
 
 fn ips(addresses: Option<&Vec<EndpointAddress>>) -> Vec<&str> {
-    addresses.into_iter().flatten().map(|address| address.ip.as_str()).collect()
+    addresses
+        .into_iter()
+        .flatten()
+        .map(|address| address.ip.as_str())
+        .collect()
 }
 
 #[test]
 fn ready_and_not_ready_pods_are_told_apart() {
-    let pods = [pod("db-1", "10.244.0.3", false, |_| {}), pod("db-0", "10.244.0.2", true, |_| {})];
+    let pods = [
+        pod("db-1", "10.244.0.3", false, |_| {}),
+        pod("db-0", "10.244.0.2", true, |_| {}),
+    ];
     let subsets = subsets(&service(|_| {}), &pods);
     assert_eq!(subsets.len(), 1);
     assert_eq!(ips(subsets[0].addresses.as_ref()), ["10.244.0.2"]);
@@ -43,7 +50,10 @@ fn ready_and_not_ready_pods_are_told_apart() {
     let ports = subsets[0].ports.as_ref().unwrap();
     assert_eq!((ports[0].name.as_deref(), ports[0].port), (Some("postgres"), 5433));
     let target = subsets[0].addresses.as_ref().unwrap()[0].target_ref.as_ref().unwrap();
-    assert_eq!((target.kind.as_deref(), target.name.as_deref()), (Some("Pod"), Some("db-0")));
+    assert_eq!(
+        (target.kind.as_deref(), target.name.as_deref()),
+        (Some("Pod"), Some("db-0"))
+    );
 }
 
 #[test]
@@ -58,16 +68,23 @@ fn all_addresses_are_published_when_asked_for() {
 
 #[test]
 fn a_pod_that_is_going_is_only_in_the_slices() {
-    let going = pod("db-0", "10.244.0.2", true, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z"));
-    assert!(subsets(&service(|_| {}), &[going.clone()]).is_empty());
+    let going = pod("db-0", "10.244.0.2", true, |pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z")
+    });
+    assert!(subsets(&service(|_| {}), std::slice::from_ref(&going)).is_empty());
     let contents = contents(&service(|_| {}), &[going]);
     let conditions = contents[0].endpoints[0].conditions.as_ref().unwrap();
-    assert_eq!((conditions.ready, conditions.serving, conditions.terminating), (Some(false), Some(true), Some(true)));
+    assert_eq!(
+        (conditions.ready, conditions.serving, conditions.terminating),
+        (Some(false), Some(true), Some(true))
+    );
 }
 
 #[test]
 fn pods_that_ended_or_have_no_address_are_left_out() {
-    let ended = pod("db-0", "10.244.0.2", true, |pod| pod["status"]["phase"] = json!("Succeeded"));
+    let ended = pod("db-0", "10.244.0.2", true, |pod| {
+        pod["status"]["phase"] = json!("Succeeded")
+    });
     let unborn = pod("db-1", "", false, |pod| pod["status"]["podIPs"] = Value::Null);
     assert!(subsets(&service(|_| {}), &[ended.clone(), unborn.clone()]).is_empty());
     let contents = contents(&service(|_| {}), &[ended, unborn]);
@@ -79,9 +96,17 @@ fn pods_that_ended_or_have_no_address_are_left_out() {
 fn a_headless_service_names_its_pods() {
     let headless = service(|service| service["spec"]["clusterIP"] = json!("None"));
     let here = pod("db-0", "10.244.0.2", true, |_| {});
-    let elsewhere = pod("db-1", "10.244.0.3", true, |pod| pod["spec"]["subdomain"] = json!("other"));
+    let elsewhere = pod("db-1", "10.244.0.3", true, |pod| {
+        pod["spec"]["subdomain"] = json!("other")
+    });
     let subsets = subsets(&headless, &[here, elsewhere]);
-    let names: Vec<_> = subsets[0].addresses.as_ref().unwrap().iter().map(|address| address.hostname.as_deref()).collect();
+    let names: Vec<_> = subsets[0]
+        .addresses
+        .as_ref()
+        .unwrap()
+        .iter()
+        .map(|address| address.hostname.as_deref())
+        .collect();
     assert_eq!(names, [Some("db-0"), None]);
 }
 
@@ -115,13 +140,18 @@ fn a_sidecars_port_counts_and_an_init_containers_does_not() {
             pod["spec"]["initContainers"] = json!([{ "name": "proxy", "restartPolicy": policy, "ports": [{ "name": "postgres", "containerPort": 6432 }] }]);
         })
     };
-    assert_eq!(contents(&service(|_| {}), &[with(json!("Always"))])[0].ports[0].port, Some(6432));
+    assert_eq!(
+        contents(&service(|_| {}), &[with(json!("Always"))])[0].ports[0].port,
+        Some(6432)
+    );
     assert!(contents(&service(|_| {}), &[with(Value::Null)])[0].endpoints.is_empty());
 }
 
 #[test]
 fn pods_with_different_numbers_for_a_name_are_different_groups() {
-    let other = pod("db-1", "10.244.0.3", true, |pod| pod["spec"]["containers"][0]["ports"][0]["containerPort"] = json!(6000));
+    let other = pod("db-1", "10.244.0.3", true, |pod| {
+        pod["spec"]["containers"][0]["ports"][0]["containerPort"] = json!(6000)
+    });
     let pods = [pod("db-0", "10.244.0.2", true, |_| {}), other];
     assert_eq!(subsets(&service(|_| {}), &pods).len(), 2);
     assert_eq!(contents(&service(|_| {}), &pods).len(), 2);
@@ -131,7 +161,10 @@ fn pods_with_different_numbers_for_a_name_are_different_groups() {
 fn services_without_selector_or_with_an_external_name_choose_no_pods() {
     assert!(selector(&service(|service| service["spec"]["selector"] = json!({}))).is_none());
     assert!(selector(&service(|service| service["spec"]["type"] = json!("ExternalName"))).is_none());
-    assert!(selects(selector(&service(|_| {})).unwrap(), &pod("db-0", "", true, |_| {})));
+    assert!(selects(
+        selector(&service(|_| {})).unwrap(),
+        &pod("db-0", "", true, |_| {})
+    ));
 }
 
 #[test]
@@ -147,7 +180,11 @@ fn endpoints_kept_by_hand_are_mirrored() {
     .unwrap();
     let contents = mirrored(&endpoints);
     assert_eq!(contents.len(), 1);
-    let ready: Vec<_> = contents[0].endpoints.iter().map(|endpoint| endpoint.conditions.as_ref().unwrap().ready).collect();
+    let ready: Vec<_> = contents[0]
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.conditions.as_ref().unwrap().ready)
+        .collect();
     assert_eq!(ready, [Some(true), Some(false)]);
     assert_eq!(contents[0].ports[0].port, Some(5432));
 }

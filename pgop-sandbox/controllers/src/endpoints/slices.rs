@@ -35,10 +35,17 @@ pub(crate) fn wanted(service: &Service, manager: &str, contents: Vec<Content>) -
     for content in contents {
         let mut endpoints = content.endpoints;
         endpoints.sort_by(|a, b| a.addresses.cmp(&b.addresses));
-        let chunks: Vec<_> = if endpoints.is_empty() { vec![Vec::new()] } else { endpoints.chunks(FULL).map(<[_]>::to_vec).collect() };
+        let chunks: Vec<_> = if endpoints.is_empty() {
+            vec![Vec::new()]
+        } else {
+            endpoints.chunks(FULL).map(<[_]>::to_vec).collect()
+        };
         for (number, endpoints) in chunks.into_iter().enumerate() {
             // A name made from the content it can have: a cache that lags behind makes no second slice.
-            let hash = pod::hash(&json!([service.uid(), manager, content.address_type, content.ports, number]), None);
+            let hash = pod::hash(
+                &json!([service.uid(), manager, content.address_type, content.ports, number]),
+                None,
+            );
             slices.push(EndpointSlice {
                 metadata: ObjectMeta {
                     name: Some(format!("{}-{}", service.name_any(), &hash[..5])),
@@ -70,7 +77,8 @@ fn labels(service: &Service, manager: &str) -> BTreeMap<String, String> {
 /// `known` are the slices of this Service that are kept by pods or mirroring.
 pub(crate) fn changes(wanted: Vec<EndpointSlice>, known: Vec<Arc<EndpointSlice>>) -> Vec<Action> {
     let mut actions = Vec::new();
-    let mut known: BTreeMap<String, Arc<EndpointSlice>> = known.into_iter().map(|slice| (slice.name_any(), slice)).collect();
+    let mut known: BTreeMap<String, Arc<EndpointSlice>> =
+        known.into_iter().map(|slice| (slice.name_any(), slice)).collect();
     for slice in wanted {
         match known.remove(&slice.name_any()) {
             None => actions.push(Action::Create(Box::new(slice))),
@@ -101,8 +109,15 @@ mod tests {
     }
 
     fn content(count: usize) -> Content {
-        let endpoint = |number| Endpoint { addresses: vec![format!("10.244.0.{number}")], ..Endpoint::default() };
-        Content { address_type: "IPv4", ports: Vec::new(), endpoints: (0..count).map(endpoint).collect() }
+        let endpoint = |number| Endpoint {
+            addresses: vec![format!("10.244.0.{number}")],
+            ..Endpoint::default()
+        };
+        Content {
+            address_type: "IPv4",
+            ports: Vec::new(),
+            endpoints: (0..count).map(endpoint).collect(),
+        }
     }
 
     fn slices(count: usize) -> Vec<EndpointSlice> {
@@ -113,7 +128,10 @@ mod tests {
     fn a_slice_names_its_service_and_keeper() {
         let slice = slices(1).remove(0);
         assert_eq!(slice.labels()["kubernetes.io/service-name"], "db");
-        assert_eq!(slice.labels()["endpointslice.kubernetes.io/managed-by"], "endpointslice-controller.k8s.io");
+        assert_eq!(
+            slice.labels()["endpointslice.kubernetes.io/managed-by"],
+            "endpointslice-controller.k8s.io"
+        );
         assert_eq!(slice.labels()["team"], "a");
         assert_eq!(slice.labels()["service.kubernetes.io/headless"], "");
         assert_eq!(slice.owner_references()[0].uid, "svc-1");
@@ -123,7 +141,10 @@ mod tests {
     #[test]
     fn full_slices_are_followed_by_others() {
         let slices = slices(101);
-        assert_eq!(slices.iter().map(|slice| slice.endpoints.len()).collect::<Vec<_>>(), [100, 1]);
+        assert_eq!(
+            slices.iter().map(|slice| slice.endpoints.len()).collect::<Vec<_>>(),
+            [100, 1]
+        );
         assert_ne!(slices[0].name_any(), slices[1].name_any());
     }
 

@@ -58,7 +58,11 @@ impl Graph {
 
     /// Uids of those that name `uid` as an owner.
     pub(crate) fn dependents(&self, uid: &str) -> impl Iterator<Item = (&String, &Item)> {
-        self.owned.get(uid).into_iter().flatten().filter_map(|uid| self.items.get_key_value(uid))
+        self.owned
+            .get(uid)
+            .into_iter()
+            .flatten()
+            .filter_map(|uid| self.items.get_key_value(uid))
     }
 
     /// Takes in an object as it is now. Returns the uids to look at.
@@ -69,7 +73,10 @@ impl Graph {
         for owner in &item.owners {
             self.owned.entry(owner.uid.clone()).or_default().insert(uid.to_owned());
         }
-        let wanted = item.owners.iter().any(|owner| self.items.get(&owner.uid).is_none_or(|owner| owner.foreground));
+        let wanted = item
+            .owners
+            .iter()
+            .any(|owner| self.items.get(&owner.uid).is_none_or(|owner| owner.foreground));
         if item.foreground || item.orphaning || wanted {
             concerned.insert(uid.to_owned());
         }
@@ -102,11 +109,18 @@ impl Graph {
 
     /// Uids of all objects of a resource.
     pub(crate) fn of_resource(&self, resource: &str) -> HashSet<String> {
-        self.items.iter().filter(|(_, item)| item.resource == resource).map(|(uid, _)| uid.clone()).collect()
+        self.items
+            .iter()
+            .filter(|(_, item)| item.resource == resource)
+            .map(|(uid, _)| uid.clone())
+            .collect()
     }
 
     fn waiting<'a>(&'a self, owners: &'a [OwnerReference]) -> impl Iterator<Item = String> + 'a {
-        owners.iter().filter(|owner| self.items.get(&owner.uid).is_some_and(|owner| owner.foreground)).map(|owner| owner.uid.clone())
+        owners
+            .iter()
+            .filter(|owner| self.items.get(&owner.uid).is_some_and(|owner| owner.foreground))
+            .map(|owner| owner.uid.clone())
     }
 
     fn disown(&mut self, uid: &str, owners: &[OwnerReference]) {

@@ -28,7 +28,7 @@ use crate::{
     resources::{Resources, Served},
 };
 
-/// New resources are also found without a change of a CustomResourceDefinition: aggregated APIs come and go by themselves.
+/// New resources are also found without a change of a definition: aggregated APIs come and go by themselves.
 const REDISCOVER: Duration = Duration::from_secs(30);
 /// After a change of a definition the server needs a moment to serve the new resource.
 const SOON: Duration = Duration::from_secs(1);
@@ -51,7 +51,12 @@ struct Running {
 
 impl Monitor {
     pub(crate) fn new(queue: Queue) -> Arc<Self> {
-        Arc::new(Self { graph: Mutex::default(), queue, definitions: Notify::new(), unfilled: AtomicUsize::new(0) })
+        Arc::new(Self {
+            graph: Mutex::default(),
+            queue,
+            definitions: Notify::new(),
+            unfilled: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn graph(&self) -> MutexGuard<'_, Graph> {
@@ -68,7 +73,13 @@ impl Monitor {
     }
 
     /// Watches all that is served, and what comes to be served, until `stop`. Tells `ready` after the first discovery.
-    pub(crate) async fn run(self: Arc<Self>, client: Client, resources: Arc<Resources>, stop: CancellationToken, ready: Arc<Notify>) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        client: Client,
+        resources: Arc<Resources>,
+        stop: CancellationToken,
+        ready: Arc<Notify>,
+    ) {
         let mut running: HashMap<String, Running> = HashMap::new();
         let mut watches = JoinSet::new();
         let mut wait = REDISCOVER;
@@ -79,7 +90,10 @@ impl Monitor {
                     ready.notify_one();
                 }
                 Err(error) => {
-                    warn!(error = error.message(), "what is served can't be found out, trying again");
+                    warn!(
+                        error = error.message(),
+                        "what is served can't be found out, trying again"
+                    );
                     wait = SOON;
                 }
             }
@@ -102,10 +116,16 @@ impl Monitor {
         watches: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) {
-        let wanted: HashMap<String, &Served> = served.iter().filter(|served| is_collected(served)).map(|served| (served.id(), served)).collect();
+        let wanted: HashMap<String, &Served> = served
+            .iter()
+            .filter(|served| is_collected(served))
+            .map(|served| (served.id(), served))
+            .collect();
         running.retain(|id, watch| {
             // A resource in another version is watched anew: the old version may be gone.
-            let stays = wanted.get(id).is_some_and(|served| served.resource == watch.served.resource);
+            let stays = wanted
+                .get(id)
+                .is_some_and(|served| served.resource == watch.served.resource);
             if !stays {
                 watch.stop.cancel();
                 let mut graph = self.graph();
@@ -122,14 +142,22 @@ impl Monitor {
             let stop = stop.child_token();
             self.unfilled.fetch_add(1, Ordering::AcqRel);
             watches.spawn(self.clone().watch(client.clone(), served.clone(), stop.clone()));
-            running.insert(id, Running { served: served.clone(), stop });
+            running.insert(
+                id,
+                Running {
+                    served: served.clone(),
+                    stop,
+                },
+            );
         }
     }
 
     async fn watch(self: Arc<Self>, client: Client, served: Served, stop: CancellationToken) {
         let id = served.id();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &served.resource);
-        let events = watcher(api, watcher::Config::default()).default_backoff().take_until(stop.cancelled_owned());
+        let events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .take_until(stop.cancelled_owned());
         pin_mut!(events);
         let mut listed: HashSet<String> = HashSet::new();
         let mut filled = false;
@@ -183,12 +211,16 @@ impl Monitor {
     fn apply(&self, resource: &str, meta: &ObjectMeta) {
         let Some(uid) = &meta.uid else { return };
         let concerned = self.graph().apply(uid, Item::new(resource, meta));
-        concerned.iter().for_each(|uid| self.look_at(uid));
+        for uid in &concerned {
+            self.look_at(uid);
+        }
     }
 
     fn remove(&self, uid: &str) {
         let concerned = self.graph().remove(uid);
-        concerned.iter().for_each(|uid| self.look_at(uid));
+        for uid in &concerned {
+            self.look_at(uid);
+        }
     }
 }
 
@@ -206,7 +238,12 @@ mod tests {
         assert!(is_collected(&served("v1", "Pod", "pods", true)));
         assert!(is_collected(&served("shop.example/v1", "Order", "orders", true)));
         assert!(!is_collected(&served("v1", "Event", "events", true)));
-        let mut review = served("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", false);
+        let mut review = served(
+            "authorization.k8s.io/v1",
+            "SelfSubjectAccessReview",
+            "selfsubjectaccessreviews",
+            false,
+        );
         review.verbs = vec!["create".into()];
         assert!(!is_collected(&review));
     }

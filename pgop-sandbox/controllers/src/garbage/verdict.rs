@@ -54,7 +54,11 @@ pub(crate) fn verdict(meta: &ObjectMeta, owners: &[(OwnerReference, Owner)], dep
         };
     }
     let uids = |wanted: &dyn Fn(Owner) -> bool| -> Vec<String> {
-        owners.iter().filter(|(_, owner)| wanted(*owner)).map(|(reference, _)| reference.uid.clone()).collect()
+        owners
+            .iter()
+            .filter(|(_, owner)| wanted(*owner))
+            .map(|(reference, _)| reference.uid.clone())
+            .collect()
     };
     let lost = uids(&|owner| owner != Owner::There);
     if lost.is_empty() {
@@ -83,7 +87,12 @@ fn awaited(dependents: &[Dependent]) -> Verdict {
     if blocking.peek().is_none() {
         return Verdict::Release;
     }
-    Verdict::Await(blocking.filter(|dependent| !dependent.foreground).map(|dependent| dependent.uid.clone()).collect())
+    Verdict::Await(
+        blocking
+            .filter(|dependent| !dependent.foreground)
+            .map(|dependent| dependent.uid.clone())
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -99,12 +108,24 @@ mod tests {
         owners
             .iter()
             .enumerate()
-            .map(|(index, owner)| (OwnerReference { uid: index.to_string(), ..OwnerReference::default() }, *owner))
+            .map(|(index, owner)| {
+                (
+                    OwnerReference {
+                        uid: index.to_string(),
+                        ..OwnerReference::default()
+                    },
+                    *owner,
+                )
+            })
             .collect()
     }
 
     fn dependent(uid: &str, blocks: bool, foreground: bool) -> Dependent {
-        Dependent { uid: uid.into(), blocks, foreground }
+        Dependent {
+            uid: uid.into(),
+            blocks,
+            foreground,
+        }
     }
 
     fn deleting(finalizer: &str) -> ObjectMeta {
@@ -114,12 +135,18 @@ mod tests {
     #[test]
     fn without_owners_or_with_all_of_them_an_object_stays() {
         assert_eq!(verdict(&meta(json!({})), &[], &[]), Verdict::Keep);
-        assert_eq!(verdict(&meta(json!({})), &owners(&[Owner::There, Owner::There]), &[]), Verdict::Keep);
+        assert_eq!(
+            verdict(&meta(json!({})), &owners(&[Owner::There, Owner::There]), &[]),
+            Verdict::Keep
+        );
     }
 
     #[test]
     fn an_object_goes_with_its_last_owner_only() {
-        assert_eq!(verdict(&meta(json!({})), &owners(&[Owner::Gone, Owner::There]), &[]), Verdict::Disown(vec!["0".into()]));
+        assert_eq!(
+            verdict(&meta(json!({})), &owners(&[Owner::Gone, Owner::There]), &[]),
+            Verdict::Disown(vec!["0".into()])
+        );
         assert_eq!(
             verdict(&meta(json!({})), &owners(&[Owner::Gone, Owner::Gone]), &[]),
             Verdict::Delete(PropagationPolicy::Background)
@@ -129,29 +156,48 @@ mod tests {
     #[test]
     fn the_policy_asked_for_by_finalizer_is_kept() {
         let orphaning = meta(json!({ "finalizers": ["orphan"] }));
-        assert_eq!(verdict(&orphaning, &owners(&[Owner::Gone]), &[]), Verdict::Delete(PropagationPolicy::Orphan));
+        assert_eq!(
+            verdict(&orphaning, &owners(&[Owner::Gone]), &[]),
+            Verdict::Delete(PropagationPolicy::Orphan)
+        );
         let foreground = meta(json!({ "finalizers": ["foregroundDeletion"] }));
-        assert_eq!(verdict(&foreground, &owners(&[Owner::Gone]), &[]), Verdict::Delete(PropagationPolicy::Foreground));
+        assert_eq!(
+            verdict(&foreground, &owners(&[Owner::Gone]), &[]),
+            Verdict::Delete(PropagationPolicy::Foreground)
+        );
     }
 
     #[test]
     fn foreground_deletion_goes_down_the_tree() {
         let waiting = owners(&[Owner::Waiting]);
         let below = [dependent("c", true, false)];
-        assert_eq!(verdict(&meta(json!({})), &waiting, &below), Verdict::Delete(PropagationPolicy::Foreground));
-        assert_eq!(verdict(&meta(json!({})), &waiting, &[]), Verdict::Delete(PropagationPolicy::Background));
+        assert_eq!(
+            verdict(&meta(json!({})), &waiting, &below),
+            Verdict::Delete(PropagationPolicy::Foreground)
+        );
+        assert_eq!(
+            verdict(&meta(json!({})), &waiting, &[]),
+            Verdict::Delete(PropagationPolicy::Background)
+        );
     }
 
     #[test]
     fn a_circle_does_not_wait_for_itself() {
         let waiting = owners(&[Owner::Waiting]);
-        assert_eq!(verdict(&meta(json!({})), &waiting, &[dependent("c", true, true)]), Verdict::Unblock);
+        assert_eq!(
+            verdict(&meta(json!({})), &waiting, &[dependent("c", true, true)]),
+            Verdict::Unblock
+        );
     }
 
     #[test]
     fn an_object_deleted_in_the_foreground_waits_for_those_that_block() {
         let object = deleting("foregroundDeletion");
-        let below = [dependent("a", true, false), dependent("b", false, false), dependent("c", true, true)];
+        let below = [
+            dependent("a", true, false),
+            dependent("b", false, false),
+            dependent("c", true, true),
+        ];
         assert_eq!(verdict(&object, &[], &below), Verdict::Await(vec!["a".into()]));
         assert_eq!(verdict(&object, &[], &below[1..2]), Verdict::Release);
         assert_eq!(verdict(&object, &[], &[]), Verdict::Release);
@@ -160,11 +206,17 @@ mod tests {
     #[test]
     fn an_orphaning_object_lets_go_of_all() {
         let below = [dependent("a", true, false), dependent("b", false, false)];
-        assert_eq!(verdict(&deleting("orphan"), &[], &below), Verdict::Orphan(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            verdict(&deleting("orphan"), &[], &below),
+            Verdict::Orphan(vec!["a".into(), "b".into()])
+        );
     }
 
     #[test]
     fn an_object_that_someone_else_finalizes_is_left_to_them() {
-        assert_eq!(verdict(&deleting("example.com/backup"), &owners(&[Owner::Gone]), &[]), Verdict::Keep);
+        assert_eq!(
+            verdict(&deleting("example.com/backup"), &owners(&[Owner::Gone]), &[]),
+            Verdict::Keep
+        );
     }
 }

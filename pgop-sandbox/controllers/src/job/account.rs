@@ -71,11 +71,19 @@ pub(crate) fn account(
     let mut account = Account {
         succeeded: status.succeeded.unwrap_or(0),
         failed: status.failed.unwrap_or(0),
-        completed: status.completed_indexes.as_deref().map(Indexes::parse).unwrap_or_default(),
+        completed: status
+            .completed_indexes
+            .as_deref()
+            .map(Indexes::parse)
+            .unwrap_or_default(),
         uncounted: UncountedTerminatedPods::default(),
         release: Vec::new(),
     };
-    let tracked: BTreeSet<String> = pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.uid()).collect();
+    let tracked: BTreeSet<String> = pods
+        .iter()
+        .filter(|pod| is_tracked(pod))
+        .filter_map(|pod| pod.uid())
+        .collect();
     let mut succeeded: BTreeSet<String> = noted_succeeded.intersection(&tracked).cloned().collect();
     let mut failed: BTreeSet<String> = noted_failed.intersection(&tracked).cloned().collect();
     account.succeeded += count(noted_succeeded.difference(&tracked));
@@ -137,7 +145,8 @@ mod tests {
 
     fn pod_of(uid: &str, phase: &str, tracked: bool) -> Arc<Pod> {
         let finalizers = if tracked { json!([TRACKED]) } else { json!([]) };
-        let pod = json!({ "metadata": { "name": uid, "uid": uid, "finalizers": finalizers }, "status": { "phase": phase } });
+        let pod =
+            json!({ "metadata": { "name": uid, "uid": uid, "finalizers": finalizers }, "status": { "phase": phase } });
         Arc::new(serde_json::from_value(pod).unwrap())
     }
 
@@ -182,7 +191,10 @@ mod tests {
     #[test]
     fn running_pods_are_left_alone_and_deleted_ones_failed() {
         let mut going = (*pod_of("p", "Running", true)).clone();
-        assert_eq!(accounted(&JobStatus::default(), &[Arc::new(going.clone())]).total_failed(), 0);
+        assert_eq!(
+            accounted(&JobStatus::default(), &[Arc::new(going.clone())]).total_failed(),
+            0
+        );
         going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-01T10:00:00Z")).unwrap();
         assert_eq!(accounted(&JobStatus::default(), &[Arc::new(going)]).total_failed(), 1);
     }
@@ -198,7 +210,12 @@ mod tests {
 
     #[test]
     fn an_ignored_failure_is_let_go_uncounted() {
-        let ignored = account(&JobStatus::default(), &[pod_of("p", "Failed", true)], &|_| Some(End::Ignored), &|_| None);
+        let ignored = account(
+            &JobStatus::default(),
+            &[pod_of("p", "Failed", true)],
+            &|_| Some(End::Ignored),
+            &|_| None,
+        );
         assert_eq!((ignored.total_failed(), ignored.release.len()), (0, 1));
     }
 }

@@ -33,7 +33,11 @@ pub(crate) enum Action {
     Delete { pod: Arc<Pod>, uncounted: bool },
     /// The pod is accounted for: take its finalizer away.
     Release(Arc<Pod>),
-    Tell { warning: bool, reason: String, message: String },
+    Tell {
+        warning: bool,
+        reason: String,
+        message: String,
+    },
 }
 
 #[derive(Debug)]
@@ -50,7 +54,11 @@ enum Outcome {
 }
 
 pub(crate) fn condition<'a>(status: &'a JobStatus, type_: &str) -> Option<&'a JobCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == type_ && condition.status == "True")
+    status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// How the Job ended, `Complete` or `Failed`, if it has.
@@ -86,13 +94,24 @@ struct Planner<'a> {
 /// `settled` is false while the cache does not show all pods that were made or deleted: then no others are.
 pub(crate) fn plan(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
     let status = job.status.clone().unwrap_or_default();
-    let Some(spec) = job.spec.as_ref().filter(|spec| spec.managed_by.as_deref().is_none_or(|name| name == "kubernetes.io/job-controller"))
-    else {
-        return Plan { actions: Vec::new(), status, again: None };
+    let Some(spec) = job.spec.as_ref().filter(|spec| {
+        spec.managed_by
+            .as_deref()
+            .is_none_or(|name| name == "kubernetes.io/job-controller")
+    }) else {
+        return Plan {
+            actions: Vec::new(),
+            status,
+            again: None,
+        };
     };
     if is_finished(job) {
         let releases = pods.iter().filter(|pod| is_tracked(pod)).cloned().map(Action::Release);
-        return Plan { actions: releases.collect(), status, again: None };
+        return Plan {
+            actions: releases.collect(),
+            status,
+            again: None,
+        };
     }
     let end = |pod: &Pod| match plain_end(pod) {
         Some(End::Failed) if pod::is_failed(pod) && ruling(job, pod) == Ruling::Ignore => Some(End::Ignored),
@@ -100,10 +119,23 @@ pub(crate) fn plan(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) 
     };
     let index = |pod: &Pod| if is_indexed(spec) { index_of(pod) } else { None };
     let account = account(&status, pods, &end, &index);
-    let mut planner = Planner { job, spec, pods, now, account, actions: Vec::new(), status, again: None };
+    let mut planner = Planner {
+        job,
+        spec,
+        pods,
+        now,
+        account,
+        actions: Vec::new(),
+        status,
+        again: None,
+    };
     planner.count();
     planner.decide(settled);
-    Plan { actions: planner.actions, status: planner.status, again: planner.again }
+    Plan {
+        actions: planner.actions,
+        status: planner.status,
+        again: planner.again,
+    }
 }
 
 impl Planner<'_> {
@@ -112,7 +144,10 @@ impl Planner<'_> {
     }
 
     fn terminating(&self) -> usize {
-        self.pods.iter().filter(|pod| pod::is_terminating(pod) && !pod::is_finished(pod)).count()
+        self.pods
+            .iter()
+            .filter(|pod| pod::is_terminating(pod) && !pod::is_finished(pod))
+            .count()
     }
 
     fn count(&mut self) {
@@ -129,7 +164,8 @@ impl Planner<'_> {
             status.completed_indexes = Some(self.account.completed.to_string());
         }
         self.status.terminating = Some(count(self.terminating()));
-        self.actions.extend(self.account.release.iter().cloned().map(Action::Release));
+        self.actions
+            .extend(self.account.release.iter().cloned().map(Action::Release));
     }
 
     fn decide(&mut self, settled: bool) {
@@ -158,12 +194,20 @@ impl Planner<'_> {
     fn outcome(&mut self) -> Option<Outcome> {
         if let Some(target) = condition(&self.status, "FailureTarget") {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            return Some(Outcome::Failed { reason: text(&target.reason), message: text(&target.message) });
+            return Some(Outcome::Failed {
+                reason: text(&target.reason),
+                message: text(&target.message),
+            });
         }
         if condition(&self.status, "SuccessCriteriaMet").is_some() || self.is_complete() {
             return Some(Outcome::Complete);
         }
-        let failed = |reason: &str, message: &str| Some(Outcome::Failed { reason: reason.into(), message: message.into() });
+        let failed = |reason: &str, message: &str| {
+            Some(Outcome::Failed {
+                reason: reason.into(),
+                message: message.into(),
+            })
+        };
         for pod in self.pods.iter().filter(|pod| pod::is_failed(pod) && is_tracked(pod)) {
             if let Ruling::FailJob(message) = ruling(self.job, pod) {
                 return failed("PodFailurePolicy", &message);
@@ -192,7 +236,13 @@ impl Planner<'_> {
 
     /// Containers that are restarted in place fail without their pod failing.
     fn restarts_exceed(&self, limit: i32) -> bool {
-        let on_failure = self.spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
+        let on_failure = self
+            .spec
+            .template
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.restart_policy.as_deref())
+            == Some("OnFailure");
         if !on_failure {
             return false;
         }
@@ -260,12 +310,19 @@ impl Planner<'_> {
         if active.len() > wanted {
             let surplus = active.len() - wanted;
             let mut active = active;
-            active.sort_by_key(|pod| (pod::is_ready(pod), pod::phase(pod) == "Running", std::cmp::Reverse(pod.creation_timestamp())));
+            active.sort_by_key(|pod| {
+                (
+                    pod::is_ready(pod),
+                    pod::phase(pod) == "Running",
+                    std::cmp::Reverse(pod.creation_timestamp()),
+                )
+            });
             active.truncate(surplus);
             self.delete(active, true);
             return;
         }
-        let replaces_early = self.spec.pod_replacement_policy.as_deref() != Some("Failed") && self.spec.pod_failure_policy.is_none();
+        let replaces_early =
+            self.spec.pod_replacement_policy.as_deref() != Some("Failed") && self.spec.pod_failure_policy.is_none();
         let going = if replaces_early { 0 } else { self.terminating() };
         let missing = wanted.saturating_sub(active.len() + going).min(BURST);
         if missing == 0 {
@@ -286,23 +343,37 @@ impl Planner<'_> {
         }
         let taken: BTreeSet<i32> = active.iter().filter_map(|pod| index_of(pod)).collect();
         let all = 0..self.spec.completions.unwrap_or(0);
-        all.filter(|index| !taken.contains(index) && !self.account.completed.contains(*index)).take(missing).map(Some).collect()
+        all.filter(|index| !taken.contains(index) && !self.account.completed.contains(*index))
+            .take(missing)
+            .map(Some)
+            .collect()
     }
 
     /// How long to wait after failures: 10 s, doubled with each failure since the last success.
     fn pause(&self) -> Duration {
-        let latest = |wanted: &dyn Fn(&Pod) -> bool| self.pods.iter().filter(|pod| wanted(pod)).filter_map(|pod| ended_at(pod)).max();
+        let latest = |wanted: &dyn Fn(&Pod) -> bool| {
+            self.pods
+                .iter()
+                .filter(|pod| wanted(pod))
+                .filter_map(|pod| ended_at(pod))
+                .max()
+        };
         let success = latest(&pod::is_succeeded);
         let after_success = |pod: &&Arc<Pod>| pod::is_failed(pod) && ended_at(pod) > success;
         let failures = self.pods.iter().filter(after_success).count();
-        let Some(last) = latest(&pod::is_failed).filter(|_| failures > 0) else { return Duration::ZERO };
-        let doubled = u32::try_from(failures - 1).ok().and_then(|times| FIRST_PAUSE.checked_mul(2_u64.checked_pow(times)?));
+        let Some(last) = latest(&pod::is_failed).filter(|_| failures > 0) else {
+            return Duration::ZERO;
+        };
+        let doubled = u32::try_from(failures - 1)
+            .ok()
+            .and_then(|times| FIRST_PAUSE.checked_mul(2_u64.checked_pow(times)?));
         let seconds = doubled.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         pod::until(self.now, last + Duration::from_secs(seconds))
     }
 
     fn delete(&mut self, pods: Vec<Arc<Pod>>, uncounted: bool) {
-        self.actions.extend(pods.into_iter().map(|pod| Action::Delete { pod, uncounted }));
+        self.actions
+            .extend(pods.into_iter().map(|pod| Action::Delete { pod, uncounted }));
     }
 
     fn look_again(&mut self, wait: Duration) {
@@ -310,12 +381,19 @@ impl Planner<'_> {
     }
 
     fn tell(&mut self, warning: bool, reason: &str, message: &str) {
-        self.actions.push(Action::Tell { warning, reason: reason.into(), message: message.into() });
+        self.actions.push(Action::Tell {
+            warning,
+            reason: reason.into(),
+            message: message.into(),
+        });
     }
 
     fn set(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
         let conditions = self.status.conditions.get_or_insert_default();
-        if conditions.iter().any(|condition| condition.type_ == type_ && condition.status == status) {
+        if conditions
+            .iter()
+            .any(|condition| condition.type_ == type_ && condition.status == status)
+        {
             return;
         }
         conditions.retain(|condition| condition.type_ != type_);
@@ -334,7 +412,10 @@ impl Planner<'_> {
 fn ended_at(pod: &Pod) -> Option<Timestamp> {
     let status = pod.status.as_ref()?;
     let containers = status.container_statuses.iter().flatten();
-    let ended = containers.filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()).map(|time| time.0).max();
+    let ended = containers
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref())
+        .map(|time| time.0)
+        .max();
     ended.or_else(|| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 

@@ -57,7 +57,13 @@ fn steps(plan: &Plan) -> Vec<String> {
 }
 
 fn conditions(status: &JobStatus) -> Vec<&str> {
-    status.conditions.iter().flatten().filter(|condition| condition.status == "True").map(|condition| condition.type_.as_str()).collect()
+    status
+        .conditions
+        .iter()
+        .flatten()
+        .filter(|condition| condition.status == "True")
+        .map(|condition| condition.type_.as_str())
+        .collect()
 }
 
 /// Plans again and again on the job as it was left, the way events bring it back. Released pods lose their finalizer.
@@ -65,7 +71,11 @@ fn run(mut job: Job, mut pods: Vec<Arc<Pod>>) -> (JobStatus, Vec<String>) {
     let mut told = Vec::new();
     for _ in 0..10 {
         let plan = planned(&job, &pods);
-        told.extend(steps(&plan).into_iter().filter(|step| step.starts_with(char::is_uppercase)));
+        told.extend(
+            steps(&plan)
+                .into_iter()
+                .filter(|step| step.starts_with(char::is_uppercase)),
+        );
         for action in &plan.actions {
             match action {
                 Action::Release(released) => {
@@ -137,7 +147,10 @@ fn failures_are_followed_by_growing_pauses() {
     let again = |pods: &[Arc<Pod>]| planned(&job(|job| job["spec"]["backoffLimit"] = json!(6)), pods);
     let first = again(&[ended("a", "Failed", "2026-11-01T09:59:56Z")]);
     assert_eq!((first.actions.len(), first.again), (0, Some(Duration::from_secs(6))));
-    let second = again(&[ended("a", "Failed", "2026-11-01T09:59:30Z"), ended("b", "Failed", "2026-11-01T09:59:56Z")]);
+    let second = again(&[
+        ended("a", "Failed", "2026-11-01T09:59:30Z"),
+        ended("b", "Failed", "2026-11-01T09:59:56Z"),
+    ]);
     assert_eq!(second.again, Some(Duration::from_secs(16)));
     assert_eq!(steps(&again(&[ended("a", "Failed", "2026-11-01T09:59:50Z")])), ["+"]);
 }
@@ -145,7 +158,10 @@ fn failures_are_followed_by_growing_pauses() {
 #[test]
 fn a_success_ends_the_pauses() {
     let many = job(|job| job["spec"]["completions"] = json!(5));
-    let pods = [ended("a", "Failed", "2026-11-01T09:59:50Z"), ended("b", "Succeeded", "2026-11-01T09:59:58Z")];
+    let pods = [
+        ended("a", "Failed", "2026-11-01T09:59:50Z"),
+        ended("b", "Succeeded", "2026-11-01T09:59:58Z"),
+    ];
     assert_eq!(steps(&planned(&many, &pods)), ["+"]);
 }
 
@@ -154,7 +170,8 @@ fn restarts_in_place_count_against_the_limit() {
     let on_failure = job(|job| job["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure"));
     let restarted = |count: i32| {
         pod_of("a", "Running", |pod| {
-            pod["status"]["containerStatuses"] = json!([{ "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": count }]);
+            pod["status"]["containerStatuses"] =
+                json!([{ "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": count }]);
         })
     };
     assert!(planned(&on_failure, &[restarted(1)]).actions.is_empty());
@@ -170,10 +187,16 @@ fn a_deadline_ends_a_job_and_is_waited_for() {
         })
     };
     let running = [pod_of("a", "Running", |_| {})];
-    assert_eq!(planned(&timed("2026-11-01T09:59:30Z"), &running).again, Some(Duration::from_secs(30)));
+    assert_eq!(
+        planned(&timed("2026-11-01T09:59:30Z"), &running).again,
+        Some(Duration::from_secs(30))
+    );
     let over = planned(&timed("2026-11-01T09:58:00Z"), &running);
     assert_eq!(steps(&over), ["-a failed"]);
-    assert_eq!(condition(&over.status, "FailureTarget").unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+    assert_eq!(
+        condition(&over.status, "FailureTarget").unwrap().reason.as_deref(),
+        Some("DeadlineExceeded")
+    );
 }
 
 #[test]
@@ -214,7 +237,9 @@ fn an_indexed_job_makes_one_pod_for_each_index() {
         job["spec"]["parallelism"] = json!(3);
         job["status"] = json!({ "completedIndexes": "1", "succeeded": 1 });
     });
-    let running = pod_of("a", "Running", |pod| pod["metadata"]["annotations"] = json!({ (INDEX): "0" }));
+    let running = pod_of("a", "Running", |pod| {
+        pod["metadata"]["annotations"] = json!({ (INDEX): "0" })
+    });
     let plan = planned(&indexed, &[running]);
     assert_eq!(steps(&plan), ["+2", "+3"]);
     assert_eq!(plan.status.completed_indexes.as_deref(), Some("1"));
@@ -222,7 +247,9 @@ fn an_indexed_job_makes_one_pod_for_each_index() {
 
 #[test]
 fn surplus_pods_go_and_those_not_ready_first() {
-    let ready = pod_of("ready", "Running", |pod| pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }]));
+    let ready = pod_of("ready", "Running", |pod| {
+        pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }])
+    });
     let plan = planned(&job(|_| {}), &[ready, pod_of("starting", "Pending", |_| {})]);
     assert_eq!(steps(&plan), ["-starting"]);
 }
@@ -240,7 +267,9 @@ fn the_failure_policy_ends_a_job_at_once() {
 
 #[test]
 fn a_finished_job_only_releases_what_is_left() {
-    let finished = job(|job| job["status"] = json!({ "conditions": [{ "type": "Complete", "status": "True", "lastTransitionTime": "2026-11-01T09:59:00Z" }] }));
+    let finished = job(
+        |job| job["status"] = json!({ "conditions": [{ "type": "Complete", "status": "True", "lastTransitionTime": "2026-11-01T09:59:00Z" }] }),
+    );
     let plan = planned(&finished, &[pod_of("a", "Failed", |_| {})]);
     assert_eq!(steps(&plan), ["release a"]);
     assert_eq!(plan.status, finished.status.clone().unwrap());
@@ -254,7 +283,10 @@ fn a_finished_job_lives_for_its_time() {
             job["status"] = json!({ "conditions": [{ "type": "Failed", "status": "True", "lastTransitionTime": "2026-11-01T09:59:00Z" }] });
         })
     };
-    assert_eq!(remaining_life(&finished(json!(100)), at(NOW)), Some(Duration::from_secs(40)));
+    assert_eq!(
+        remaining_life(&finished(json!(100)), at(NOW)),
+        Some(Duration::from_secs(40))
+    );
     assert_eq!(remaining_life(&finished(json!(0)), at(NOW)), Some(Duration::ZERO));
     assert_eq!(remaining_life(&finished(Value::Null), at(NOW)), None);
     assert_eq!(remaining_life(&job(|_| {}), at(NOW)), None);

@@ -18,7 +18,11 @@ pub(crate) enum Ruling {
 }
 
 pub(crate) fn ruling(job: &Job, pod: &Pod) -> Ruling {
-    let rules = job.spec.as_ref().and_then(|spec| spec.pod_failure_policy.as_ref()).map(|policy| policy.rules.as_slice());
+    let rules = job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.pod_failure_policy.as_ref())
+        .map(|policy| policy.rules.as_slice());
     for (number, rule) in rules.unwrap_or_default().iter().enumerate() {
         let Some(cause) = applies(rule, pod) else { continue };
         return match rule.action.as_str() {
@@ -35,25 +39,49 @@ fn applies(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
     let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     if let Some(wanted) = &rule.on_exit_codes {
         let (container, code) = ended(pod).find(|(container, code)| code_matches(wanted, container, *code))?;
-        return Some(format!("Container {} for pod {name} failed with exit code {code}", container.name));
+        return Some(format!(
+            "Container {} for pod {name} failed with exit code {code}",
+            container.name
+        ));
     }
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
     rule.on_pod_conditions.iter().flatten().find_map(|wanted| {
-        let status = if wanted.status.is_empty() { "True" } else { wanted.status.as_str() };
-        let found = conditions.iter().find(|condition| condition.type_ == wanted.type_ && condition.status == status)?;
+        let status = if wanted.status.is_empty() {
+            "True"
+        } else {
+            wanted.status.as_str()
+        };
+        let found = conditions
+            .iter()
+            .find(|condition| condition.type_ == wanted.type_ && condition.status == status)?;
         Some(format!("Pod {name} has condition {}", found.type_))
     })
 }
 
 fn ended(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, i32)> {
     let status = pod.status.as_ref();
-    let init = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
-    let ordinary = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    init.iter().chain(ordinary).filter_map(|container| Some((container, container.state.as_ref()?.terminated.as_ref()?.exit_code)))
+    let init = status
+        .and_then(|status| status.init_container_statuses.as_deref())
+        .unwrap_or_default();
+    let ordinary = status
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
+    init.iter()
+        .chain(ordinary)
+        .filter_map(|container| Some((container, container.state.as_ref()?.terminated.as_ref()?.exit_code)))
 }
 
 fn code_matches(wanted: &PodFailurePolicyOnExitCodesRequirement, container: &ContainerStatus, code: i32) -> bool {
-    if code == 0 || wanted.container_name.as_ref().is_some_and(|name| *name != container.name) {
+    if code == 0
+        || wanted
+            .container_name
+            .as_ref()
+            .is_some_and(|name| *name != container.name)
+    {
         return false;
     }
     let listed = wanted.values.contains(&code);
@@ -88,7 +116,9 @@ mod tests {
         ]);
         assert_eq!(
             ruled(rules.clone(), exited(42)),
-            Ruling::FailJob("Container main for pod shop/a failed with exit code 42 matching FailJob rule at index 1".into())
+            Ruling::FailJob(
+                "Container main for pod shop/a failed with exit code 42 matching FailJob rule at index 1".into()
+            )
         );
         assert_eq!(ruled(rules.clone(), exited(7)), Ruling::Ignore);
         assert_eq!(ruled(rules.clone(), exited(1)), Ruling::Count);

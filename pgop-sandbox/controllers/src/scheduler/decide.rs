@@ -20,10 +20,17 @@ use crate::{
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Decision {
-    Bind { node: String },
+    Bind {
+        node: String,
+    },
     /// These claims wait to be told the node; the pod is bound when they have their volumes.
-    Select { node: String, claims: Vec<Arc<PersistentVolumeClaim>> },
-    Wait { message: String },
+    Select {
+        node: String,
+        claims: Vec<Arc<PersistentVolumeClaim>>,
+    },
+    Wait {
+        message: String,
+    },
 }
 
 /// What there is besides the pod.
@@ -39,38 +46,58 @@ pub(crate) struct Surroundings {
 
 pub(crate) fn decide(pod: &Pod, around: &Surroundings) -> Decision {
     if around.nodes.is_empty() {
-        return Decision::Wait { message: "no nodes available to schedule pods".into() };
+        return Decision::Wait {
+            message: "no nodes available to schedule pods".into(),
+        };
     }
     let nobody = format!("0/{} nodes are available", around.nodes.len());
     let unbound = match unbound_claims(around) {
         Ok(unbound) => unbound,
-        Err(reason) => return Decision::Wait { message: format!("{nobody}: {reason}.") },
+        Err(reason) => {
+            return Decision::Wait {
+                message: format!("{nobody}: {reason}."),
+            };
+        }
     };
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for node in &around.nodes {
         let objections = objections(pod, node, around);
         if objections.is_empty() {
             let node = node.name_any();
-            return if unbound.is_empty() { Decision::Bind { node } } else { Decision::Select { node, claims: unbound } };
+            return if unbound.is_empty() {
+                Decision::Bind { node }
+            } else {
+                Decision::Select { node, claims: unbound }
+            };
         }
         for reason in objections {
             *reasons.entry(reason).or_default() += 1;
         }
     }
-    let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    Decision::Wait { message: format!("{nobody}: {}.", reasons.join(", ")) }
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    Decision::Wait {
+        message: format!("{nobody}: {}.", reasons.join(", ")),
+    }
 }
 
 /// The claims that get their volume only when a node is chosen; an error when another has to be waited for.
 fn unbound_claims(around: &Surroundings) -> Result<Vec<Arc<PersistentVolumeClaim>>, String> {
     let mut unbound = Vec::new();
     for (name, claim) in &around.claims {
-        let Some(claim) = claim else { return Err(format!("persistentvolumeclaim \"{name}\" not found")) };
+        let Some(claim) = claim else {
+            return Err(format!("persistentvolumeclaim \"{name}\" not found"));
+        };
         if claim.metadata.deletion_timestamp.is_some() {
             return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
         }
         if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost") {
-            return Err(format!("persistentvolumeclaim \"{name}\" bound to non-existent persistentvolume \"{}\"", volume_name(claim)));
+            return Err(format!(
+                "persistentvolumeclaim \"{name}\" bound to non-existent persistentvolume \"{}\"",
+                volume_name(claim)
+            ));
         }
         if claim.annotations().contains_key(BOUND) && !volume_name(claim).is_empty() {
             continue;
@@ -85,16 +112,25 @@ fn unbound_claims(around: &Surroundings) -> Result<Vec<Arc<PersistentVolumeClaim
 }
 
 fn volume_name(claim: &PersistentVolumeClaim) -> &str {
-    claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default()
+    claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_name.as_deref())
+        .unwrap_or_default()
 }
 
 /// Claims that were already told this node need not be told again.
 pub(crate) fn untold(claims: Vec<Arc<PersistentVolumeClaim>>, node: &str) -> Vec<Arc<PersistentVolumeClaim>> {
-    claims.into_iter().filter(|claim| claim.annotations().get(SELECTED_NODE).is_none_or(|told| told != node)).collect()
+    claims
+        .into_iter()
+        .filter(|claim| claim.annotations().get(SELECTED_NODE).is_none_or(|told| told != node))
+        .collect()
 }
 
 fn objections(pod: &Pod, node: &Node, around: &Surroundings) -> Vec<String> {
-    let Some(spec) = &pod.spec else { return vec!["node(s) didn't match Pod's node affinity/selector".into()] };
+    let Some(spec) = &pod.spec else {
+        return vec!["node(s) didn't match Pod's node affinity/selector".into()];
+    };
     let one = |reason: &str| vec![reason.to_owned()];
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
@@ -116,7 +152,12 @@ fn objections(pod: &Pod, node: &Node, around: &Surroundings) -> Vec<String> {
         return one("node(s) didn't match PersistentVolume's node affinity");
     }
     let name = node.name_any();
-    let here: Vec<&Pod> = around.placed.iter().filter(|(_, place)| *place == name).map(|(pod, _)| &**pod).collect();
+    let here: Vec<&Pod> = around
+        .placed
+        .iter()
+        .filter(|(_, place)| *place == name)
+        .map(|(pod, _)| &**pod)
+        .collect();
     if here.iter().any(|other| ports_clash(pod, other)) {
         return one("node(s) didn't have free ports for the requested pod ports");
     }
@@ -132,7 +173,12 @@ fn objections(pod: &Pod, node: &Node, around: &Surroundings) -> Vec<String> {
 }
 
 fn volumes_reach(node: &Node, around: &Surroundings) -> bool {
-    let names: Vec<_> = around.claims.values().flatten().map(|claim| volume_name(claim)).collect();
+    let names: Vec<_> = around
+        .claims
+        .values()
+        .flatten()
+        .map(|claim| volume_name(claim))
+        .collect();
     around
         .volumes
         .iter()
@@ -143,11 +189,17 @@ fn volumes_reach(node: &Node, around: &Surroundings) -> bool {
 
 fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, i32, &str)> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        let address = port.host_ip.as_deref().filter(|address| !address.is_empty()).unwrap_or("0.0.0.0");
-        Some((port.protocol.as_deref().unwrap_or("TCP"), number, address))
-    })
+    containers
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            let number = port.host_port.filter(|number| *number > 0)?;
+            let address = port
+                .host_ip
+                .as_deref()
+                .filter(|address| !address.is_empty())
+                .unwrap_or("0.0.0.0");
+            Some((port.protocol.as_deref().unwrap_or("TCP"), number, address))
+        })
 }
 
 fn ports_clash(pod: &Pod, other: &Pod) -> bool {
@@ -162,7 +214,10 @@ fn ports_clash(pod: &Pod, other: &Pod) -> bool {
 /// Whether the pod waits for this scheduler.
 pub(crate) fn is_waiting(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == "default-scheduler");
+    let ours = spec
+        .scheduler_name
+        .as_deref()
+        .is_none_or(|name| name.is_empty() || name == "default-scheduler");
     let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
     ours && !gated && pod::node_name(pod).is_none() && pod::is_active(pod)
 }

@@ -12,7 +12,10 @@ use crate::quantity::thousandths;
 pub(crate) type Amounts = BTreeMap<String, i128>;
 
 fn amounts(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
-    list.into_iter().flatten().filter_map(|(name, quantity)| Some((name.clone(), thousandths(quantity)?))).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|(name, quantity)| Some((name.clone(), thousandths(quantity)?)))
+        .collect()
 }
 
 /// What is asked for; a limit without a request counts as one.
@@ -52,7 +55,9 @@ pub(crate) fn of_pod(pod: &Pod) -> Amounts {
         }
     }
     let mut demand = sidecars;
-    spec.containers.iter().for_each(|container| add(&mut demand, &of_container(container)));
+    spec.containers
+        .iter()
+        .for_each(|container| add(&mut demand, &of_container(container)));
     raise(&mut demand, &starting);
     // Resources of the pod as a whole stand above those of its containers.
     demand.extend(requests(spec.resources.as_ref()));
@@ -98,20 +103,33 @@ mod tests {
     }
 
     fn node() -> Node {
-        serde_json::from_value(json!({ "status": { "allocatable": { "cpu": "2", "memory": "4Gi", "pods": "3" } } })).unwrap()
+        serde_json::from_value(json!({ "status": { "allocatable": { "cpu": "2", "memory": "4Gi", "pods": "3" } } }))
+            .unwrap()
     }
 
     #[test]
     fn containers_add_up_and_init_containers_do_not() {
-        assert_eq!(of_pod(&pod(json!([container("1"), container("500m")]), json!([container("1")])))["cpu"], 1500);
-        assert_eq!(of_pod(&pod(json!([container("1")]), json!([container("2"), container("3")])))["cpu"], 3000);
+        assert_eq!(
+            of_pod(&pod(
+                json!([container("1"), container("500m")]),
+                json!([container("1")])
+            ))["cpu"],
+            1500
+        );
+        assert_eq!(
+            of_pod(&pod(json!([container("1")]), json!([container("2"), container("3")])))["cpu"],
+            3000
+        );
     }
 
     #[test]
     fn sidecars_run_beside_what_starts_after_them() {
         let mut sidecar = container("1");
         sidecar["restartPolicy"] = json!("Always");
-        assert_eq!(of_pod(&pod(json!([container("1")]), json!([sidecar, container("2")])))["cpu"], 3000);
+        assert_eq!(
+            of_pod(&pod(json!([container("1")]), json!([sidecar, container("2")])))["cpu"],
+            3000
+        );
         assert_eq!(of_pod(&pod(json!([container("2")]), json!([sidecar])))["cpu"], 3000);
     }
 
@@ -124,16 +142,20 @@ mod tests {
     #[test]
     fn what_a_node_lacks_is_named() {
         let other = pod(json!([container("1500m")]), json!([]));
-        let named = |cpu: &str, others: &[Pod]| shortages(&pod(json!([container(cpu)]), json!([])), &node(), others.iter());
-        assert!(named("500m", &[other.clone()]).is_empty());
-        assert_eq!(named("600m", &[other.clone()]), ["Insufficient cpu"]);
+        let named =
+            |cpu: &str, others: &[Pod]| shortages(&pod(json!([container(cpu)]), json!([])), &node(), others.iter());
+        assert!(named("500m", std::slice::from_ref(&other)).is_empty());
+        assert_eq!(named("600m", std::slice::from_ref(&other)), ["Insufficient cpu"]);
         let small = pod(json!([]), json!([]));
         assert_eq!(named("1m", &[small.clone(), small.clone(), small]), ["Too many pods"]);
     }
 
     #[test]
     fn extended_resources_must_be_offered() {
-        let gpu = pod(json!([{ "name": "a", "resources": { "requests": { "example.com/gpu": "1" } } }]), json!([]));
+        let gpu = pod(
+            json!([{ "name": "a", "resources": { "requests": { "example.com/gpu": "1" } } }]),
+            json!([]),
+        );
         assert_eq!(shortages(&gpu, &node(), [].iter()), ["Insufficient example.com/gpu"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Who a pod of a StatefulSet is: its name, labels and claims, all given by its ordinal. Pure.
+//! Who a pod of a `StatefulSet` is: its name, labels and claims, all given by its ordinal. Pure.
 
 use k8s_openapi::{
     api::{
@@ -23,7 +23,10 @@ pub(crate) fn ordinal(set: &str, pod: &str) -> Option<i32> {
 }
 
 pub(crate) fn first_ordinal(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.ordinals.as_ref()?.start).unwrap_or(0)
+    set.spec
+        .as_ref()
+        .and_then(|spec| spec.ordinals.as_ref()?.start)
+        .unwrap_or(0)
 }
 
 pub(crate) fn replicas(set: &StatefulSet) -> i32 {
@@ -31,7 +34,10 @@ pub(crate) fn replicas(set: &StatefulSet) -> i32 {
 }
 
 fn templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
-    set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref()).unwrap_or_default()
+    set.spec
+        .as_ref()
+        .and_then(|spec| spec.volume_claim_templates.as_deref())
+        .unwrap_or_default()
 }
 
 pub(crate) fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: i32) -> String {
@@ -55,7 +61,11 @@ fn identify(set: &StatefulSet, made: &mut Pod, ordinal: i32) {
     let name = made.name_any();
     made.labels_mut().insert(NAME_LABEL.into(), name.clone());
     made.labels_mut().insert(INDEX_LABEL.into(), ordinal.to_string());
-    let service = set.spec.as_ref().and_then(|spec| spec.service_name.clone()).filter(|name| !name.is_empty());
+    let service = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.service_name.clone())
+        .filter(|name| !name.is_empty());
     let spec = made.spec.get_or_insert_default();
     spec.hostname = Some(name);
     spec.subdomain = service;
@@ -80,7 +90,11 @@ fn identify(set: &StatefulSet, made: &mut Pod, ordinal: i32) {
 
 /// The claims of the pod with this ordinal. They carry the template's labels and those of the selector.
 pub(crate) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
-    let selector = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
+    let selector = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.match_labels.clone())
+        .unwrap_or_default();
     templates(set)
         .iter()
         .map(|template| {
@@ -103,12 +117,24 @@ pub(crate) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeCla
 
 /// The owners a claim is to have by the set's retention policy: the set, its pod (when the pod is surplus), or neither.
 /// Other owners are kept. See <https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#persistentvolumeclaim-retention>.
-pub(crate) fn claim_owners(set: &StatefulSet, claim: &PersistentVolumeClaim, pod: Option<&Pod>, condemned: bool) -> Vec<OwnerReference> {
-    let policy = set.spec.as_ref().and_then(|spec| spec.persistent_volume_claim_retention_policy.clone()).unwrap_or_default();
+pub(crate) fn claim_owners(
+    set: &StatefulSet,
+    claim: &PersistentVolumeClaim,
+    pod: Option<&Pod>,
+    condemned: bool,
+) -> Vec<OwnerReference> {
+    let policy = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.persistent_volume_claim_retention_policy.clone())
+        .unwrap_or_default();
     let deletes = |when: &Option<String>| when.as_deref() == Some("Delete");
     let pod_uid = pod.and_then(ResourceExt::uid);
     let mut owners = claim.owner_references().to_vec();
-    owners.retain(|owner| Some(&owner.uid) != set.metadata.uid.as_ref() && !(owner.kind == "Pod" && owner.name == pod_name(set, claim, pod)));
+    owners.retain(|owner| {
+        Some(&owner.uid) != set.metadata.uid.as_ref()
+            && !(owner.kind == "Pod" && owner.name == pod_name(set, claim, pod))
+    });
     if deletes(&policy.when_scaled) && condemned {
         if let (Some(pod), Some(_)) = (pod, pod_uid) {
             owners.push(controller_reference(pod));
@@ -134,7 +160,11 @@ pub(crate) fn is_identified(set: &StatefulSet, pod: &Pod) -> bool {
     let name = pod.name_any();
     let claims: Vec<_> = ordinal(&set.name_any(), &name)
         .into_iter()
-        .flat_map(|ordinal| templates(set).iter().map(move |template| claim_name(template, &set.name_any(), ordinal)))
+        .flat_map(|ordinal| {
+            templates(set)
+                .iter()
+                .map(move |template| claim_name(template, &set.name_any(), ordinal))
+        })
         .collect();
     let mounted = pod::claim_names(pod);
     pod.labels().get(NAME_LABEL) == Some(&name) && claims.iter().all(|claim| mounted.contains(claim))
@@ -179,8 +209,15 @@ mod tests {
         assert_eq!(made.labels()["controller-revision-hash"], "db-abc");
         assert_eq!(made.labels()["app"], "db");
         let spec = made.spec.as_ref().unwrap();
-        assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some("db-1"), Some("db-pods")));
-        assert_eq!(pod::claim_names(&made), ["data-db-1"], "the claim takes the place of the volume of that name");
+        assert_eq!(
+            (spec.hostname.as_deref(), spec.subdomain.as_deref()),
+            (Some("db-1"), Some("db-pods"))
+        );
+        assert_eq!(
+            pod::claim_names(&made),
+            ["data-db-1"],
+            "the claim takes the place of the volume of that name"
+        );
         assert_eq!(spec.volumes.as_ref().unwrap().len(), 2);
         assert_eq!(made.owner_references()[0].uid, "set-1");
         assert!(is_identified(&set(|_| {}), &made));
@@ -193,7 +230,10 @@ mod tests {
         assert_eq!(claims[0].labels()["backup"], "yes");
         assert_eq!(claims[0].labels()["app"], "db");
         assert_eq!(claims[0].annotations()["note"], "x");
-        assert!(claims[0].owner_references().is_empty(), "claims outlive their set unless it says otherwise");
+        assert!(
+            claims[0].owner_references().is_empty(),
+            "claims outlive their set unless it says otherwise"
+        );
     }
 
     #[test]
@@ -207,13 +247,19 @@ mod tests {
     #[test]
     fn the_retention_policy_says_who_owns_a_claim() {
         let with = |deleted: &str, scaled: &str| {
-            set(|set| set["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": deleted, "whenScaled": scaled }))
+            set(|set| {
+                set["spec"]["persistentVolumeClaimRetentionPolicy"] =
+                    json!({ "whenDeleted": deleted, "whenScaled": scaled })
+            })
         };
         let claim = claims(&set(|_| {}), 1).remove(0);
         let mut pod = made();
         pod.metadata.uid = Some("pod-1".into());
         let owners = |set: &StatefulSet, condemned| {
-            claim_owners(set, &claim, Some(&pod), condemned).into_iter().map(|owner| owner.uid).collect::<Vec<_>>()
+            claim_owners(set, &claim, Some(&pod), condemned)
+                .into_iter()
+                .map(|owner| owner.uid)
+                .collect::<Vec<_>>()
         };
         assert!(owners(&with("Retain", "Retain"), true).is_empty());
         assert_eq!(owners(&with("Delete", "Retain"), true), ["set-1"]);

@@ -1,4 +1,4 @@
-//! What a StatefulSet does next with its pods, and its status. Pure.
+//! What a `StatefulSet` does next with its pods, and its status. Pure.
 //!
 //! Pods come up in the order of their ordinals and go in the reverse one; with `podManagementPolicy: Parallel` nobody waits, except
 //! for updates, which always go one pod at a time from the highest ordinal down.
@@ -57,15 +57,30 @@ fn revision(pod: &Pod) -> &str {
 
 pub(crate) fn plan(set: &StatefulSet, pods: &[Arc<Pod>], revisions: Revisions<'_>, now: Timestamp) -> Plan {
     let parallel = set.spec.as_ref().and_then(|spec| spec.pod_management_policy.as_deref()) == Some("Parallel");
-    let mut planner = Planner { set, revisions, now, parallel, actions: Vec::new(), status: StatefulSetStatus::default() };
+    let mut planner = Planner {
+        set,
+        revisions,
+        now,
+        parallel,
+        actions: Vec::new(),
+        status: StatefulSetStatus::default(),
+    };
     let (slots, condemned) = planner.sort(pods);
     planner.count(pods);
     if set.metadata.deletion_timestamp.is_none() {
         let _ = planner.act(&slots, &condemned);
     }
     planner.complete();
-    let again = pods.iter().filter_map(|pod| pod::available_in(pod, planner.min_ready(), now)).filter(|wait| !wait.is_zero()).min();
-    Plan { actions: planner.actions, status: planner.status, again }
+    let again = pods
+        .iter()
+        .filter_map(|pod| pod::available_in(pod, planner.min_ready(), now))
+        .filter(|wait| !wait.is_zero())
+        .min();
+    Plan {
+        actions: planner.actions,
+        status: planner.status,
+        again,
+    }
 }
 
 /// A step that nothing may follow before it has shown its effect.
@@ -73,7 +88,11 @@ struct Wait;
 
 impl Planner<'_> {
     fn min_ready(&self) -> i32 {
-        self.set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+        self.set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.min_ready_seconds)
+            .unwrap_or(0)
     }
 
     /// The pods by ordinal, `None` where one is missing; and those beyond the wanted ones, highest first.
@@ -82,8 +101,13 @@ impl Planner<'_> {
         let mut slots = vec![None; usize::try_from(replicas(self.set)).unwrap_or_default()];
         let mut condemned = Vec::new();
         for pod in pods {
-            let Some(ordinal) = ordinal(&self.set.name_any(), &pod.name_any()) else { continue };
-            match usize::try_from(ordinal - first).ok().and_then(|index| slots.get_mut(index)) {
+            let Some(ordinal) = ordinal(&self.set.name_any(), &pod.name_any()) else {
+                continue;
+            };
+            match usize::try_from(ordinal - first)
+                .ok()
+                .and_then(|index| slots.get_mut(index))
+            {
                 Some(slot) => *slot = Some(pod.clone()),
                 None => condemned.push((ordinal, pod.clone())),
             }
@@ -94,13 +118,17 @@ impl Planner<'_> {
 
     fn count(&mut self, pods: &[Arc<Pod>]) {
         let old = self.set.status.clone().unwrap_or_default();
-        let count = |wanted: &dyn Fn(&Pod) -> bool| i32::try_from(pods.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX);
+        let count = |wanted: &dyn Fn(&Pod) -> bool| {
+            i32::try_from(pods.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
+        };
         let ready = |pod: &Pod| pod::phase(pod) == "Running" && pod::is_ready(pod);
         let of = |pod: &Pod, name: &str| !pod::is_terminating(pod) && revision(pod) == name;
         self.status = StatefulSetStatus {
             replicas: count(&|_| true),
             ready_replicas: Some(count(&ready)),
-            available_replicas: Some(count(&|pod| ready(pod) && pod::is_available(pod, self.min_ready(), self.now))),
+            available_replicas: Some(count(&|pod| {
+                ready(pod) && pod::is_available(pod, self.min_ready(), self.now)
+            })),
             current_replicas: Some(count(&|pod| of(pod, self.revisions.current))),
             updated_replicas: Some(count(&|pod| of(pod, self.revisions.update))),
             current_revision: Some(self.revisions.current.to_owned()),
@@ -160,15 +188,32 @@ impl Planner<'_> {
             Some("OnDelete") => false,
             _ => match strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition) {
                 Some(partition) if partition > 0 => below < partition,
-                _ => below < self.set.status.as_ref().and_then(|status| status.current_replicas).unwrap_or(0),
+                _ => {
+                    below
+                        < self
+                            .set
+                            .status
+                            .as_ref()
+                            .and_then(|status| status.current_replicas)
+                            .unwrap_or(0)
+                }
             },
         };
-        if old { self.revisions.current } else { self.revisions.update }
+        if old {
+            self.revisions.current
+        } else {
+            self.revisions.update
+        }
     }
 
     fn scale_down(&mut self, slots: &[Option<Arc<Pod>>], condemned: &[Arc<Pod>]) -> Result<(), Wait> {
         // The lowest unhealthy pod, surplus or not: only it may go while another is unhealthy.
-        let unhealthy = slots.iter().flatten().chain(condemned.iter().rev()).find(|pod| !self.is_healthy(pod)).cloned();
+        let unhealthy = slots
+            .iter()
+            .flatten()
+            .chain(condemned.iter().rev())
+            .find(|pod| !self.is_healthy(pod))
+            .cloned();
         for pod in condemned {
             if pod::is_terminating(pod) {
                 self.wait_unless_parallel()?;
@@ -189,13 +234,18 @@ impl Planner<'_> {
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
             return Ok(());
         }
-        let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
+        let partition = strategy
+            .and_then(|strategy| strategy.rolling_update.as_ref()?.partition)
+            .unwrap_or(0);
         let kept = usize::try_from(partition).unwrap_or_default();
         for pod in slots.iter().skip(kept).rev() {
             // One that is missing is being made by now: it is not healthy yet.
             let Some(pod) = pod else { return Err(Wait) };
             if revision(pod) != self.revisions.update && !pod::is_terminating(pod) {
-                let told = self.actions.iter().any(|action| matches!(action, Action::Delete(other) if Arc::ptr_eq(other, pod)));
+                let told = self
+                    .actions
+                    .iter()
+                    .any(|action| matches!(action, Action::Delete(other) if Arc::ptr_eq(other, pod)));
                 if !told {
                     self.actions.push(Action::Delete(pod.clone()));
                 }

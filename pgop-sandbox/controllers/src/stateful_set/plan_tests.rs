@@ -46,11 +46,20 @@ fn pod_of(ordinal: i32, revision: &str, state: State) -> Arc<Pod> {
 }
 
 fn pods(states: &[State]) -> Vec<Arc<Pod>> {
-    (0..).zip(states).map(|(ordinal, state)| pod_of(ordinal, "db-old", *state)).collect()
+    (0..)
+        .zip(states)
+        .map(|(ordinal, state)| pod_of(ordinal, "db-old", *state))
+        .collect()
 }
 
-const SAME: Revisions<'_> = Revisions { current: "db-old", update: "db-old" };
-const UPDATE: Revisions<'_> = Revisions { current: "db-old", update: "db-new" };
+const SAME: Revisions<'_> = Revisions {
+    current: "db-old",
+    update: "db-old",
+};
+const UPDATE: Revisions<'_> = Revisions {
+    current: "db-old",
+    update: "db-new",
+};
 
 fn planned(set: &StatefulSet, pods: &[Arc<Pod>], revisions: Revisions<'_>) -> Plan {
     plan(set, pods, revisions, NOW.parse().unwrap())
@@ -151,11 +160,19 @@ fn the_pod_the_update_took_comes_back_new_and_one_that_fell_comes_back_old() {
 #[test]
 fn a_partition_keeps_the_lower_pods_as_they_are() {
     let set = set(|set| set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(2));
-    let updated = vec![pod_of(0, "db-old", Ready), pod_of(1, "db-old", Ready), pod_of(2, "db-new", Ready)];
+    let updated = vec![
+        pod_of(0, "db-old", Ready),
+        pod_of(1, "db-old", Ready),
+        pod_of(2, "db-new", Ready),
+    ];
     assert!(steps(&set, &updated, UPDATE).is_empty());
     assert_eq!(steps(&set, &updated[..1], UPDATE), ["+1 of db-old"]);
     let plan = planned(&set, &updated, UPDATE);
-    assert_eq!(plan.status.current_revision.as_deref(), Some("db-old"), "not complete while some are old");
+    assert_eq!(
+        plan.status.current_revision.as_deref(),
+        Some("db-old"),
+        "not complete while some are old"
+    );
 }
 
 #[test]
@@ -171,13 +188,20 @@ fn min_ready_seconds_holds_the_next_pod_back_and_asks_to_come_again() {
     let plan = planned(&set, &pods(&[Ready]), SAME);
     assert!(plan.actions.is_empty());
     assert_eq!(plan.again, Some(Duration::from_secs(20)));
-    assert_eq!((plan.status.ready_replicas, plan.status.available_replicas), (Some(1), Some(0)));
+    assert_eq!(
+        (plan.status.ready_replicas, plan.status.available_replicas),
+        (Some(1), Some(0))
+    );
 }
 
 #[test]
 fn the_status_counts_and_completes() {
     let set = set(|_| {});
-    let mixed = vec![pod_of(0, "db-old", Ready), pod_of(1, "db-old", Ready), pod_of(2, "db-new", Starting)];
+    let mixed = vec![
+        pod_of(0, "db-old", Ready),
+        pod_of(1, "db-old", Ready),
+        pod_of(2, "db-new", Starting),
+    ];
     let status = planned(&set, &mixed, UPDATE).status;
     assert_eq!((status.replicas, status.ready_replicas), (3, Some(2)));
     assert_eq!((status.current_replicas, status.updated_replicas), (Some(2), Some(1)));
@@ -199,7 +223,19 @@ fn ordinals_may_start_higher() {
     let set = set(|set| set["spec"]["ordinals"] = json!({ "start": 5 }));
     assert_eq!(steps(&set, &[], SAME), ["+5"]);
     assert_eq!(steps(&set, &[pod_of(5, "db-old", Ready)], SAME), ["+6"]);
-    assert_eq!(steps(&set, &[pod_of(4, "db-old", Ready), pod_of(5, "db-old", Ready), pod_of(6, "db-old", Ready), pod_of(7, "db-old", Ready)], SAME), ["-4"]);
+    assert_eq!(
+        steps(
+            &set,
+            &[
+                pod_of(4, "db-old", Ready),
+                pod_of(5, "db-old", Ready),
+                pod_of(6, "db-old", Ready),
+                pod_of(7, "db-old", Ready)
+            ],
+            SAME
+        ),
+        ["-4"]
+    );
 }
 
 #[test]

@@ -17,7 +17,10 @@ pub(crate) const PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub(crate) const BOUND: &str = "pv.kubernetes.io/bind-completed";
 pub(crate) const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 pub(crate) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const PROVISIONED_BY: [&str; 2] = ["volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"];
+const PROVISIONED_BY: [&str; 2] = [
+    "volume.kubernetes.io/storage-provisioner",
+    "volume.beta.kubernetes.io/storage-provisioner",
+];
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 #[derive(Debug, PartialEq)]
@@ -35,11 +38,18 @@ pub(crate) enum Action {
     /// Write the claim into the volume.
     BindVolume(Arc<PersistentVolume>, ObjectReference),
     /// Write the volume into the claim, or say that it is bound for good.
-    BindClaim { volume: String, by_controller: bool },
+    BindClaim {
+        volume: String,
+        by_controller: bool,
+    },
     /// The claim has grown: so does the volume.
     Grow(Arc<PersistentVolume>),
     Status(PersistentVolumeClaimStatus),
-    Tell { warning: bool, reason: &'static str, message: String },
+    Tell {
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// What there is besides the claim.
@@ -56,7 +66,11 @@ pub(crate) fn plan(claim: &PersistentVolumeClaim, known: &Known) -> Vec<Action> 
     if !protected {
         return vec![Action::Protect];
     }
-    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
+    let volume = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_name.as_deref())
+        .filter(|name| !name.is_empty());
     match volume {
         Some(name) => named(claim, known, name),
         None => unbound(claim, known),
@@ -72,7 +86,11 @@ fn named(claim: &PersistentVolumeClaim, known: &Known, name: &str) -> Vec<Action
     let bound = annotated(claim, BOUND);
     let Some(volume) = known.volumes.iter().find(|volume| volume.name_any() == name) else {
         if bound {
-            return lost(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
+            return lost(
+                claim,
+                "ClaimLost",
+                "Bound claim has lost its PersistentVolume. Data on the volume is lost!",
+            );
         }
         return phase(claim, "Pending").into_iter().collect();
     };
@@ -82,21 +100,36 @@ fn named(claim: &PersistentVolumeClaim, known: &Known, name: &str) -> Vec<Action
             return vec![Action::BindVolume(volume.clone(), reference_to(claim))];
         }
         if !fits(claim, volume) {
-            return pending(claim, "VolumeMismatch", format!("Cannot bind to requested volume \"{name}\": it does not satisfy the claim"));
+            return pending(
+                claim,
+                "VolumeMismatch",
+                format!("Cannot bind to requested volume \"{name}\": it does not satisfy the claim"),
+            );
         }
         return vec![Action::BindVolume(volume.clone(), reference_to(claim))];
     };
     if !refers_to(reference, claim) {
         if bound {
-            return lost(claim, "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly");
+            return lost(
+                claim,
+                "ClaimMisbound",
+                "Two claims are bound to the same volume, this one is bound incorrectly",
+            );
         }
-        return pending(claim, "FailedBinding", format!("volume \"{name}\" already bound to a different claim."));
+        return pending(
+            claim,
+            "FailedBinding",
+            format!("volume \"{name}\" already bound to a different claim."),
+        );
     }
     if reference.uid.as_deref().unwrap_or_default().is_empty() {
         return vec![Action::BindVolume(volume.clone(), reference_to(claim))];
     }
     if !bound {
-        return vec![Action::BindClaim { volume: name.to_owned(), by_controller: annotated(claim, BY_CONTROLLER) }];
+        return vec![Action::BindClaim {
+            volume: name.to_owned(),
+            by_controller: annotated(claim, BY_CONTROLLER),
+        }];
     }
     settled(claim, known, volume)
 }
@@ -104,8 +137,9 @@ fn named(claim: &PersistentVolumeClaim, known: &Known, name: &str) -> Vec<Action
 /// A claim and a volume that name each other.
 fn settled(claim: &PersistentVolumeClaim, known: &Known, volume: &Arc<PersistentVolume>) -> Vec<Action> {
     let class = class(claim, known);
-    let grows = class.is_some_and(|class| class.provisioner == PROVISIONER && class.allow_volume_expansion == Some(true));
-    if grows && requested(claim) > capacity(volume) {
+    let may_grow =
+        class.is_some_and(|class| class.provisioner == PROVISIONER && class.allow_volume_expansion == Some(true));
+    if may_grow && requested(claim) > capacity(volume) {
         return vec![Action::Grow(volume.clone())];
     }
     let spec = volume.spec.as_ref();
@@ -121,7 +155,11 @@ fn settled(claim: &PersistentVolumeClaim, known: &Known, volume: &Arc<Persistent
     }
     let mut actions = vec![Action::Status(status)];
     if grown {
-        actions.push(Action::Tell { warning: false, reason: "VolumeResizeSuccessful", message: "Resize volume succeeded".into() });
+        actions.push(Action::Tell {
+            warning: false,
+            reason: "VolumeResizeSuccessful",
+            message: "Resize volume succeeded".into(),
+        });
     }
     actions
 }
@@ -134,15 +172,21 @@ fn unbound(claim: &PersistentVolumeClaim, known: &Known) -> Vec<Action> {
     }
     let name = class_of_claim(claim).unwrap_or_default();
     let class = class(claim, known);
-    let waits = class.as_ref().is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+    let waits = class
+        .as_ref()
+        .is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
     if waits && !annotated(claim, SELECTED_NODE) {
         let message = "waiting for first consumer to be created before binding";
         return announced(claim, false, "WaitForFirstConsumer", message.into());
     }
     if let Some(volume) = best_match(claim, &known.volumes) {
-        let bound = claim_ref(&volume).is_some_and(|reference| reference.uid.is_some() && reference.uid == claim.metadata.uid);
+        let bound =
+            claim_ref(&volume).is_some_and(|reference| reference.uid.is_some() && reference.uid == claim.metadata.uid);
         return if bound {
-            vec![Action::BindClaim { volume: volume.name_any(), by_controller: true }]
+            vec![Action::BindClaim {
+                volume: volume.name_any(),
+                by_controller: true,
+            }]
         } else {
             vec![Action::BindVolume(volume, reference_to(claim))]
         };
@@ -152,7 +196,11 @@ fn unbound(claim: &PersistentVolumeClaim, known: &Known) -> Vec<Action> {
             let message = "no persistent volumes available for this claim and no storage class is set";
             announced(claim, false, "FailedBinding", message.into())
         } else {
-            pending(claim, "ProvisioningFailed", format!("storageclass.storage.k8s.io \"{name}\" not found"))
+            pending(
+                claim,
+                "ProvisioningFailed",
+                format!("storageclass.storage.k8s.io \"{name}\" not found"),
+            )
         };
     };
     if class.provisioner == "kubernetes.io/no-provisioner" {
@@ -170,14 +218,21 @@ fn unbound(claim: &PersistentVolumeClaim, known: &Known) -> Vec<Action> {
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.",
             class.provisioner
         );
-        actions.push(Action::Tell { warning: false, reason: "ExternalProvisioning", message });
+        actions.push(Action::Tell {
+            warning: false,
+            reason: "ExternalProvisioning",
+            message,
+        });
     }
     actions
 }
 
 /// The annotations that say who makes the volume.
 pub(crate) fn provisioner_annotations(provisioner: &str) -> BTreeMap<String, String> {
-    PROVISIONED_BY.iter().map(|name| ((*name).to_owned(), provisioner.to_owned())).collect()
+    PROVISIONED_BY
+        .iter()
+        .map(|name| ((*name).to_owned(), provisioner.to_owned()))
+        .collect()
 }
 
 fn class(claim: &PersistentVolumeClaim, known: &Known) -> Option<Arc<StorageClass>> {
@@ -187,8 +242,16 @@ fn class(claim: &PersistentVolumeClaim, known: &Known) -> Option<Arc<StorageClas
 
 /// The class of claims that name none: the newest of those marked, as Kubernetes has it.
 fn default_class(classes: &[Arc<StorageClass>]) -> Option<&Arc<StorageClass>> {
-    let default = |class: &&Arc<StorageClass>| class.annotations().get(DEFAULT_CLASS).is_some_and(|value| value == "true");
-    classes.iter().filter(default).max_by_key(|class| (class.creation_timestamp(), std::cmp::Reverse(class.name_any())))
+    let default = |class: &&Arc<StorageClass>| {
+        class
+            .annotations()
+            .get(DEFAULT_CLASS)
+            .is_some_and(|value| value == "true")
+    };
+    classes
+        .iter()
+        .filter(default)
+        .max_by_key(|class| (class.creation_timestamp(), std::cmp::Reverse(class.name_any())))
 }
 
 fn reference_to(claim: &PersistentVolumeClaim) -> ObjectReference {
@@ -218,13 +281,26 @@ fn pending(claim: &PersistentVolumeClaim, reason: &'static str, message: String)
 
 fn announced(claim: &PersistentVolumeClaim, warning: bool, reason: &'static str, message: String) -> Vec<Action> {
     let mut actions: Vec<_> = phase(claim, "Pending").into_iter().collect();
-    actions.push(Action::Tell { warning, reason, message });
+    actions.push(Action::Tell {
+        warning,
+        reason,
+        message,
+    });
     actions
 }
 
 fn lost(claim: &PersistentVolumeClaim, reason: &'static str, message: &str) -> Vec<Action> {
-    let Some(status) = phase(claim, "Lost") else { return Vec::new() };
-    vec![status, Action::Tell { warning: true, reason, message: message.into() }]
+    let Some(status) = phase(claim, "Lost") else {
+        return Vec::new();
+    };
+    vec![
+        status,
+        Action::Tell {
+            warning: true,
+            reason,
+            message: message.into(),
+        },
+    ]
 }
 
 #[cfg(test)]
@@ -266,7 +342,10 @@ mod tests {
     }
 
     fn known(volumes: Vec<Arc<PersistentVolume>>) -> Known {
-        Known { volumes, classes: vec![class("standard", |_| {})] }
+        Known {
+            volumes,
+            classes: vec![class("standard", |_| {})],
+        }
     }
 
     fn provisioned(claim: &mut Value) {
@@ -277,26 +356,35 @@ mod tests {
     fn bound(claim: &mut Value) {
         claim["metadata"]["annotations"] = json!({ (BOUND): "yes", (BY_CONTROLLER): "yes" });
         claim["spec"]["volumeName"] = json!("pvc-c-1");
-        claim["status"] = json!({ "phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" } });
+        claim["status"] =
+            json!({ "phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" } });
     }
 
     #[test]
     fn the_way_of_a_new_claim() {
         let step = |change: &dyn Fn(&mut Value), volumes| plan(&claim(change), &known(volumes));
-        assert_eq!(step(&|claim| claim["metadata"]["finalizers"] = json!([]), vec![]), [Action::Protect]);
+        assert_eq!(
+            step(&|claim| claim["metadata"]["finalizers"] = json!([]), vec![]),
+            [Action::Protect]
+        );
         let no_class = |claim: &mut Value| claim["spec"]["storageClassName"] = Value::Null;
         assert_eq!(step(&no_class, vec![]), [Action::SetClass("standard".into())]);
         assert_eq!(step(&|_| {}, vec![]), [Action::NameProvisioner(PROVISIONER.into())]);
         assert!(matches!(&step(&provisioned, vec![])[..], [Action::Provision(_)]));
         assert_eq!(
             step(&provisioned, vec![volume(|_| {})]),
-            [Action::BindClaim { volume: "pvc-c-1".into(), by_controller: true }]
+            [Action::BindClaim {
+                volume: "pvc-c-1".into(),
+                by_controller: true
+            }]
         );
         let fresh = |claim: &mut Value| {
             bound(claim);
             claim["status"] = json!({ "phase": "Pending" });
         };
-        let [Action::Status(status)] = &step(&fresh, vec![volume(|_| {})])[..] else { panic!("no status") };
+        let [Action::Status(status)] = &step(&fresh, vec![volume(|_| {})])[..] else {
+            panic!("no status")
+        };
         assert_eq!(status.phase.as_deref(), Some("Bound"));
         assert_eq!(status.capacity.as_ref().unwrap()["storage"].0, "1Gi");
         assert!(step(&bound, vec![volume(|_| {})]).is_empty());
@@ -306,7 +394,9 @@ mod tests {
     fn a_volume_made_beforehand_is_taken_before_one_is_made() {
         let free = volume(|volume| volume["spec"]["claimRef"] = Value::Null);
         let actions = plan(&claim(provisioned), &known(vec![free.clone()]));
-        let [Action::BindVolume(taken, reference)] = &actions[..] else { panic!("{actions:?}") };
+        let [Action::BindVolume(taken, reference)] = &actions[..] else {
+            panic!("{actions:?}")
+        };
         assert_eq!(taken, &free);
         assert_eq!(reference.uid.as_deref(), Some("c-1"));
     }
@@ -317,10 +407,15 @@ mod tests {
             bound(claim);
             claim["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
         };
-        assert!(matches!(&plan(&claim(bigger), &known(vec![volume(|_| {})]))[..], [Action::Grow(_)]));
+        assert!(matches!(
+            &plan(&claim(bigger), &known(vec![volume(|_| {})]))[..],
+            [Action::Grow(_)]
+        ));
         let grown = volume(|volume| volume["spec"]["capacity"]["storage"] = json!("2Gi"));
         let actions = plan(&claim(bigger), &known(vec![grown]));
-        let [Action::Status(status), Action::Tell { reason, .. }] = &actions[..] else { panic!("{actions:?}") };
+        let [Action::Status(status), Action::Tell { reason, .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
         assert_eq!(status.capacity.as_ref().unwrap()["storage"].0, "2Gi");
         assert_eq!(*reason, "VolumeResizeSuccessful");
     }
@@ -332,13 +427,30 @@ mod tests {
             claim["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
         });
         let fixed = class("standard", |class| class["allowVolumeExpansion"] = json!(false));
-        assert!(plan(&bigger, &Known { volumes: vec![volume(|_| {})], classes: vec![fixed] }).is_empty());
+        assert!(
+            plan(
+                &bigger,
+                &Known {
+                    volumes: vec![volume(|_| {})],
+                    classes: vec![fixed]
+                }
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_bound_claim_without_its_volume_is_lost() {
         let actions = plan(&claim(bound), &known(vec![]));
-        let [Action::Status(status), Action::Tell { reason: "ClaimLost", .. }] = &actions[..] else { panic!("{actions:?}") };
+        let [
+            Action::Status(status),
+            Action::Tell {
+                reason: "ClaimLost", ..
+            },
+        ] = &actions[..]
+        else {
+            panic!("{actions:?}")
+        };
         assert_eq!(status.phase.as_deref(), Some("Lost"));
     }
 
@@ -346,28 +458,53 @@ mod tests {
     fn a_claim_that_names_a_volume_waits_for_it_and_takes_no_other() {
         let named = |claim: &mut Value| claim["spec"]["volumeName"] = json!("mine");
         let other = volume(|volume| volume["spec"]["claimRef"] = Value::Null);
-        assert!(matches!(&plan(&claim(named), &known(vec![other]))[..], [Action::Status(_)]));
+        assert!(matches!(
+            &plan(&claim(named), &known(vec![other]))[..],
+            [Action::Status(_)]
+        ));
         let mine = volume(|volume| {
             volume["metadata"]["name"] = json!("mine");
             volume["spec"]["claimRef"] = Value::Null;
         });
-        assert!(matches!(&plan(&claim(named), &known(vec![mine]))[..], [Action::BindVolume(..)]));
+        assert!(matches!(
+            &plan(&claim(named), &known(vec![mine]))[..],
+            [Action::BindVolume(..)]
+        ));
     }
 
     #[test]
     fn an_unknown_class_is_told() {
         let odd = claim(|claim| claim["spec"]["storageClassName"] = json!("odd"));
         let actions = plan(&odd, &known(vec![]));
-        let [Action::Status(_), Action::Tell { reason, message, .. }] = &actions[..] else { panic!("{actions:?}") };
-        assert_eq!((*reason, message.as_str()), ("ProvisioningFailed", "storageclass.storage.k8s.io \"odd\" not found"));
+        let [Action::Status(_), Action::Tell { reason, message, .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(
+            (*reason, message.as_str()),
+            ("ProvisioningFailed", "storageclass.storage.k8s.io \"odd\" not found")
+        );
     }
 
     #[test]
     fn a_class_that_waits_for_a_pod_waits_for_the_chosen_node() {
-        let waiting = class("standard", |class| class["volumeBindingMode"] = json!("WaitForFirstConsumer"));
-        let known = Known { volumes: vec![], classes: vec![waiting] };
+        let waiting = class("standard", |class| {
+            class["volumeBindingMode"] = json!("WaitForFirstConsumer")
+        });
+        let known = Known {
+            volumes: vec![],
+            classes: vec![waiting],
+        };
         let actions = plan(&claim(provisioned), &known);
-        assert!(matches!(&actions[..], [Action::Tell { reason: "WaitForFirstConsumer", .. }]), "{actions:?}");
+        assert!(
+            matches!(
+                &actions[..],
+                [Action::Tell {
+                    reason: "WaitForFirstConsumer",
+                    ..
+                }]
+            ),
+            "{actions:?}"
+        );
         let chosen = claim(|claim| {
             provisioned(claim);
             claim["metadata"]["annotations"][SELECTED_NODE] = json!("sandbox");
@@ -383,14 +520,20 @@ mod tests {
                 claim["metadata"]["finalizers"] = finalizers;
             })
         };
-        assert_eq!(plan(&deleting(json!([PROTECTION])), &known(vec![])), [Action::Unprotect]);
+        assert_eq!(
+            plan(&deleting(json!([PROTECTION])), &known(vec![])),
+            [Action::Unprotect]
+        );
         assert!(plan(&deleting(json!(["example.com/backup"])), &known(vec![])).is_empty());
     }
 
     #[test]
     fn of_two_default_classes_the_newer_is_taken() {
         let at = |time: &'static str| move |class: &mut Value| class["metadata"]["creationTimestamp"] = json!(time);
-        let classes = [class("old", at("2026-01-01T00:00:00Z")), class("new", at("2026-02-01T00:00:00Z"))];
+        let classes = [
+            class("old", at("2026-01-01T00:00:00Z")),
+            class("new", at("2026-02-01T00:00:00Z")),
+        ];
         assert_eq!(default_class(&classes).unwrap().name_any(), "new");
     }
 }

@@ -38,8 +38,15 @@ impl Place {
             operator: "In".into(),
             values: Some(vec![self.node.clone()]),
         };
-        let term = NodeSelectorTerm { match_expressions: Some(vec![here]), match_fields: None };
-        VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
+        let term = NodeSelectorTerm {
+            match_expressions: Some(vec![here]),
+            match_fields: None,
+        };
+        VolumeNodeAffinity {
+            required: Some(NodeSelector {
+                node_selector_terms: vec![term],
+            }),
+        }
     }
 }
 
@@ -92,17 +99,23 @@ pub(crate) fn of_volume(volume: &PersistentVolume, volumes: &Path) -> Option<Pat
 }
 
 pub(crate) async fn make(folder: &Path) -> Result<(), VerbError> {
-    let failed = |source| VerbError::Local { action: format!("make the folder {}", folder.display()), source };
+    let failed = |source| VerbError::Local {
+        action: format!("make the folder {}", folder.display()),
+        source,
+    };
     tokio::fs::create_dir_all(folder).await.map_err(failed)?;
     // The mode given to mkdir would be cut by the umask.
-    tokio::fs::set_permissions(folder, Permissions::from_mode(0o777)).await.map_err(failed)
+    tokio::fs::set_permissions(folder, Permissions::from_mode(0o777))
+        .await
+        .map_err(failed)
 }
 
 pub(crate) async fn remove(folder: &Path) -> Result<(), VerbError> {
     match tokio::fs::remove_dir_all(folder).await {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(VerbError::Local { action: format!("remove the folder {}", folder.display()), source })
-        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(VerbError::Local {
+            action: format!("remove the folder {}", folder.display()),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -118,8 +131,16 @@ mod tests {
             "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
         }))
         .unwrap();
-        let class = serde_json::from_value(json!({ "metadata": { "name": "standard" }, "provisioner": PROVISIONER })).unwrap();
-        volume(&claim, &class, &Place { folder: volumes.to_owned(), node: "sandbox".into() })
+        let class =
+            serde_json::from_value(json!({ "metadata": { "name": "standard" }, "provisioner": PROVISIONER })).unwrap();
+        volume(
+            &claim,
+            &class,
+            &Place {
+                folder: volumes.to_owned(),
+                node: "sandbox".into(),
+            },
+        )
     }
 
     #[test]
@@ -138,7 +159,13 @@ mod tests {
         let volumes = Path::new("/state/volumes");
         let mut volume = made(volumes);
         assert!(of_volume(&volume, volumes).is_some());
-        for path in ["/etc", "/state/volumes", "/state/volumes/../pvc-c-1_x", "/state/volumes/pvc-other_shop_data", "/"] {
+        for path in [
+            "/etc",
+            "/state/volumes",
+            "/state/volumes/../pvc-c-1_x",
+            "/state/volumes/pvc-other_shop_data",
+            "/",
+        ] {
             volume.spec.as_mut().unwrap().host_path.as_mut().unwrap().path = path.into();
             assert_eq!(of_volume(&volume, volumes), None, "{path}");
         }
@@ -152,7 +179,10 @@ mod tests {
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o777);
         std::fs::write(folder.join("PG_VERSION"), "17").unwrap();
         make(&folder).await.unwrap();
-        assert!(folder.join("PG_VERSION").exists(), "making it again keeps what is in it");
+        assert!(
+            folder.join("PG_VERSION").exists(),
+            "making it again keeps what is in it"
+        );
         remove(&folder).await.unwrap();
         assert!(!folder.exists());
         remove(&folder).await.unwrap();

@@ -3,19 +3,31 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, VolumeResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, VolumeResourceRequirements,
+};
 
 use crate::{ownership::selects, quantity::thousandths};
 use kube::core::Selector;
 
 /// The class a claim asks for; empty for none. `None` when it leaves the choice to the default class.
 pub(crate) fn class_of_claim(claim: &PersistentVolumeClaim) -> Option<&str> {
-    let annotated = claim.metadata.annotations.as_ref().and_then(|map| map.get("volume.beta.kubernetes.io/storage-class"));
-    annotated.map(String::as_str).or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref())
+    let annotated = claim
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|map| map.get("volume.beta.kubernetes.io/storage-class"));
+    annotated
+        .map(String::as_str)
+        .or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref())
 }
 
 pub(crate) fn class_of_volume(volume: &PersistentVolume) -> &str {
-    volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default()
+    volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.storage_class_name.as_deref())
+        .unwrap_or_default()
 }
 
 pub(crate) fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
@@ -26,7 +38,10 @@ pub(crate) fn claim_ref(volume: &PersistentVolume) -> Option<&ObjectReference> {
 pub(crate) fn refers_to(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool {
     reference.name == claim.metadata.name
         && reference.namespace == claim.metadata.namespace
-        && reference.uid.as_deref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_deref())
+        && reference
+            .uid
+            .as_deref()
+            .is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_deref())
 }
 
 /// What the claim asks for, in thousandths of bytes.
@@ -41,13 +56,20 @@ fn storage(resources: &VolumeResourceRequirements) -> Option<i128> {
 
 pub(crate) fn capacity(volume: &PersistentVolume) -> i128 {
     let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
-    capacity.and_then(|capacity| capacity.get("storage")).and_then(thousandths).unwrap_or_default()
+    capacity
+        .and_then(|capacity| capacity.get("storage"))
+        .and_then(thousandths)
+        .unwrap_or_default()
 }
 
 /// The smallest free volume that satisfies the claim; one that was bound to it in advance comes first.
-pub(crate) fn best_match(claim: &PersistentVolumeClaim, volumes: &[Arc<PersistentVolume>]) -> Option<Arc<PersistentVolume>> {
+pub(crate) fn best_match(
+    claim: &PersistentVolumeClaim,
+    volumes: &[Arc<PersistentVolume>],
+) -> Option<Arc<PersistentVolume>> {
     let fitting = |volume: &&Arc<PersistentVolume>| volume.metadata.deletion_timestamp.is_none() && fits(claim, volume);
-    let bound = |volume: &&Arc<PersistentVolume>| claim_ref(volume).is_some_and(|reference| refers_to(reference, claim));
+    let bound =
+        |volume: &&Arc<PersistentVolume>| claim_ref(volume).is_some_and(|reference| refers_to(reference, claim));
     if let Some(volume) = volumes.iter().filter(fitting).find(bound) {
         return Some(volume.clone());
     }
@@ -116,21 +138,40 @@ mod tests {
             volume("right", json!({})),
         ];
         assert_eq!(matched(json!({}), &volumes).as_deref(), Some("right"));
-        assert_eq!(matched(json!({ "resources": { "requests": { "storage": "11Gi" } } }), &volumes), None);
+        assert_eq!(
+            matched(json!({ "resources": { "requests": { "storage": "11Gi" } } }), &volumes),
+            None
+        );
     }
 
     #[test]
     fn a_volume_bound_to_the_claim_in_advance_comes_first() {
-        let volumes = [volume("small", json!({})), volume("mine", json!({ "capacity": { "storage": "9Gi" }, "claimRef": { "name": "data", "namespace": "shop" } }))];
+        let volumes = [
+            volume("small", json!({})),
+            volume(
+                "mine",
+                json!({ "capacity": { "storage": "9Gi" }, "claimRef": { "name": "data", "namespace": "shop" } }),
+            ),
+        ];
         assert_eq!(matched(json!({}), &volumes).as_deref(), Some("mine"));
     }
 
     #[test]
     fn a_volume_of_another_claim_is_not_free() {
-        let other = [volume("taken", json!({ "claimRef": { "name": "other", "namespace": "shop" } }))];
+        let other = [volume(
+            "taken",
+            json!({ "claimRef": { "name": "other", "namespace": "shop" } }),
+        )];
         assert_eq!(matched(json!({}), &other), None);
-        let before = [volume("former", json!({ "claimRef": { "name": "data", "namespace": "shop", "uid": "c-0" } }))];
-        assert_eq!(matched(json!({}), &before), None, "a claim of the same name that was deleted");
+        let before = [volume(
+            "former",
+            json!({ "claimRef": { "name": "data", "namespace": "shop", "uid": "c-0" } }),
+        )];
+        assert_eq!(
+            matched(json!({}), &before),
+            None,
+            "a claim of the same name that was deleted"
+        );
     }
 
     #[test]
@@ -139,7 +180,13 @@ mod tests {
         assert_eq!(matched(json!({ "storageClassName": "" }), &volumes), None);
         assert_eq!(matched(json!({ "accessModes": ["ReadWriteMany"] }), &volumes), None);
         assert_eq!(matched(json!({ "volumeMode": "Block" }), &volumes), None);
-        assert_eq!(matched(json!({ "selector": { "matchLabels": { "disk": "hdd" } } }), &volumes), None);
-        assert_eq!(matched(json!({ "selector": { "matchLabels": { "disk": "ssd" } } }), &volumes).as_deref(), Some("v"));
+        assert_eq!(
+            matched(json!({ "selector": { "matchLabels": { "disk": "hdd" } } }), &volumes),
+            None
+        );
+        assert_eq!(
+            matched(json!({ "selector": { "matchLabels": { "disk": "ssd" } } }), &volumes).as_deref(),
+            Some("v")
+        );
     }
 }

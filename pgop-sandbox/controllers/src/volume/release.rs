@@ -31,8 +31,14 @@ pub(crate) enum Action {
 pub(crate) fn plan(volume: &PersistentVolume, claimant: Claimant) -> Vec<Action> {
     let protected = volume.finalizers().iter().any(|name| name == PROTECTION);
     let deleting = volume.metadata.deletion_timestamp.is_some();
-    let ours = volume.annotations().get(PROVISIONED_BY).is_some_and(|name| name == PROVISIONER);
-    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let ours = volume
+        .annotations()
+        .get(PROVISIONED_BY)
+        .is_some_and(|name| name == PROVISIONER);
+    let policy = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
     if !protected && !deleting {
         return vec![Action::Protect];
     }
@@ -119,6 +125,12 @@ mod tests {
 
     #[test]
     fn a_new_volume_is_protected() {
-        assert_eq!(plan(&volume(|volume| volume["metadata"]["finalizers"] = json!([])), Claimant::None), [Action::Protect]);
+        assert_eq!(
+            plan(
+                &volume(|volume| volume["metadata"]["finalizers"] = json!([])),
+                Claimant::None
+            ),
+            [Action::Protect]
+        );
     }
 }
