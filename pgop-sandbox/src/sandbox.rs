@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pgop_sandbox_controllers::Controllers;
-use pgop_sandbox_node::{ApiAccess, Node, NodeError};
+use pgop_sandbox_node::{ApiAccess, CleanError, Node, NodeError};
 use pgop_sandbox_server::{Config, OpenError, Server, Storage};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -61,6 +61,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// What a process that was killed left behind.
+    #[error(transparent)]
+    Clean(#[from] CleanError),
     /// The node.
     #[error(transparent)]
     Node(#[from] NodeError),
