@@ -219,6 +219,7 @@ async fn a_container_is_restarted_on_failure(s: Space) {
     let running = s.until("it runs again", "pods/a", again).await;
     let last = &running["status"]["containerStatuses"][0]["lastState"]["terminated"];
     assert_eq!((&last["exitCode"], &last["reason"]), (&json!(5), &json!("Error")));
+    assert_eq!(s.exec("a", &["touch", "/x/go"], None).await.code(), 0);
     let done = s
         .until("it is done", "pods/a", |p| p["status"]["phase"] == "Succeeded")
         .await;
