@@ -40,17 +40,61 @@ pub(crate) fn bootstrap(state: &Arc<State>) -> Result<()> {
 /// The roles for people that bindings everywhere refer to:
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>.
 fn cluster_roles() -> Vec<Value> {
-    let groups = ["", "apps", "batch", "policy", "networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io"];
+    let groups = [
+        "",
+        "apps",
+        "batch",
+        "policy",
+        "networking.k8s.io",
+        "discovery.k8s.io",
+        "coordination.k8s.io",
+    ];
     let read = ["get", "list", "watch"];
-    let write = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+    let write = [
+        "get",
+        "list",
+        "watch",
+        "create",
+        "update",
+        "patch",
+        "delete",
+        "deletecollection",
+    ];
     let resources = [
-        "configmaps", "endpoints", "endpointslices", "events", "persistentvolumeclaims", "pods", "pods/log", "pods/status",
-        "replicasets", "serviceaccounts", "services", "daemonsets", "deployments", "deployments/scale", "statefulsets",
-        "statefulsets/scale", "cronjobs", "jobs", "poddisruptionbudgets", "ingresses", "networkpolicies", "limitranges",
-        "resourcequotas", "controllerrevisions",
+        "configmaps",
+        "endpoints",
+        "endpointslices",
+        "events",
+        "persistentvolumeclaims",
+        "pods",
+        "pods/log",
+        "pods/status",
+        "replicasets",
+        "serviceaccounts",
+        "services",
+        "daemonsets",
+        "deployments",
+        "deployments/scale",
+        "statefulsets",
+        "statefulsets/scale",
+        "cronjobs",
+        "jobs",
+        "poddisruptionbudgets",
+        "ingresses",
+        "networkpolicies",
+        "limitranges",
+        "resourcequotas",
+        "controllerrevisions",
     ];
     let view = json!({"apiGroups": groups, "resources": resources, "verbs": read});
-    let inside = ["pods/exec", "pods/attach", "pods/portforward", "pods/eviction", "secrets", "leases"];
+    let inside = [
+        "pods/exec",
+        "pods/attach",
+        "pods/portforward",
+        "pods/eviction",
+        "secrets",
+        "leases",
+    ];
     let edit = [
         json!({"apiGroups": groups, "resources": resources, "verbs": write}),
         json!({"apiGroups": groups, "resources": inside, "verbs": write}),
@@ -71,6 +115,10 @@ fn ensure(state: &Arc<State>, group: &str, plural: &str, namespace: &str, object
     if state.store.get(&call.resource.table, &key).is_some() {
         return Ok(());
     }
-    let options = Options { dry_run: false, manager: "kube-apiserver".into(), unknown_fields: UnknownFields::Refuse };
+    let options = Options {
+        dry_run: false,
+        manager: "kube-apiserver".into(),
+        unknown_fields: UnknownFields::Refuse,
+    };
     create_object(&call, object, &options, Owners::Track).map(drop)
 }

@@ -28,11 +28,26 @@ pub(crate) struct Call {
 impl Call {
     /// A call of the server to itself.
     pub(crate) fn internal(state: &Arc<State>, group: &str, plural: &str, namespace: &str) -> Result<Self> {
-        let resource = state.catalog().find(group, "v1", plural).ok_or_else(ApiError::unknown_path)?;
-        let path = ResourcePath { namespace: namespace.into(), ..ResourcePath::default() };
+        let resource = state
+            .catalog()
+            .find(group, "v1", plural)
+            .ok_or_else(ApiError::unknown_path)?;
+        let path = ResourcePath {
+            namespace: namespace.into(),
+            ..ResourcePath::default()
+        };
         let (query, headers) = (Query::default(), HeaderMap::new());
         let (accept, identity) = (Accept::default(), Identity::admin());
-        Ok(Self { state: state.clone(), resource, verb: "create", path, query, headers, accept, identity })
+        Ok(Self {
+            state: state.clone(),
+            resource,
+            verb: "create",
+            path,
+            query,
+            headers,
+            accept,
+            identity,
+        })
     }
 
     /// Where the object of the path is.
@@ -65,7 +80,9 @@ impl Call {
         let mut dry = false;
         for value in self.query.all("dryRun").filter(|value| !value.is_empty()) {
             if value != "All" {
-                return Err(ApiError::bad_request(format!("dryRun: Unsupported value: {value:?}: supported values: \"All\"")));
+                return Err(ApiError::bad_request(format!(
+                    "dryRun: Unsupported value: {value:?}: supported values: \"All\""
+                )));
             }
             dry = true;
         }
@@ -76,11 +93,17 @@ impl Call {
     pub(crate) fn field_manager(&self) -> Result<String> {
         if let Some(manager) = self.query.get("fieldManager") {
             if manager.len() > 128 || manager.chars().any(char::is_control) {
-                return Err(ApiError::bad_request("fieldManager: Invalid value: may not be more than 128 bytes of printable characters"));
+                return Err(ApiError::bad_request(
+                    "fieldManager: Invalid value: may not be more than 128 bytes of printable characters",
+                ));
             }
             return Ok(manager.to_owned());
         }
-        let agent = self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let agent = self
+            .headers
+            .get(http::header::USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let name: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
         Ok(if name.is_empty() { "unknown".into() } else { name })
     }

@@ -35,24 +35,44 @@ impl Catalog {
 
     fn with(built_in: Vec<Arc<Resource>>, store: &Store, generation: u64) -> Self {
         let custom = store.list(DEFINITIONS).1;
-        let custom = custom.values().flat_map(|definition| resources_of(&definition.value)).map(Arc::new);
+        let custom = custom
+            .values()
+            .flat_map(|definition| resources_of(&definition.value))
+            .map(Arc::new);
         let resources: Vec<Arc<Resource>> = built_in.iter().cloned().chain(custom).collect();
         let by_path = resources
             .iter()
             .map(|resource| {
-                ((resource.group.clone(), resource.version.clone(), resource.plural.clone()), resource.clone())
+                (
+                    (
+                        resource.group.clone(),
+                        resource.version.clone(),
+                        resource.plural.clone(),
+                    ),
+                    resource.clone(),
+                )
             })
             .collect();
-        Self { built_in, resources, by_path, generation }
+        Self {
+            built_in,
+            resources,
+            by_path,
+            generation,
+        }
     }
 
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+            .cloned()
     }
 
     /// The resource of a kind.
     pub(crate) fn find_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
-        self.resources.iter().find(|resource| resource.kind == kind && resource.api_version() == api_version).cloned()
+        self.resources
+            .iter()
+            .find(|resource| resource.kind == kind && resource.api_version() == api_version)
+            .cloned()
     }
 
     pub(crate) fn resources(&self) -> &[Arc<Resource>] {
@@ -76,8 +96,14 @@ impl Catalog {
         groups
     }
 
-    pub(crate) fn of_version<'a>(&'a self, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Arc<Resource>> {
-        self.resources.iter().filter(move |resource| resource.group == group && resource.version == version)
+    pub(crate) fn of_version<'a>(
+        &'a self,
+        group: &'a str,
+        version: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Resource>> {
+        self.resources
+            .iter()
+            .filter(move |resource| resource.group == group && resource.version == version)
     }
 }
 
@@ -103,7 +129,10 @@ fn priority(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
 
 /// The served versions of a CRD.
 fn resources_of(definition: &Value) -> Vec<Resource> {
-    let versions = definition["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let versions = definition["spec"]["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     versions
         .iter()
         .filter(|version| version["served"] == true)
@@ -113,20 +142,36 @@ fn resources_of(definition: &Value) -> Vec<Resource> {
 
 fn resource_of(definition: &Value, version: &Value, versions: &[Value]) -> Resource {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let texts = |value: &Value| value.as_array().map(|items| items.iter().map(text).collect()).unwrap_or_default();
+    let texts = |value: &Value| {
+        value
+            .as_array()
+            .map(|items| items.iter().map(text).collect())
+            .unwrap_or_default()
+    };
     let spec = &definition["spec"];
     let names = &spec["names"];
     let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
-    let storage = versions.iter().find(|version| version["storage"] == true).unwrap_or(version);
+    let storage = versions
+        .iter()
+        .find(|version| version["storage"] == true)
+        .unwrap_or(version);
     let subresources = &version["subresources"];
     let has_status = subresources.get("status").is_some_and(|status| !status.is_null());
-    let scale = subresources.get("scale").filter(|scale| scale.is_object()).map(|scale| Scale {
-        spec_replicas: text(&scale["specReplicasPath"]),
-        status_replicas: text(&scale["statusReplicasPath"]),
-        selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
-    });
-    let selectable = version["selectableFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let selectable = selectable.iter().map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned());
+    let scale = subresources
+        .get("scale")
+        .filter(|scale| scale.is_object())
+        .map(|scale| Scale {
+            spec_replicas: text(&scale["specReplicasPath"]),
+            status_replicas: text(&scale["statusReplicasPath"]),
+            selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
+        });
+    let selectable = version["selectableFields"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let selectable = selectable
+        .iter()
+        .map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned());
     let deprecated = version["deprecated"] == true;
     let version_name = text(&version["name"]);
     let kind = text(&names["kind"]);
@@ -143,8 +188,12 @@ fn resource_of(definition: &Value, version: &Value, versions: &[Value]) -> Resou
     Resource {
         stored_as: group_version(&group, storage["name"].as_str().unwrap_or_default()),
         table: format!("{plural}.{group}").into(),
-        singular: names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned),
-        list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned),
+        singular: names["singular"]
+            .as_str()
+            .map_or_else(|| kind.to_lowercase(), str::to_owned),
+        list_kind: names["listKind"]
+            .as_str()
+            .map_or_else(|| format!("{kind}List"), str::to_owned),
         short_names: texts(&names["shortNames"]),
         categories: texts(&names["categories"]),
         namespaced: spec["scope"] == "Namespaced",
@@ -154,7 +203,10 @@ fn resource_of(definition: &Value, version: &Value, versions: &[Value]) -> Resou
         selectable: selectable.collect(),
         custom: Some(Custom {
             definition: text(&definition["metadata"]["name"]),
-            columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
+            columns: version["additionalPrinterColumns"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
             terminating: definition["metadata"].get("deletionTimestamp").is_some(),
             deprecation: deprecated.then_some(warning),
         }),
@@ -172,11 +224,33 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_documented() {
-        let mut versions =
-            ["foo10", "v1alpha1", "v10beta3", "v1", "v3beta1", "v11beta2", "foo1", "v2", "v12alpha1", "v11alpha2", "v10"];
+        let mut versions = [
+            "foo10",
+            "v1alpha1",
+            "v10beta3",
+            "v1",
+            "v3beta1",
+            "v11beta2",
+            "foo1",
+            "v2",
+            "v12alpha1",
+            "v11alpha2",
+            "v10",
+        ];
         versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
-        let documented =
-            ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "v1alpha1", "foo1", "foo10"];
+        let documented = [
+            "v10",
+            "v2",
+            "v1",
+            "v11beta2",
+            "v10beta3",
+            "v3beta1",
+            "v12alpha1",
+            "v11alpha2",
+            "v1alpha1",
+            "foo1",
+            "foo10",
+        ];
         assert_eq!(versions, documented);
     }
 }

@@ -34,7 +34,10 @@ fn kubelet(call: &Call) -> Result<Arc<dyn Kubelet>> {
 fn pod(call: &Call) -> Result<Value> {
     let pod = call.stored()?.value.clone();
     if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
-        return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", call.path.name)));
+        return Err(ApiError::bad_request(format!(
+            "pod {} does not have a host assigned",
+            call.path.name
+        )));
     }
     Ok(pod)
 }
@@ -43,14 +46,18 @@ fn pod(call: &Call) -> Result<Value> {
 fn target(call: &Call, pod: &Value) -> Result<Target> {
     let named = |list: &str| -> Vec<String> {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
-        containers.filter_map(|container| container["name"].as_str().map(str::to_owned)).collect()
+        containers
+            .filter_map(|container| container["name"].as_str().map(str::to_owned))
+            .collect()
     };
     let (containers, others) = (named("containers"), named("initContainers"));
     let name = &call.path.name;
     let container = match (call.query.get("container"), containers.as_slice()) {
         (Some(asked), _) if containers.iter().chain(&others).any(|known| known == asked) => asked.to_owned(),
         (Some(asked), _) => {
-            return Err(ApiError::bad_request(format!("container {asked} is not valid for pod {name}")));
+            return Err(ApiError::bad_request(format!(
+                "container {asked} is not valid for pod {name}"
+            )));
         }
         (None, [only]) => only.clone(),
         (None, _) => {
@@ -61,14 +68,23 @@ fn target(call: &Call, pod: &Value) -> Result<Target> {
                     let choice = if others.is_empty() {
                         format!("choose one of: [{}]", containers.join(" "))
                     } else {
-                        format!("choose one of: [{}] or one of the init containers: [{}]", containers.join(" "), others.join(" "))
+                        format!(
+                            "choose one of: [{}] or one of the init containers: [{}]",
+                            containers.join(" "),
+                            others.join(" ")
+                        )
                     };
-                    return Err(ApiError::bad_request(format!("a container name must be specified for pod {name}, {choice}")));
+                    return Err(ApiError::bad_request(format!(
+                        "a container name must be specified for pod {name}, {choice}"
+                    )));
                 }
             }
         }
     };
-    Ok(Target { container, ..target_pod(call, pod) })
+    Ok(Target {
+        container,
+        ..target_pod(call, pod)
+    })
 }
 
 /// The pod itself, no container of it.
@@ -84,10 +100,12 @@ fn target_pod(call: &Call, pod: &Value) -> Target {
 /// What the node says when it can't.
 fn refused(error: &KubeletError) -> Box<ApiError> {
     match error {
-        KubeletError::NotRunning { container, pod, why } => {
-            ApiError::bad_request(format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {why}"))
-        }
+        KubeletError::NotRunning { container, pod, why } => ApiError::bad_request(format!(
+            "container \"{container}\" in pod \"{pod}\" is waiting to start: {why}"
+        )),
         KubeletError::NoPreviousRun { .. } => ApiError::bad_request(error.to_string()),
-        KubeletError::Start { .. } | KubeletError::Connect { .. } | KubeletError::Open { .. } => ApiError::internal(error),
+        KubeletError::Start { .. } | KubeletError::Connect { .. } | KubeletError::Open { .. } => {
+            ApiError::internal(error)
+        }
     }
 }

@@ -54,7 +54,11 @@ impl Options {
             Some("Background") => Some(Propagation::Background),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                let cause = pgop_sandbox_schema::Cause::invalid("propagationPolicy", &other.into(), "supported values: \"Background\", \"Foreground\", \"Orphan\"");
+                let cause = pgop_sandbox_schema::Cause::invalid(
+                    "propagationPolicy",
+                    &other.into(),
+                    "supported values: \"Background\", \"Foreground\", \"Orphan\"",
+                );
                 return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[cause]));
             }
             None => match body["orphanDependents"].as_bool() {
@@ -63,7 +67,9 @@ impl Options {
                 None => None,
             },
         };
-        let dry_body = body["dryRun"].as_array().is_some_and(|list| list.iter().any(|value| value == "All"));
+        let dry_body = body["dryRun"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|value| value == "All"));
         Ok(Self {
             dry_run: dry_body || call.dry_run()?,
             grace,
@@ -121,20 +127,36 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
         "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
         "metadata": {"resourceVersion": revision.to_string()}, "items": items,
     });
-    Ok(response::json(StatusCode::OK, &list, Style::of(call.accept, &call.query)))
+    Ok(response::json(
+        StatusCode::OK,
+        &list,
+        Style::of(call.accept, &call.query),
+    ))
 }
 
 /// Kinds of which the deleted object is answered, instead of a status.
 fn answers_object(resource: &Resource) -> bool {
-    let names = ["pods", "services", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts", "resourcequotas"];
-    resource.built_in().is_some_and(|(group, plural)| group.is_empty() && names.contains(&plural))
+    let names = [
+        "pods",
+        "services",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "serviceaccounts",
+        "resourcequotas",
+    ];
+    resource
+        .built_in()
+        .is_some_and(|(group, plural)| group.is_empty() && names.contains(&plural))
 }
 
 pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result<Deletion> {
     let resource = &*call.resource;
     loop {
-        let stored =
-            call.state.store.get(&resource.table, key).ok_or_else(|| ApiError::not_found(resource, &key.name))?;
+        let stored = call
+            .state
+            .store
+            .get(&resource.table, key)
+            .ok_or_else(|| ApiError::not_found(resource, &key.name))?;
         check_preconditions(resource, key, &stored, options)?;
         strategy::check_delete(call, &stored.value)?;
         let mut object = stored.value.clone();
@@ -142,13 +164,19 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
         let shown = |object: &Value| present(resource, object).into_owned();
         let done = is_done_for(resource, &object);
         if options.dry_run {
-            return Ok(if done { Deletion::Gone(shown(&object)) } else { Deletion::Waits(shown(&object)) });
+            return Ok(if done {
+                Deletion::Gone(shown(&object))
+            } else {
+                Deletion::Waits(shown(&object))
+            });
         }
         let written = if done {
             // Nothing holds it: it goes without having been marked.
             call.state.store.remove(&resource.table, key, stored.revision, None)
         } else if changed {
-            call.state.store.put(&resource.table, key, Expect::Revision(stored.revision), object)
+            call.state
+                .store
+                .put(&resource.table, key, Expect::Revision(stored.revision), object)
         } else {
             Ok(stored)
         };
@@ -172,10 +200,14 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
 
 fn check_preconditions(resource: &Resource, key: &Key, stored: &Object, options: &Options) -> Result<()> {
     let metadata = &stored.value["metadata"];
-    for (what, wanted, field) in [("UID", &options.uid, "uid"), ("ResourceVersion", &options.revision, "resourceVersion")] {
+    for (what, wanted, field) in [
+        ("UID", &options.uid, "uid"),
+        ("ResourceVersion", &options.revision, "resourceVersion"),
+    ] {
         let current = metadata[field].as_str().unwrap_or_default();
         if let Some(wanted) = wanted.as_deref().filter(|&wanted| wanted != current) {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {current}");
+            let why =
+                format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {current}");
             return Err(ApiError::conflict(resource, &key.name, &why));
         }
     }
@@ -186,17 +218,30 @@ fn check_preconditions(resource: &Resource, key: &Key, stored: &Object, options:
 fn mark(resource: &Resource, object: &mut Value, options: &Options) -> bool {
     let before = object.clone();
     finalize(object, options.propagation);
-    let wanted = if resource.is("", "pods") { pod_grace(object, options.grace) } else { 0 };
-    let marked = object["metadata"].get("deletionTimestamp").is_some_and(|time| !time.is_null());
+    let wanted = if resource.is("", "pods") {
+        pod_grace(object, options.grace)
+    } else {
+        0
+    };
+    let marked = object["metadata"]
+        .get("deletionTimestamp")
+        .is_some_and(|time| !time.is_null());
     let previous = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     // A deletion under way can only be hastened.
     if !marked || wanted < previous {
-        let began = if marked { began(object, previous) } else { Timestamp::now() };
+        let began = if marked {
+            began(object, previous)
+        } else {
+            Timestamp::now()
+        };
         let ends = began.saturating_add(SignedDuration::from_secs(wanted)).unwrap_or(began);
         let metadata = &mut object["metadata"];
         metadata["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         metadata["deletionGracePeriodSeconds"] = wanted.into();
-        if let Some(generation) = metadata["generation"].as_i64().filter(|&generation| generation > 0 && !marked) {
+        if let Some(generation) = metadata["generation"]
+            .as_i64()
+            .filter(|&generation| generation > 0 && !marked)
+        {
             metadata["generation"] = (generation + 1).into();
         }
         if resource.is("", "namespaces") {
@@ -207,7 +252,9 @@ fn mark(resource: &Resource, object: &mut Value, options: &Options) -> bool {
 }
 
 fn began(object: &Value, grace: i64) -> Timestamp {
-    let ends = object["metadata"]["deletionTimestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let ends = object["metadata"]["deletionTimestamp"]
+        .as_str()
+        .and_then(|text| text.parse::<Timestamp>().ok());
     let ends = ends.unwrap_or_else(Timestamp::now);
     ends.saturating_sub(SignedDuration::from_secs(grace)).unwrap_or(ends)
 }
@@ -219,7 +266,9 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
     if !bound || ended {
         return 0;
     }
-    let seconds = asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30);
+    let seconds = asked
+        .or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64())
+        .unwrap_or(30);
     // Negative: at once, but not without the node.
     if seconds < 0 { 1 } else { seconds }
 }
@@ -228,12 +277,18 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
 fn finalize(object: &mut Value, propagation: Option<Propagation>) {
     let Some(propagation) = propagation else { return };
     let list = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    let mut list: Vec<Value> =
-        list.into_iter().filter(|name| *name != "orphan" && *name != "foregroundDeletion").collect();
+    let mut list: Vec<Value> = list
+        .into_iter()
+        .filter(|name| *name != "orphan" && *name != "foregroundDeletion")
+        .collect();
     match propagation {
         Propagation::Foreground => list.push("foregroundDeletion".into()),
         Propagation::Orphan => list.push("orphan".into()),
         Propagation::Background => {}
     }
-    crate::write::put(&mut object["metadata"], "finalizers", (!list.is_empty()).then_some(Value::Array(list)));
+    crate::write::put(
+        &mut object["metadata"],
+        "finalizers",
+        (!list.is_empty()).then_some(Value::Array(list)),
+    );
 }

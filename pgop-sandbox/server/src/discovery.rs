@@ -20,14 +20,21 @@ pub(crate) fn core_versions() -> Value {
 
 /// `/apis`
 pub(crate) fn groups(catalog: &Catalog) -> Value {
-    let groups: Vec<Value> =
-        catalog.groups().into_iter().filter(|(name, _)| !name.is_empty()).map(|(name, versions)| group_of(name, &versions)).collect();
+    let groups: Vec<Value> = catalog
+        .groups()
+        .into_iter()
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, versions)| group_of(name, &versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/<group>`
 pub(crate) fn group(catalog: &Catalog, name: &str) -> Option<Value> {
-    let (name, versions) = catalog.groups().into_iter().find(|(group, _)| !group.is_empty() && *group == name)?;
+    let (name, versions) = catalog
+        .groups()
+        .into_iter()
+        .find(|(group, _)| !group.is_empty() && *group == name)?;
     let mut group = group_of(name, &versions);
     group["kind"] = "APIGroup".into();
     group["apiVersion"] = "v1".into();
@@ -35,8 +42,10 @@ pub(crate) fn group(catalog: &Catalog, name: &str) -> Option<Value> {
 }
 
 fn group_of(name: &str, versions: &[&str]) -> Value {
-    let versions: Vec<Value> =
-        versions.iter().map(|version| json!({"groupVersion": group_version(name, version), "version": version})).collect();
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
+        .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
@@ -87,7 +96,10 @@ pub(crate) fn aggregated(catalog: &Catalog, core: bool) -> Value {
             let versions: Vec<Value> = versions
                 .into_iter()
                 .map(|version| {
-                    let resources: Vec<Value> = catalog.of_version(name, version).map(|resource| aggregated_entry(resource)).collect();
+                    let resources: Vec<Value> = catalog
+                        .of_version(name, version)
+                        .map(|resource| aggregated_entry(resource))
+                        .collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
@@ -113,7 +125,10 @@ fn aggregated_entry(resource: &Resource) -> Value {
         "singularResource": resource.singular,
         "verbs": resource.verbs(),
     });
-    for (field, list) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
+    for (field, list) in [
+        ("shortNames", &resource.short_names),
+        ("categories", &resource.categories),
+    ] {
         if !list.is_empty() {
             entry[field] = json!(list);
         }

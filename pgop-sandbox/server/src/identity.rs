@@ -23,7 +23,11 @@ impl Identity {
 
     /// Who sent no credentials.
     pub fn anonymous() -> Self {
-        Self { username: "system:anonymous".into(), uid: String::new(), groups: vec!["system:unauthenticated".into()] }
+        Self {
+            username: "system:anonymous".into(),
+            uid: String::new(),
+            groups: vec!["system:unauthenticated".into()],
+        }
     }
 
     /// A service account.

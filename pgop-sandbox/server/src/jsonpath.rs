@@ -6,7 +6,10 @@ use serde_json::Value;
 /// All that a path finds.
 pub(crate) fn all(object: &Value, path: &str) -> Vec<Value> {
     let path = standard(path);
-    object.query(&path).map(|found| found.into_iter().cloned().collect()).unwrap_or_default()
+    object
+        .query(&path)
+        .map(|found| found.into_iter().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// The first that a path finds, unless that is null.
@@ -34,7 +37,9 @@ fn standard(path: &str) -> String {
     let mut letters = path.chars().peekable();
     let flush = |text: &mut String, name: &mut String, dotted: &mut bool| {
         if !name.is_empty() {
-            let plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+            let plain = name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
             if plain || name == "*" {
                 text.push('.');
                 text.push_str(name);
@@ -99,8 +104,14 @@ mod tests {
         assert_eq!(first(&object, ".spec.replicas"), Some(3.into()));
         assert_eq!(first(&object, r".metadata.labels.a\.b/c"), Some("x".into()));
         assert_eq!(first(&object, ".metadata.labels['a.b/c']"), Some("x".into()));
-        assert_eq!(first(&object, r#".status.conditions[?(@.type=="Other")].status"#), Some("False".into()));
-        assert_eq!(first(&object, r"{.status.conditions[?(@.type=='Ready')].status}"), Some("True".into()));
+        assert_eq!(
+            first(&object, r#".status.conditions[?(@.type=="Other")].status"#),
+            Some("False".into())
+        );
+        assert_eq!(
+            first(&object, r"{.status.conditions[?(@.type=='Ready')].status}"),
+            Some("True".into())
+        );
         assert_eq!(first(&object, ".spec.hosts[1]"), Some("b".into()));
         assert_eq!(first(&object, ".spec.none.more"), None);
         assert_eq!(first(&object, "]["), None);

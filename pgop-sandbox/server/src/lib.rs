@@ -54,8 +54,8 @@ use pgop_sandbox_kubelet::Kubelet;
 use thiserror::Error;
 
 pub use crate::identity::Identity;
-pub use crate::response::Body;
 use crate::local::Local;
+pub use crate::response::Body;
 use crate::state::State;
 pub use crate::store::JournalError;
 use crate::store::Store;
@@ -123,7 +123,10 @@ impl Server {
 
     /// The server as a service: for an identity that the caller vouches for, or (`None`) for who the bearer token says.
     pub fn service(&self, identity: Option<Identity>) -> Service {
-        Service { state: self.state.clone(), identity }
+        Service {
+            state: self.state.clone(),
+            identity,
+        }
     }
 }
 

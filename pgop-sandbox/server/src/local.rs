@@ -32,7 +32,10 @@ impl tower::Service<Request<RequestBody>> for Local {
         if request.headers().contains_key(header::UPGRADE) {
             return over_pipe(self.0.clone(), request).boxed();
         }
-        self.0.call(request).map(|answer| answer.map_err(|never| match never {})).boxed()
+        self.0
+            .call(request)
+            .map(|answer| answer.map_err(|never| match never {}))
+            .boxed()
     }
 }
 

@@ -30,7 +30,11 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let requests = Family::default();
         // The encoder adds `_total`.
-        registry.register("apiserver_request", "Requests by what they were about and how they were answered", requests.clone());
+        registry.register(
+            "apiserver_request",
+            "Requests by what they were about and how they were answered",
+            requests.clone(),
+        );
         Self { registry, requests }
     }
 }

@@ -54,12 +54,18 @@ fn root(group: &str, version: &str) -> String {
 
 /// Its name as Kubernetes has it: `io.k8s.api.apps.v1.Deployment`, or the reversed group of a CRD.
 fn definition(resource: &Resource) -> String {
-    let Resource { group, version, kind, .. } = resource;
+    let Resource {
+        group, version, kind, ..
+    } = resource;
     if resource.custom.is_some() {
         let reversed: Vec<&str> = group.rsplit('.').collect();
         return format!("{}.{version}.{kind}", reversed.join("."));
     }
-    let short = group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+    let short = group
+        .split('.')
+        .next()
+        .filter(|group| !group.is_empty())
+        .unwrap_or("core");
     format!("io.k8s.api.{short}.{version}.{kind}")
 }
 
@@ -74,11 +80,21 @@ fn schema(resource: &Resource) -> Value {
 }
 
 fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
-    let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
-    let list = format!("/{}{scope}/{}", root(&resource.group, &resource.version), resource.plural);
+    let scope = if resource.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
+    let list = format!(
+        "/{}{scope}/{}",
+        root(&resource.group, &resource.version),
+        resource.plural
+    );
     let operation = |action: &str, parameters: &[&str]| {
-        let parameters: Vec<Value> =
-            parameters.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}})).collect();
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
+            .collect();
         json!({
             "x-kubernetes-action": action, "x-kubernetes-group-version-kind": kind_of(resource), "parameters": parameters,
             "responses": {"200": {"description": "OK"}},
@@ -96,5 +112,8 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
         "delete": operation("delete", &["dryRun", "gracePeriodSeconds", "propagationPolicy"]),
     });
     paths.insert(format!("{list}/{{name}}"), item);
-    paths.insert(list, json!({"get": operation("list", &["limit", "continue"]), "post": operation("post", WRITE)}));
+    paths.insert(
+        list,
+        json!({"get": operation("list", &["limit", "continue"]), "post": operation("post", WRITE)}),
+    );
 }

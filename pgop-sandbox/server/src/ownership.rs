@@ -13,16 +13,29 @@ use crate::write::Options;
 /// Writes down what a manager has changed.
 pub(crate) fn track(resource: &Resource, before: Option<&Value>, after: &mut Value, manager: &str, subresource: &str) {
     let api_version = resource.api_version();
-    apply::track(&resource.schema, before, after, &said(manager, &api_version, subresource));
+    apply::track(
+        &resource.schema,
+        before,
+        after,
+        &said(manager, &api_version, subresource),
+    );
 }
 
 /// Server-side apply: <https://kubernetes.io/docs/reference/using-api/server-side-apply/>.
-pub(crate) fn apply(call: &Call, live: Option<&Value>, config: &Value, options: &Options, force: bool) -> Result<Value> {
+pub(crate) fn apply(
+    call: &Call,
+    live: Option<&Value>,
+    config: &Value,
+    options: &Options,
+    force: bool,
+) -> Result<Value> {
     let api_version = call.resource.api_version();
     let manager = said(&options.manager, &api_version, &call.path.subresource);
     apply::apply(&call.resource.schema, live, config, &manager, force).map_err(|error| match &error {
         ApplyError::Conflicts(conflicts) => {
-            let causes = conflicts.iter().map(|conflict| (conflict.field.as_str(), format!("conflict with {}", conflict.owner())));
+            let causes = conflicts
+                .iter()
+                .map(|conflict| (conflict.field.as_str(), format!("conflict with {}", conflict.owner())));
             ApiError::apply_conflicts(error.to_string(), causes)
         }
         _ => ApiError::bad_request(error.to_string()),
@@ -36,5 +49,10 @@ pub(crate) fn strategic(resource: &Resource, live: &Value, patch: &Value) -> Res
 
 fn said<'a>(name: &'a str, api_version: &'a str, subresource: &'a str) -> Manager<'a> {
     let subresource = Some(subresource).filter(|subresource| !subresource.is_empty());
-    Manager { name, api_version, subresource, now: Timestamp::now() }
+    Manager {
+        name,
+        api_version,
+        subresource,
+        now: Timestamp::now(),
+    }
 }

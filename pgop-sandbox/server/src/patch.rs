@@ -28,7 +28,9 @@ pub(crate) fn patch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
         let stored = match call.stored() {
             Ok(stored) => stored,
             Err(error) => {
-                let Patch::Apply { config, .. } = &patch else { return Err(error) };
+                let Patch::Apply { config, .. } = &patch else {
+                    return Err(error);
+                };
                 if !call.path.subresource.is_empty() {
                     return Err(error);
                 }
@@ -42,7 +44,11 @@ pub(crate) fn patch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
         let old = present(&call.resource, &stored.value);
         let (new, owners) = patch.apply(call, &old, &options)?;
         // A patch names the state it is for only by naming its revision; what it takes over from the object does not.
-        let new = if patch.names_revision() { new } else { without_revision(new) };
+        let new = if patch.names_revision() {
+            new
+        } else {
+            without_revision(new)
+        };
         match update_object(call, &stored, new, &options, owners) {
             Err(Failed::Raced) => {}
             Err(Failed::Refused(error)) => return Err(error),
@@ -60,11 +66,19 @@ fn without_revision(mut object: Value) -> Value {
 
 /// Applies to nothing: a create.
 fn apply_new(call: &Call, config: &Value, options: &Options) -> Result<Response<Body>, Failed> {
-    if config["metadata"]["resourceVersion"].as_str().is_some_and(|revision| !revision.is_empty() && revision != "0") {
+    if config["metadata"]["resourceVersion"]
+        .as_str()
+        .is_some_and(|revision| !revision.is_empty() && revision != "0")
+    {
         return Err(ApiError::modified(&call.resource, &call.path.name).into());
     }
     if !config["metadata"]["uid"].as_str().unwrap_or_default().is_empty() {
-        return Err(ApiError::conflict(&call.resource, &call.path.name, "Precondition failed: UID in precondition").into());
+        return Err(ApiError::conflict(
+            &call.resource,
+            &call.path.name,
+            "Precondition failed: UID in precondition",
+        )
+        .into());
     }
     let applied = crate::ownership::apply(call, None, config, options, false)?;
     match create_object(call, applied, options, Owners::Applied) {
@@ -80,7 +94,15 @@ impl Patch {
         let forced = call.query.get("force").is_some();
         let media = content_type(&call.headers);
         if forced && !media.starts_with("application/apply-patch") {
-            return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[pgop_sandbox_schema::Cause::forbidden("force", "may not be specified for non-apply patch")]));
+            return Err(ApiError::invalid_kind(
+                "meta.k8s.io",
+                "PatchOptions",
+                "",
+                &[pgop_sandbox_schema::Cause::forbidden(
+                    "force",
+                    "may not be specified for non-apply patch",
+                )],
+            ));
         }
         match media {
             "application/json-patch+json" => {
@@ -100,10 +122,16 @@ impl Patch {
                     return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[cause]));
                 }
                 let config = object(parse_yaml(body)?)?;
-                if config["metadata"].get("managedFields").is_some_and(|managed| !managed.is_null()) {
+                if config["metadata"]
+                    .get("managedFields")
+                    .is_some_and(|managed| !managed.is_null())
+                {
                     return Err(ApiError::bad_request("metadata.managedFields must be nil"));
                 }
-                Ok(Self::Apply { config, force: call.query.flag("force") })
+                Ok(Self::Apply {
+                    config,
+                    force: call.query.flag("force"),
+                })
             }
             _ => Err(ApiError::unsupported_media(if custom { MEDIA_CUSTOM } else { MEDIA })),
         }
@@ -111,9 +139,14 @@ impl Patch {
 
     fn names_revision(&self) -> bool {
         match self {
-            Self::Json(patch) => patch.iter().any(|operation| operation.path().to_string() == "/metadata/resourceVersion" && !matches!(operation, json_patch::PatchOperation::Test(_))),
+            Self::Json(patch) => patch.iter().any(|operation| {
+                operation.path().to_string() == "/metadata/resourceVersion"
+                    && !matches!(operation, json_patch::PatchOperation::Test(_))
+            }),
             Self::Merge(patch) | Self::Strategic(patch) | Self::Apply { config: patch, .. } => {
-                patch["metadata"]["resourceVersion"].as_str().is_some_and(|revision| !revision.is_empty())
+                patch["metadata"]["resourceVersion"]
+                    .as_str()
+                    .is_some_and(|revision| !revision.is_empty())
             }
         }
     }
@@ -131,13 +164,18 @@ impl Patch {
                 Ok((new, Owners::Track))
             }
             Self::Strategic(patch) => Ok((crate::ownership::strategic(&call.resource, old, patch)?, Owners::Track)),
-            Self::Apply { config, force } => {
-                Ok((crate::ownership::apply(call, Some(old), config, options, *force)?, Owners::Applied))
-            }
+            Self::Apply { config, force } => Ok((
+                crate::ownership::apply(call, Some(old), config, options, *force)?,
+                Owners::Applied,
+            )),
         }
     }
 }
 
 fn object(value: Value) -> Result<Value> {
-    if value.is_object() { Ok(value) } else { Err(ApiError::bad_request("error decoding patch: it is no JSON object")) }
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(ApiError::bad_request("error decoding patch: it is no JSON object"))
+    }
 }

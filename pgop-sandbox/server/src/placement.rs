@@ -43,7 +43,12 @@ fn change(call: &Call, change: impl Fn(&mut Value) -> Result<()>) -> Result<()> 
         let stored = call.stored()?;
         let mut pod = stored.value.clone();
         change(&mut pod)?;
-        match call.state.store.put(&call.resource.table, &call.key(), Expect::Revision(stored.revision), pod) {
+        match call.state.store.put(
+            &call.resource.table,
+            &call.key(),
+            Expect::Revision(stored.revision),
+            pod,
+        ) {
             Ok(_) => return Ok(()),
             Err(WriteError::Changed) => {}
             Err(error) => return Err(write_error(error, &call.resource, &call.path.name)),
@@ -87,7 +92,10 @@ pub(crate) fn evict(call: &Call, eviction: &Value) -> Result<Response<Body>> {
 
 /// Pods that do not serve are not counted by budgets.
 fn is_protected(pod: &Value) -> bool {
-    let idle = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"));
+    let idle = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
     !idle && pod["metadata"].get("deletionTimestamp").is_none_or(Value::is_null)
 }
 
@@ -105,22 +113,35 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
             key.namespace == call.path.namespace && selector.is_ok_and(|selector| selector.matches(pod))
         };
         let mut matching = budgets.iter().filter(of_pod);
-        let Some((key, budget)) = matching.next() else { return Ok(()) };
+        let Some((key, budget)) = matching.next() else {
+            return Ok(());
+        };
         if matching.next().is_some() {
-            return Err(ApiError::internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+            return Err(ApiError::internal(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
         }
         let status = &budget.value["status"];
         let number = |field: &str| status[field].as_i64().unwrap_or(0);
-        if !is_ready(pod) && (budget.value["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || (number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0)) {
+        if !is_ready(pod)
+            && (budget.value["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+                || (number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0))
+        {
             return Ok(());
         }
         let name = &key.name;
-        if status["observedGeneration"].as_i64().unwrap_or(0) < budget.value["metadata"]["generation"].as_i64().unwrap_or(0) {
-            return Err(ApiError::disruption_budget(format!("The disruption budget {name} is still being processed by the server.")));
+        if status["observedGeneration"].as_i64().unwrap_or(0)
+            < budget.value["metadata"]["generation"].as_i64().unwrap_or(0)
+        {
+            return Err(ApiError::disruption_budget(format!(
+                "The disruption budget {name} is still being processed by the server."
+            )));
         }
         if number("disruptionsAllowed") <= 0 {
             let (needed, healthy) = (number("desiredHealthy"), number("currentHealthy"));
-            return Err(ApiError::disruption_budget(format!("The disruption budget {name} needs {needed} healthy pods and has {healthy} currently")));
+            return Err(ApiError::disruption_budget(format!(
+                "The disruption budget {name} needs {needed} healthy pods and has {healthy} currently"
+            )));
         }
         if dry {
             return Ok(());
@@ -128,7 +149,11 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
         let mut spent = budget.value.clone();
         spent["status"]["disruptionsAllowed"] = (number("disruptionsAllowed") - 1).into();
         spent["status"]["disruptedPods"][&call.path.name] = now().into();
-        match call.state.store.put(BUDGETS, key, Expect::Revision(budget.revision), spent) {
+        match call
+            .state
+            .store
+            .put(BUDGETS, key, Expect::Revision(budget.revision), spent)
+        {
             Ok(_) => return Ok(()),
             Err(WriteError::Changed | WriteError::Missing) => {}
             Err(error) => return Err(write_error(error, &call.resource, &call.path.name)),

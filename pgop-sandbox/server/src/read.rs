@@ -5,8 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use pgop_sandbox_schema::Cause;
 use http::{Response, StatusCode};
+use pgop_sandbox_schema::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,7 +28,11 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>> {
     }
     let object = call.stored()?;
     if call.accept.form == Form::Whole && is_shown_as_stored(&call.resource) {
-        return Ok(response::json_text(StatusCode::OK, object.json.clone(), Style::of(call.accept, &call.query)));
+        return Ok(response::json_text(
+            StatusCode::OK,
+            object.json.clone(),
+            Style::of(call.accept, &call.query),
+        ));
     }
     Ok(one(call, StatusCode::OK, &present(&call.resource, &object.value)))
 }
@@ -54,7 +58,9 @@ pub(crate) fn partial(object: &Value) -> Value {
 
 pub(crate) fn parse_revision(text: &str) -> Result<u64> {
     text.parse().map_err(|_| {
-        ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+        ApiError::bad_request(format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
     })
 }
 
@@ -80,7 +86,11 @@ struct Page {
 /// All objects that are selected.
 pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
     let (labels, fields) = (call.labels()?, call.fields()?);
-    let limit = call.query.number::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|&limit| limit > 0);
+    let limit = call
+        .query
+        .number::<i64>("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|&limit| limit > 0);
     let page = page(call, limit.is_some())?;
     let mut selected: Vec<&Arc<Object>> = Vec::new();
     let mut more = None;
@@ -111,7 +121,11 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
 }
 
 /// The objects of a namespace (or of all), from a place on.
-fn range<'a>(objects: &'a Objects, namespace: &'a str, after: Option<&Key>) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
+fn range<'a>(
+    objects: &'a Objects,
+    namespace: &'a str,
+    after: Option<&Key>,
+) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
     use std::ops::Bound;
     let start = match after {
         Some(key) => Bound::Excluded(key.clone()),
@@ -124,7 +138,11 @@ fn range<'a>(objects: &'a Objects, namespace: &'a str, after: Option<&Key>) -> i
 
 fn seal(revision: u64, last: &Value) -> String {
     let text = |field: &str| last["metadata"][field].as_str().unwrap_or_default().to_owned();
-    let token = Continue { revision, namespace: text("namespace"), name: text("name") };
+    let token = Continue {
+        revision,
+        namespace: text("namespace"),
+        name: text("name"),
+    };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
@@ -136,20 +154,35 @@ fn list_options_invalid(field: &str, detail: &str) -> Box<ApiError> {
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list>.
 fn page(call: &Call, limited: bool) -> Result<Page> {
     let (store, table) = (&call.state.store, &*call.resource.table);
-    let (version, rule) = (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"));
+    let (version, rule) = (
+        call.query.get("resourceVersion"),
+        call.query.get("resourceVersionMatch"),
+    );
     if let Some(token) = call.query.get("continue") {
         if rule.is_some() {
-            return Err(list_options_invalid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+            return Err(list_options_invalid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if version.is_some_and(|version| version != "0") {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
-        let token = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| serde_json::from_slice::<Continue>(&bytes).ok());
+        let token = URL_SAFE_NO_PAD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Continue>(&bytes).ok());
         let token = token.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
         let objects = store.list_at(table, token.revision).map_err(|_| {
             ApiError::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.")
         })?;
-        return Ok(Page { revision: token.revision, objects, after: Some(Key::new(token.namespace, token.name)) });
+        return Ok(Page {
+            revision: token.revision,
+            objects,
+            after: Some(Key::new(token.namespace, token.name)),
+        });
     }
     let asked = version.map(parse_revision).transpose()?;
     let exact = match (rule, asked) {
@@ -157,24 +190,46 @@ fn page(call: &Call, limited: bool) -> Result<Page> {
         // Without a rule, a limited list is exact: what older clients rely on.
         (None, asked) => asked.is_some_and(|asked| asked > 0),
         (Some(_), None) => {
-            return Err(list_options_invalid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            return Err(list_options_invalid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         (Some("Exact"), Some(0)) => {
-            return Err(list_options_invalid("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            return Err(list_options_invalid(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
         }
         (Some("Exact"), Some(_)) => true,
         (Some(other), _) => {
-            let cause = Cause::invalid("resourceVersionMatch", &other.into(), "supported values: \"Exact\", \"NotOlderThan\", \"\"");
+            let cause = Cause::invalid(
+                "resourceVersionMatch",
+                &other.into(),
+                "supported values: \"Exact\", \"NotOlderThan\", \"\"",
+            );
             return Err(ApiError::invalid_kind("meta.k8s.io", "ListOptions", "", &[cause]));
         }
     };
     if let (true, Some(revision)) = (exact, asked) {
-        return Ok(Page { revision, objects: store.list_at(table, revision)?, after: None });
+        return Ok(Page {
+            revision,
+            objects: store.list_at(table, revision)?,
+            after: None,
+        });
     }
     let (revision, objects) = store.list(table);
     match asked {
-        Some(asked) if asked > revision => Err(RevisionError::Future { asked, current: revision }.into()),
-        _ => Ok(Page { revision, objects, after: None }),
+        Some(asked) if asked > revision => Err(RevisionError::Future {
+            asked,
+            current: revision,
+        }
+        .into()),
+        _ => Ok(Page {
+            revision,
+            objects,
+            after: None,
+        }),
     }
 }
 
@@ -186,14 +241,20 @@ fn answer(call: &Call, objects: &[&Arc<Object>], metadata: Value) -> Response<Bo
         Form::Table => {
             let shown: Vec<_> = shown().collect();
             let shown: Vec<&Value> = shown.iter().map(AsRef::as_ref).collect();
-            response::json(StatusCode::OK, &table::table(resource, &shown, metadata, call.query.get("includeObject")), style)
+            response::json(
+                StatusCode::OK,
+                &table::table(resource, &shown, metadata, call.query.get("includeObject")),
+                style,
+            )
         }
         Form::Metadata => {
             let items: Vec<Value> = shown().map(|object| partial(&object)).collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items});
             response::json(StatusCode::OK, &list, style)
         }
-        Form::Whole | Form::Discovery => response::json_text(StatusCode::OK, list_text(call, objects, &metadata), style),
+        Form::Whole | Form::Discovery => {
+            response::json_text(StatusCode::OK, list_text(call, objects, &metadata), style)
+        }
     }
 }
 
@@ -203,8 +264,13 @@ fn list_text(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Bytes {
     let as_stored = is_shown_as_stored(resource);
     let length: usize = objects.iter().map(|object| object.json.len() + 1).sum();
     let mut text = Vec::with_capacity(length + 256);
-    let (kind, version) = (Value::from(resource.list_kind.as_str()), Value::from(resource.api_version()));
-    text.extend_from_slice(format!(r#"{{"kind":{kind},"apiVersion":{version},"metadata":{metadata},"items":["#).as_bytes());
+    let (kind, version) = (
+        Value::from(resource.list_kind.as_str()),
+        Value::from(resource.api_version()),
+    );
+    text.extend_from_slice(
+        format!(r#"{{"kind":{kind},"apiVersion":{version},"metadata":{metadata},"items":["#).as_bytes(),
+    );
     for (index, object) in objects.iter().enumerate() {
         if index > 0 {
             text.push(b',');

@@ -73,7 +73,8 @@ impl Path {
 /// A segment of a path as text, unless it could lead elsewhere than it seems.
 fn decode(segment: &str) -> Option<String> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
-    let misleading = text == "." || text == ".." || text.contains(['/', '%', '\0']) || text.chars().any(char::is_control);
+    let misleading =
+        text == "." || text == ".." || text.contains(['/', '%', '\0']) || text.chars().any(char::is_control);
     (!misleading).then(|| text.into_owned())
 }
 
@@ -101,27 +102,49 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(query: Option<&str>) -> Self {
-        let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let decode = |text: &str| {
+            percent_decode_str(&text.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
         let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty());
-        Self(parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(k, v)| (decode(k), decode(v))).collect())
+        Self(
+            parts
+                .map(|part| part.split_once('=').unwrap_or((part, "")))
+                .map(|(k, v)| (decode(k), decode(v)))
+                .collect(),
+        )
     }
 
     /// A parameter that is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether a parameter is on: named alone, or not said to be off.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.0.iter().find(|(key, _)| key == name).is_some_and(|(_, value)| !matches!(value.as_str(), "0" | "false" | "False"))
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .is_some_and(|(_, value)| !matches!(value.as_str(), "0" | "false" | "False"))
     }
 
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>> {
-        let parse = |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("invalid {name}: {text:?}")));
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| ApiError::bad_request(format!("invalid {name}: {text:?}")))
+        };
         self.get(name).map(parse).transpose()
     }
 }
@@ -141,7 +164,10 @@ where
 
 /// The media type of the body, without its parameters.
 pub(crate) fn content_type(headers: &HeaderMap) -> &str {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim()
 }
 
@@ -155,13 +181,19 @@ pub(crate) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value> {
 }
 
 pub(crate) fn parse_json(body: &[u8]) -> Result<Value> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized: couldn't parse JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized: couldn't parse JSON: {error}"
+        ))
+    })
 }
 
 pub(crate) fn parse_yaml(body: &[u8]) -> Result<Value> {
-    serde_saphyr::from_slice(body)
-        .map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized: error converting YAML to JSON: {error}")))
+    serde_saphyr::from_slice(body).map_err(|error| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized: error converting YAML to JSON: {error}"
+        ))
+    })
 }
 
 /// In what form the client wants an answer.
@@ -187,13 +219,20 @@ pub(crate) struct Accept {
 impl Accept {
     /// The first of the accepted forms that can be answered.
     pub(crate) fn parse(headers: &HeaderMap) -> Result<Self> {
-        let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).peekable();
+        let mut ranges = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .peekable();
         if ranges.peek().is_none() {
             return Ok(Self::default());
         }
         let mut accepted = ranges.filter_map(|range| Self::parse_range(range.trim()));
         let offered = "application/json, application/yaml, application/vnd.kubernetes.protobuf;as=none";
-        accepted.next().ok_or_else(|| ApiError::not_acceptable(offered.split(", application/vnd").next().unwrap_or(offered)))
+        accepted
+            .next()
+            .ok_or_else(|| ApiError::not_acceptable(offered.split(", application/vnd").next().unwrap_or(offered)))
     }
 
     fn parse_range(range: &str) -> Option<Self> {
@@ -204,12 +243,18 @@ impl Accept {
             _ => return None,
         };
         let parameter = |name: &str| {
-            range.split(';').filter_map(|part| part.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+            range
+                .split(';')
+                .filter_map(|part| part.trim().split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value)
         };
         let form = match (parameter("as"), parameter("g"), parameter("v")) {
             (None, ..) => Form::Whole,
             (Some("Table"), Some("meta.k8s.io"), Some("v1")) => Form::Table,
-            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some("v1")) => Form::Metadata,
+            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some("v1")) => {
+                Form::Metadata
+            }
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => Form::Discovery,
             _ => return None,
         };
@@ -233,7 +278,10 @@ mod tests {
 
     fn told(path: &str) -> String {
         let p = resource(path);
-        format!("{}|{}|{}|{}|{}|{}", p.group, p.version, p.namespace, p.plural, p.name, p.subresource)
+        format!(
+            "{}|{}|{}|{}|{}|{}",
+            p.group, p.version, p.namespace, p.plural, p.name, p.subresource
+        )
     }
 
     #[test]
@@ -243,17 +291,28 @@ mod tests {
         assert_eq!(told("/api/v1/namespaces/a"), "|v1||namespaces|a|");
         assert_eq!(told("/api/v1/namespaces/a/finalize"), "|v1||namespaces|a|finalize");
         assert_eq!(told("/api/v1/namespaces/a/pods/b/log"), "|v1|a|pods|b|log");
-        assert_eq!(told("/apis/apps/v1/namespaces/a/deployments/b/scale"), "apps|v1|a|deployments|b|scale");
+        assert_eq!(
+            told("/apis/apps/v1/namespaces/a/deployments/b/scale"),
+            "apps|v1|a|deployments|b|scale"
+        );
         assert_eq!(told("/apis/x.io/v1/things/b"), "x.io|v1||things|b|");
         assert_eq!(told("/api/v1/nodes/a%20b"), "|v1||nodes|a b|");
-        assert_eq!(Path::parse("/apis/apps/v1").unwrap(), Path::Other(vec!["apis".into(), "apps".into(), "v1".into()]));
+        assert_eq!(
+            Path::parse("/apis/apps/v1").unwrap(),
+            Path::Other(vec!["apis".into(), "apps".into(), "v1".into()])
+        );
     }
 
     #[test]
     fn misleading_paths_are_not_found() {
         for path in [
-            "/api/v1/namespaces/../secrets", "/api/v1/namespaces/%2e%2e/secrets", "/api/v1/namespaces/a%2fb/pods",
-            "/api/v1/pods/a%00", "/api/v1/pods/%ff", "/api/v1/namespaces/a/pods/b/log/x", "/api/v1/pods/%252e",
+            "/api/v1/namespaces/../secrets",
+            "/api/v1/namespaces/%2e%2e/secrets",
+            "/api/v1/namespaces/a%2fb/pods",
+            "/api/v1/pods/a%00",
+            "/api/v1/pods/%ff",
+            "/api/v1/namespaces/a/pods/b/log/x",
+            "/api/v1/pods/%252e",
         ] {
             assert!(Path::parse(path).is_err(), "{path}");
         }
@@ -269,8 +328,14 @@ mod tests {
     fn the_first_form_that_can_be_served_is_chosen() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(accept(kubectl), Some(Form::Table));
-        assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json"), Some(Form::Whole));
-        assert_eq!(accept("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Some(Form::Metadata));
+        assert_eq!(
+            accept("application/vnd.kubernetes.protobuf,application/json"),
+            Some(Form::Whole)
+        );
+        assert_eq!(
+            accept("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
+            Some(Form::Metadata)
+        );
         assert_eq!(accept("application/json;as=Unknown;g=x;v=v1, */*"), Some(Form::Whole));
         assert_eq!(accept("application/vnd.kubernetes.protobuf"), None);
         assert_eq!(accept("text/html"), None);
@@ -278,7 +343,9 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded() {
-        let query = Query::parse(Some("labelSelector=app%20in%20%28a%2Cb%29&watch=1&limit=&x&command=a&command=b+c"));
+        let query = Query::parse(Some(
+            "labelSelector=app%20in%20%28a%2Cb%29&watch=1&limit=&x&command=a&command=b+c",
+        ));
         assert_eq!(query.get("labelSelector"), Some("app in (a,b)"));
         assert!(query.flag("watch") && query.flag("x") && !query.flag("y"));
         assert_eq!(query.get("limit"), None);

@@ -54,7 +54,11 @@ pub(crate) struct Custom {
 impl Resource {
     /// As messages name it: `pods`, `deployments.apps`.
     pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -68,7 +72,9 @@ impl Resource {
 
     /// The built-in kind, for choosing what is peculiar to it; custom resources have none.
     pub(crate) fn built_in(&self) -> Option<(&str, &str)> {
-        self.custom.is_none().then_some((self.group.as_str(), self.plural.as_str()))
+        self.custom
+            .is_none()
+            .then_some((self.group.as_str(), self.plural.as_str()))
     }
 
     /// Subresources that it serves, with what they take.
@@ -110,7 +116,16 @@ impl Resource {
         match self.built_in() {
             Some(("authorization.k8s.io" | "authentication.k8s.io", _)) => &["create"],
             Some(("", "namespaces")) => &["create", "delete", "get", "list", "patch", "update", "watch"],
-            _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            _ => &[
+                "create",
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "update",
+                "watch",
+            ],
         }
     }
 
@@ -132,12 +147,22 @@ pub(crate) struct Subresource {
 impl Subresource {
     fn of(resource: &Resource, name: &'static str, verbs: &'static [&'static str]) -> Self {
         let (group, version) = (resource.group.clone(), resource.version.clone());
-        Self { name, group, version, kind: resource.kind.clone(), verbs }
+        Self {
+            name,
+            group,
+            version,
+            kind: resource.kind.clone(),
+            verbs,
+        }
     }
 }
 
 pub(crate) fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// A row of [`BUILT_IN`].
@@ -208,7 +233,16 @@ const fn row(
     flags: &'static str,
     fields: &'static [&'static str],
 ) -> BuiltIn {
-    BuiltIn { group, version, kind, plural, short, all, flags, fields }
+    BuiltIn {
+        group,
+        version,
+        kind,
+        plural,
+        short,
+        all,
+        flags,
+        fields,
+    }
 }
 
 impl BuiltIn {
@@ -220,9 +254,16 @@ impl BuiltIn {
             selector: None,
         });
         // Events of both groups are the same objects, stored as those of the core group.
-        let (stored_group, stored_as) =
-            if self.plural == "events" { ("", "v1".to_owned()) } else { (self.group, group_version(self.group, self.version)) };
-        let table = if stored_group.is_empty() { self.plural.to_owned() } else { format!("{}.{stored_group}", self.plural) };
+        let (stored_group, stored_as) = if self.plural == "events" {
+            ("", "v1".to_owned())
+        } else {
+            (self.group, group_version(self.group, self.version))
+        };
+        let table = if stored_group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{stored_group}", self.plural)
+        };
         Resource {
             group: self.group.into(),
             version: self.version.into(),

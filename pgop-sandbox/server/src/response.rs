@@ -24,24 +24,40 @@ pub(crate) struct Style {
 
 impl Style {
     pub(crate) fn of(accept: Accept, query: &Query) -> Self {
-        Self { yaml: accept.yaml, pretty: query.flag("pretty") }
+        Self {
+            yaml: accept.yaml,
+            pretty: query.flag("pretty"),
+        }
     }
 }
 
 pub(crate) fn whole(code: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let body = Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed_unsync();
+    let body = Full::new(body.into())
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync();
     respond(code, media, body)
 }
 
-pub(crate) fn streamed(media: &'static str, stream: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Response<Body> {
-    respond(StatusCode::OK, media, StreamBody::new(stream.map(|piece| piece.map(Frame::data))).boxed_unsync())
+pub(crate) fn streamed(
+    media: &'static str,
+    stream: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+) -> Response<Body> {
+    respond(
+        StatusCode::OK,
+        media,
+        StreamBody::new(stream.map(|piece| piece.map(Frame::data))).boxed_unsync(),
+    )
 }
 
 fn respond(code: StatusCode, media: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 
@@ -63,7 +79,11 @@ pub(crate) fn json(code: StatusCode, value: &Value, style: Style) -> Response<Bo
             Err(error) => self::error(&ApiError::internal(&error)),
         };
     }
-    let text = if style.pretty { format!("{value:#}\n") } else { value.to_string() };
+    let text = if style.pretty {
+        format!("{value:#}\n")
+    } else {
+        value.to_string()
+    };
     whole(code, "application/json", text)
 }
 
@@ -74,7 +94,9 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 pub(crate) fn error(error: &ApiError) -> Response<Body> {
     let mut response = json(error.code, &error.status(), Style::default());
     if let Some(seconds) = error.status()["details"]["retryAfterSeconds"].as_u64() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -13,7 +13,9 @@ use crate::token;
 /// `POST` of a review.
 pub(crate) fn review(call: &Call, mut review: Value) -> Result<Response<Body>> {
     if !review.is_object() {
-        return Err(ApiError::bad_request("the object provided is unrecognized: it is no JSON object"));
+        return Err(ApiError::bad_request(
+            "the object provided is unrecognized: it is no JSON object",
+        ));
     }
     let spec = &review["spec"];
     let status = match call.resource.kind.as_str() {
@@ -27,11 +29,20 @@ pub(crate) fn review(call: &Call, mut review: Value) -> Result<Response<Body>> {
     review["apiVersion"] = call.resource.api_version().into();
     review["metadata"] = json!({"creationTimestamp": null});
     review["status"] = status;
-    Ok(response::json(StatusCode::CREATED, &review, Style::of(call.accept, &call.query)))
+    Ok(response::json(
+        StatusCode::CREATED,
+        &review,
+        Style::of(call.accept, &call.query),
+    ))
 }
 
 fn texts(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn subject(spec: &Value) -> Identity {
@@ -40,7 +51,11 @@ fn subject(spec: &Value) -> Identity {
     if !groups.iter().any(|group| group == "system:unauthenticated") {
         groups.push("system:authenticated".into());
     }
-    Identity { username: text("user"), uid: text("uid"), groups }
+    Identity {
+        username: text("user"),
+        uid: text("uid"),
+        groups,
+    }
 }
 
 fn access_of(call: &Call, identity: &Identity, spec: &Value) -> Value {
@@ -52,14 +67,22 @@ fn access_of(call: &Call, identity: &Identity, spec: &Value) -> Value {
         Attempt {
             verb: text(resource, "verb"),
             group: text(resource, "group"),
-            resource: if subresource.is_empty() { plural } else { format!("{plural}/{subresource}") },
+            resource: if subresource.is_empty() {
+                plural
+            } else {
+                format!("{plural}/{subresource}")
+            },
             namespace: text(resource, "namespace"),
             name: text(resource, "name"),
             path: None,
         }
     } else {
         let path = &spec["nonResourceAttributes"];
-        Attempt { verb: text(path, "verb"), path: Some(text(path, "path")), ..Attempt::default() }
+        Attempt {
+            verb: text(path, "verb"),
+            path: Some(text(path, "path")),
+            ..Attempt::default()
+        }
     };
     let allowed = access::allows(&call.state, identity, &attempt);
     let mut status = json!({"allowed": allowed});
@@ -76,7 +99,8 @@ fn rules(call: &Call, namespace: &str) -> Value {
         return json!({"resourceRules": everything, "nonResourceRules": paths, "incomplete": false});
     }
     let rules = access::rules_for(&call.state, &call.identity, namespace);
-    let (paths, resources): (Vec<Value>, Vec<Value>) = rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
+    let (paths, resources): (Vec<Value>, Vec<Value>) =
+        rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
     json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
 }
 
@@ -94,10 +118,17 @@ fn whose(call: &Call, spec: &Value) -> Value {
     let Some((identity, audiences)) = token::verify(&call.state, token) else {
         return json!({"authenticated": false, "error": "invalid bearer token", "user": {}});
     };
-    let fits = if asked.is_empty() { token::is_for_server(&audiences) } else { asked.iter().any(|one| audiences.contains(one)) };
+    let fits = if asked.is_empty() {
+        token::is_for_server(&audiences)
+    } else {
+        asked.iter().any(|one| audiences.contains(one))
+    };
     if !fits {
         return json!({"authenticated": false, "error": "the token is for another audience", "user": {}});
     }
-    let common: Vec<&String> = audiences.iter().filter(|audience| asked.is_empty() || asked.contains(audience)).collect();
+    let common: Vec<&String> = audiences
+        .iter()
+        .filter(|audience| asked.is_empty() || asked.contains(audience))
+        .collect();
     json!({"authenticated": true, "user": user(&identity), "audiences": common})
 }

@@ -20,18 +20,39 @@ pub(crate) fn scale(call: &Call, body: &[u8]) -> Result<Response<Body>> {
         let object = present(&call.resource, &stored.value);
         let current = scale_of(&call.resource, scale, &object);
         let wanted = match call.verb {
-            "get" => return Ok(answer(call, StatusCode::OK, &Written { object: current, warnings: Vec::new() })),
+            "get" => {
+                return Ok(answer(
+                    call,
+                    StatusCode::OK,
+                    &Written {
+                        object: current,
+                        warnings: Vec::new(),
+                    },
+                ));
+            }
             "update" => parse_body(&call.headers, body)?,
             _ => patched(call, &current, body)?,
         };
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
-            let cause = pgop_sandbox_schema::Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
-            return Err(ApiError::invalid_kind("autoscaling", "Scale", &call.path.name, &[cause]));
+            let cause = pgop_sandbox_schema::Cause::invalid(
+                "spec.replicas",
+                &replicas.into(),
+                "must be greater than or equal to 0",
+            );
+            return Err(ApiError::invalid_kind(
+                "autoscaling",
+                "Scale",
+                &call.path.name,
+                &[cause],
+            ));
         }
         let mut new = object.clone().into_owned();
         jsonpath::set(&mut new, &scale.spec_replicas, replicas.into());
-        match wanted["metadata"]["resourceVersion"].as_str().filter(|revision| !revision.is_empty()) {
+        match wanted["metadata"]["resourceVersion"]
+            .as_str()
+            .filter(|revision| !revision.is_empty())
+        {
             Some(revision) if call.verb == "update" => new["metadata"]["resourceVersion"] = revision.into(),
             _ => crate::write::put(&mut new["metadata"], "resourceVersion", None),
         }
@@ -60,7 +81,9 @@ fn patched(call: &Call, current: &Value, body: &[u8]) -> Result<Value> {
         }
         "application/apply-patch+yaml" => json_patch::merge(&mut new, &crate::request::parse_yaml(body)?),
         _ => {
-            return Err(ApiError::unsupported_media("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"));
+            return Err(ApiError::unsupported_media(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            ));
         }
     }
     Ok(new)
@@ -72,7 +95,9 @@ fn scale_of(resource: &Resource, scale: &Scale, object: &Value) -> Value {
     let selector = match (&scale.selector, resource.custom.is_some()) {
         (Some(path), _) => jsonpath::first(object, path),
         (None, true) => None,
-        (None, false) => LabelSelector::of_object(&object["spec"]["selector"]).ok().map(|selector| selector.to_string().into()),
+        (None, false) => LabelSelector::of_object(&object["spec"]["selector"])
+            .ok()
+            .map(|selector| selector.to_string().into()),
     };
     crate::write::put(&mut status, "selector", selector);
     let mut spec = json!({});

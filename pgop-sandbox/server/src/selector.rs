@@ -32,14 +32,23 @@ pub(crate) struct LabelSelector(Vec<Requirement>);
 impl LabelSelector {
     /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`.
     pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
-        split(text).into_iter().map(str::trim).filter(|part| !part.is_empty()).map(requirement).collect::<Result<_, _>>().map(Self)
+        split(text)
+            .into_iter()
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(requirement)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Reads the form of objects: `matchLabels` and `matchExpressions`.
     pub(crate) fn of_object(selector: &Value) -> Result<Self, SelectorError> {
         let mut requirements = Vec::new();
         for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
-            requirements.push(Requirement::In(key.clone(), vec![value.as_str().unwrap_or_default().into()]));
+            requirements.push(Requirement::In(
+                key.clone(),
+                vec![value.as_str().unwrap_or_default().into()],
+            ));
         }
         for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
             let key = expression["key"].as_str().unwrap_or_default().to_owned();
@@ -50,7 +59,11 @@ impl LabelSelector {
                 "NotIn" => Requirement::NotIn(key, values),
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::Missing(key),
-                other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
+                other => {
+                    return Err(SelectorError(format!(
+                        "{other:?} is not a valid label selector operator"
+                    )));
+                }
             });
         }
         Ok(Self(requirements))
@@ -121,26 +134,44 @@ fn requirement(part: &str) -> Result<Requirement, SelectorError> {
     for (operator, negated) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, value)) = part.split_once(operator) {
             let (key, values) = (label_key(key)?, vec![label_value(value)?]);
-            return Ok(if negated { Requirement::NotIn(key, values) } else { Requirement::In(key, values) });
+            return Ok(if negated {
+                Requirement::NotIn(key, values)
+            } else {
+                Requirement::In(key, values)
+            });
         }
     }
     for (operator, above) in [('>', true), ('<', false)] {
         if let Some((key, value)) = part.split_once(operator) {
-            let limit = value.trim().parse().map_err(|_| unable(part, "for 'Gt', 'Lt' operators, the value must be an integer"))?;
+            let limit = value
+                .trim()
+                .parse()
+                .map_err(|_| unable(part, "for 'Gt', 'Lt' operators, the value must be an integer"))?;
             let key = label_key(key)?;
-            return Ok(if above { Requirement::Above(key, limit) } else { Requirement::Below(key, limit) });
+            return Ok(if above {
+                Requirement::Above(key, limit)
+            } else {
+                Requirement::Below(key, limit)
+            });
         }
     }
     if let Some(open) = part.find('(') {
-        let Some(list) = part[open + 1..].strip_suffix(')') else { return Err(unable(part, "expected: ')'")) };
-        let (key, operator) =
-            part[..open].trim().split_once(char::is_whitespace).ok_or_else(|| unable(part, "found '(', expected: in, notin"))?;
+        let Some(list) = part[open + 1..].strip_suffix(')') else {
+            return Err(unable(part, "expected: ')'"));
+        };
+        let (key, operator) = part[..open]
+            .trim()
+            .split_once(char::is_whitespace)
+            .ok_or_else(|| unable(part, "found '(', expected: in, notin"))?;
         let values = list.split(',').map(label_value).collect::<Result<_, _>>()?;
         let key = label_key(key)?;
         return match operator.trim() {
             "in" => Ok(Requirement::In(key, values)),
             "notin" => Ok(Requirement::NotIn(key, values)),
-            other => Err(unable(part, &format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"))),
+            other => Err(unable(
+                part,
+                &format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"),
+            )),
         };
     }
     Ok(Requirement::Exists(label_key(part)?))
@@ -149,9 +180,16 @@ fn requirement(part: &str) -> Result<Requirement, SelectorError> {
 fn label_key(text: &str) -> Result<String, SelectorError> {
     let key = text.trim();
     let (prefix, name) = key.split_once('/').unwrap_or(("", key));
-    let fits = |text: &str, longest| text.len() <= longest && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let fits = |text: &str, longest| {
+        text.len() <= longest && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
     if name.is_empty() || !fits(name, 63) || !fits(prefix, 253) {
-        return Err(unable(text, &format!("<nil>: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character")));
+        return Err(unable(
+            text,
+            &format!(
+                "<nil>: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+            ),
+        ));
     }
     Ok(key.to_owned())
 }
@@ -159,7 +197,12 @@ fn label_key(text: &str) -> Result<String, SelectorError> {
 fn label_value(text: &str) -> Result<String, SelectorError> {
     let value = text.trim();
     if value.len() > 63 || !value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err(unable(text, &format!("values[0]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character")));
+        return Err(unable(
+            text,
+            &format!(
+                "values[0]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+            ),
+        ));
     }
     Ok(value.to_owned())
 }
@@ -186,7 +229,11 @@ impl FieldSelector {
             if !known {
                 return Err(SelectorError(format!("field label not supported: {field}")));
             }
-            terms.push((field.to_owned(), equal, value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\")));
+            terms.push((
+                field.to_owned(),
+                equal,
+                value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\"),
+            ));
         }
         Ok(Self(terms))
     }
@@ -197,11 +244,16 @@ impl FieldSelector {
 
     /// The one name that it allows, if it is so.
     pub(crate) fn name(&self) -> Option<&str> {
-        self.0.iter().find(|(field, equal, _)| *equal && field == "metadata.name").map(|(_, _, name)| name.as_str())
+        self.0
+            .iter()
+            .find(|(field, equal, _)| *equal && field == "metadata.name")
+            .map(|(_, _, name)| name.as_str())
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.0.iter().all(|(field, equal, value)| (text_at(object, field) == *value) == *equal)
+        self.0
+            .iter()
+            .all(|(field, equal, value)| (text_at(object, field) == *value) == *equal)
     }
 }
 
@@ -228,9 +280,11 @@ fn text_at(object: &Value, field: &str) -> String {
     match (value, field) {
         (Some(Value::String(text)), _) => text.clone(),
         // The component of the source is what `source` selects.
-        (Some(Value::Object(source)), "source") => {
-            source.get("component").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
+        (Some(Value::Object(source)), "source") => source
+            .get("component")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         (Some(Value::Null) | None, "spec.hostNetwork" | "spec.unschedulable") => "false".into(),
         (Some(Value::Null) | None, "status.replicas" | "status.successful") => "0".into(),
         (Some(Value::Null) | None, _) => String::new(),
@@ -252,13 +306,37 @@ mod tests {
     #[test]
     fn every_form_of_label_selector() {
         let hold = [
-            "", "app=db", "app==db", "app!=web", "missing!=web", "app in (web, db)", "app notin (web)", "none notin (a,b)",
-            "tier", "!none", "size>4", "size<6", "k8s.io/x=", "app=db,tier=back", " app = db , !none ",
+            "",
+            "app=db",
+            "app==db",
+            "app!=web",
+            "missing!=web",
+            "app in (web, db)",
+            "app notin (web)",
+            "none notin (a,b)",
+            "tier",
+            "!none",
+            "size>4",
+            "size<6",
+            "k8s.io/x=",
+            "app=db,tier=back",
+            " app = db , !none ",
         ];
         for selector in hold {
             assert!(selects(selector), "{selector}");
         }
-        let fail = ["app=web", "app!=db", "app in (web)", "app notin (db)", "none", "!app", "size>5", "size<5", "none>1", "app=db,none"];
+        let fail = [
+            "app=web",
+            "app!=db",
+            "app in (web)",
+            "app notin (db)",
+            "none",
+            "!app",
+            "size>5",
+            "size<5",
+            "none>1",
+            "app=db,none",
+        ];
         for selector in fail {
             assert!(!selects(selector), "{selector}");
         }
@@ -266,7 +344,17 @@ mod tests {
 
     #[test]
     fn unreadable_label_selectors_are_refused() {
-        for selector in ["app in db", "app in (db", "a b", "=x", "app=d b", "app>x", "!", "app foo (x)", "a/b/c=d"] {
+        for selector in [
+            "app in db",
+            "app in (db",
+            "a b",
+            "=x",
+            "app=d b",
+            "app>x",
+            "!",
+            "app foo (x)",
+            "a/b/c=d",
+        ] {
             assert!(LabelSelector::parse(selector).is_err(), "{selector}");
         }
     }
@@ -278,7 +366,10 @@ mod tests {
         let selector = LabelSelector::of_object(&selector).unwrap();
         assert!(selector.matches(&json!({"metadata": {"labels": {"app": "db", "tier": "back"}}})));
         assert!(!selector.matches(&json!({"metadata": {"labels": {"app": "db", "tier": "back", "none": "x"}}})));
-        assert_eq!(selector.to_string(), "app=db,tier in (back),!none".replace("tier in (back)", "tier=back"));
+        assert_eq!(
+            selector.to_string(),
+            "app=db,tier in (back),!none".replace("tier in (back)", "tier=back")
+        );
     }
 
     #[test]
@@ -286,10 +377,15 @@ mod tests {
         let resources = crate::resource::built_in();
         let find = |plural: &str| resources.iter().find(|resource| resource.plural == plural).unwrap();
         let pod = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
-        let selector = FieldSelector::parse("spec.nodeName=n,status.phase!=Failed,metadata.name==a", find("pods")).unwrap();
+        let selector =
+            FieldSelector::parse("spec.nodeName=n,status.phase!=Failed,metadata.name==a", find("pods")).unwrap();
         assert!(selector.matches(&pod));
         assert_eq!(selector.name(), Some("a"));
-        assert!(FieldSelector::parse("spec.nodeName=", find("pods")).unwrap().matches(&json!({"spec": {}})));
+        assert!(
+            FieldSelector::parse("spec.nodeName=", find("pods"))
+                .unwrap()
+                .matches(&json!({"spec": {}}))
+        );
         let error = FieldSelector::parse("spec.nodeName=n", find("configmaps")).unwrap_err();
         assert_eq!(error.to_string(), "field label not supported: spec.nodeName");
         assert!(FieldSelector::parse("metadata.namespace=x", find("nodes")).is_err());

@@ -17,8 +17,8 @@ use crate::response::{self, Body, Style};
 use crate::state::State;
 use crate::status::{ApiError, Result};
 use crate::{
-    access, access::Attempt, connect, delete, discovery, metrics::Labels, openapi, patch, placement, read, review, scale, token,
-    watch, write,
+    access, access::Attempt, connect, delete, discovery, metrics::Labels, openapi, patch, placement, read, review,
+    scale, token, watch, write,
 };
 
 /// Answers a request. Whatever goes wrong is an answer too.
@@ -28,7 +28,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
-    let answered = AssertUnwindSafe(answer(&state, identity, &mut parts, body)).catch_unwind().await;
+    let answered = AssertUnwindSafe(answer(&state, identity, &mut parts, body))
+        .catch_unwind()
+        .await;
     let response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => response::error(&error),
@@ -49,9 +51,16 @@ where
     match Path::parse(parts.uri.path())? {
         Path::Other(segments) => {
             let verb = parts.method.as_str().to_lowercase();
-            let attempt = Attempt { verb, path: Some(parts.uri.path().to_owned()), ..Attempt::default() };
+            let attempt = Attempt {
+                verb,
+                path: Some(parts.uri.path().to_owned()),
+                ..Attempt::default()
+            };
             if !access::allows(state, &identity, &attempt) {
-                return Err(refused(&identity, ApiError::forbidden_path(&attempt.refusal(&identity))));
+                return Err(refused(
+                    &identity,
+                    ApiError::forbidden_path(&attempt.refusal(&identity)),
+                ));
             }
             other(state, parts, &query, &segments)
         }
@@ -59,7 +68,10 @@ where
             permit(state, &identity, &parts.method, &path, &query)?;
             let upgrade = parts.extensions.remove::<OnUpgrade>();
             let call = understand(state.clone(), identity, parts, path, query)?;
-            if matches!(call.path.subresource.as_str(), "log" | "exec" | "attach" | "portforward") {
+            if matches!(
+                call.path.subresource.as_str(),
+                "log" | "exec" | "attach" | "portforward"
+            ) {
                 return connect::connect(&call, upgrade).await;
             }
             let body = read_body(body).await?;
@@ -77,9 +89,20 @@ fn permit(state: &State, identity: &Identity, method: &Method, path: &ResourcePa
     };
     // The permission to change a namespace is asked for within it.
     let within = path.group.is_empty() && path.plural == "namespaces" && !path.name.is_empty();
-    let namespace = if within { path.name.clone() } else { path.namespace.clone() };
+    let namespace = if within {
+        path.name.clone()
+    } else {
+        path.namespace.clone()
+    };
     let (group, name) = (path.group.clone(), path.name.clone());
-    let attempt = Attempt { verb: verb.into(), group, resource, namespace, name, path: None };
+    let attempt = Attempt {
+        verb: verb.into(),
+        group,
+        resource,
+        namespace,
+        name,
+        path: None,
+    };
     if access::allows(state, identity, &attempt) {
         return Ok(());
     }
@@ -93,31 +116,62 @@ fn permit(state: &State, identity: &Identity, method: &Method, path: &ResourcePa
 
 /// Who has not said who they are is asked to.
 fn refused(identity: &Identity, error: Box<ApiError>) -> Box<ApiError> {
-    if *identity == Identity::anonymous() { ApiError::unauthorized() } else { error }
+    if *identity == Identity::anonymous() {
+        ApiError::unauthorized()
+    } else {
+        error
+    }
 }
 
 fn count(state: &State, parts: &Parts, code: StatusCode) {
-    let Ok(Path::Resource(path)) = Path::parse(parts.uri.path()) else { return };
+    let Ok(Path::Resource(path)) = Path::parse(parts.uri.path()) else {
+        return;
+    };
     // Only what exists: labels are not for clients to make up.
     if state.catalog().find(&path.group, &path.version, &path.plural).is_none() {
         return;
     }
     let query = Query::parse(parts.uri.query());
-    let Ok(verb) = verb(&parts.method, &path, &query) else { return };
-    let ResourcePath { group, version, plural: resource, subresource, .. } = path;
-    let subresource = if subresource.len() > 32 { String::new() } else { subresource };
-    let is_apply = parts.headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/apply-patch"));
+    let Ok(verb) = verb(&parts.method, &path, &query) else {
+        return;
+    };
+    let ResourcePath {
+        group,
+        version,
+        plural: resource,
+        subresource,
+        ..
+    } = path;
+    let subresource = if subresource.len() > 32 {
+        String::new()
+    } else {
+        subresource
+    };
+    let is_apply = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"application/apply-patch"));
     let verb = match verb {
         "create" => "POST",
         "update" => "PUT",
         "patch" if is_apply => "APPLY",
         other => &other.to_uppercase(),
     };
-    state.metrics.count(&Labels { verb: verb.into(), group, version, resource, subresource, code: code.as_u16() });
+    state.metrics.count(&Labels {
+        verb: verb.into(),
+        group,
+        version,
+        resource,
+        subresource,
+        code: code.as_u16(),
+    });
 }
 
 fn understand(state: Arc<State>, identity: Identity, parts: &Parts, path: ResourcePath, query: Query) -> Result<Call> {
-    let resource = state.catalog().find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::unknown_path)?;
+    let resource = state
+        .catalog()
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(ApiError::unknown_path)?;
     let verb = verb(&parts.method, &path, &query)?;
     // A cluster-scoped resource is not within a namespace; a namespaced one is written to only within one.
     if !resource.namespaced && !path.namespace.is_empty() {
@@ -125,7 +179,11 @@ fn understand(state: Arc<State>, identity: Identity, parts: &Parts, path: Resour
     }
     let across = path.name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection");
     if resource.namespaced && path.namespace.is_empty() && !across {
-        return Err(if path.name.is_empty() { ApiError::method_not_allowed() } else { ApiError::unknown_path() });
+        return Err(if path.name.is_empty() {
+            ApiError::method_not_allowed()
+        } else {
+            ApiError::unknown_path()
+        });
     }
     if path.subresource.is_empty() {
         if !resource.verbs().contains(&verb) {
@@ -133,7 +191,10 @@ fn understand(state: Arc<State>, identity: Identity, parts: &Parts, path: Resour
         }
     } else {
         let subresources = resource.subresources();
-        let served = subresources.iter().find(|sub| sub.name == path.subresource).ok_or_else(ApiError::unknown_path)?;
+        let served = subresources
+            .iter()
+            .find(|sub| sub.name == path.subresource)
+            .ok_or_else(ApiError::unknown_path)?;
         if !served.verbs.contains(&verb) {
             return Err(ApiError::method_not_allowed());
         }
@@ -142,7 +203,16 @@ fn understand(state: Arc<State>, identity: Identity, parts: &Parts, path: Resour
     if path.subresource == "scale" {
         accept.form = scale::form(accept.form);
     }
-    Ok(Call { state, resource, verb, path, query, headers: parts.headers.clone(), accept, identity })
+    Ok(Call {
+        state,
+        resource,
+        verb,
+        path,
+        query,
+        headers: parts.headers.clone(),
+        accept,
+        identity,
+    })
 }
 
 fn dispatch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
@@ -167,7 +237,11 @@ fn dispatch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
 
 /// The options of a deletion, of which there may be none.
 fn options_body(call: &Call, body: &[u8]) -> Result<Value> {
-    if body.is_empty() { Ok(Value::Null) } else { parse_body(&call.headers, body) }
+    if body.is_empty() {
+        Ok(Value::Null)
+    } else {
+        parse_body(&call.headers, body)
+    }
 }
 
 /// What is not a resource.
@@ -183,7 +257,12 @@ fn other(state: &State, parts: &Parts, query: &Query, segments: &[String]) -> Re
         return Ok(response::text(StatusCode::OK, state.metrics.text()));
     }
     let catalog = state.catalog();
-    if segments == ["openapi", "v2"] && parts.headers.get(ACCEPT).is_some_and(|media| media == openapi::PROTOBUF) {
+    if segments == ["openapi", "v2"]
+        && parts
+            .headers
+            .get(ACCEPT)
+            .is_some_and(|media| media == openapi::PROTOBUF)
+    {
         let document = openapi::protobuf(&openapi::all(&catalog));
         return Ok(response::whole(StatusCode::OK, openapi::PROTOBUF, document));
     }

@@ -26,7 +26,15 @@ impl State {
     pub(crate) fn new(store: Arc<Store>, config: Config, token_key: Vec<u8>) -> Self {
         let catalog = RwLock::new(Arc::new(Catalog::new(&store)));
         let (kubelet, metrics, addresses) = (RwLock::new(None), Metrics::default(), Mutex::new(()));
-        Self { store, config, kubelet, catalog, token_key, metrics, addresses }
+        Self {
+            store,
+            config,
+            kubelet,
+            catalog,
+            token_key,
+            metrics,
+            addresses,
+        }
     }
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {

@@ -21,7 +21,12 @@ pub(crate) type Result<T, E = Box<ApiError>> = std::result::Result<T, E>;
 
 impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, reason, message: message.into(), details: Map::new() })
+        Box::new(Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Map::new(),
+        })
     }
 
     fn about(mut self: Box<Self>, resource: &Resource, kind: &str, name: &str) -> Box<Self> {
@@ -54,7 +59,11 @@ impl ApiError {
 
     /// No such path.
     pub(crate) fn unknown_path() -> Box<Self> {
-        Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
     }
 
     pub(crate) fn exists(resource: &Resource, name: &str) -> Box<Self> {
@@ -69,7 +78,10 @@ impl ApiError {
     }
 
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Box<Self> {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            resource.qualified()
+        );
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, &resource.plural, name)
     }
 
@@ -95,8 +107,16 @@ impl ApiError {
                 field => format!("{field}: {}", cause.message),
             })
             .collect();
-        let told = if let [one] = told.as_slice() { one.clone() } else { format!("[{}]", told.join(", ")) };
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let told = if let [one] = told.as_slice() {
+            one.clone()
+        } else {
+            format!("[{}]", told.join(", "))
+        };
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let message = format!("{qualified} \"{name}\" is invalid: {told}");
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
         error.details.insert("name".into(), name.into());
@@ -228,7 +248,9 @@ impl From<RevisionError> for Box<ApiError> {
             RevisionError::Future { .. } => {
                 let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
                 let message = format!("Timeout: {error}");
-                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).retry_after(1).causes(vec![cause])
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+                    .retry_after(1)
+                    .causes(vec![cause])
             }
         }
     }

@@ -40,7 +40,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -126,7 +129,13 @@ struct Table {
 
 impl Table {
     fn new(objects: Objects, forgotten: u64) -> Self {
-        Self { objects, history: VecDeque::new(), history_bytes: 0, forgotten, changed: watch::Sender::new(forgotten) }
+        Self {
+            objects,
+            history: VecDeque::new(),
+            history_bytes: 0,
+            forgotten,
+            changed: watch::Sender::new(forgotten),
+        }
     }
 
     fn remember(&mut self, change: Change) {
@@ -141,7 +150,9 @@ impl Table {
 
     /// The changes after a revision.
     fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Change> {
-        let start = self.history.partition_point(|change| change.object.revision <= revision);
+        let start = self
+            .history
+            .partition_point(|change| change.object.revision <= revision);
         self.history.range(start..)
     }
 }
@@ -161,7 +172,9 @@ impl Inner {
             self.tables.insert(Arc::from(name), Table::new(Objects::new(), opened));
         }
         // `entry` would need an owned name each time.
-        self.tables.get_mut(name).unwrap_or_else(|| unreachable!("inserted above"))
+        self.tables
+            .get_mut(name)
+            .unwrap_or_else(|| unreachable!("inserted above"))
     }
 }
 
@@ -200,8 +213,18 @@ impl Store {
     }
 
     fn with(revision: u64, tables: HashMap<Arc<str>, Objects>, journal: Option<Journal>) -> Self {
-        let tables = tables.into_iter().map(|(name, objects)| (name, Table::new(objects, revision))).collect();
-        Self { inner: RwLock::new(Inner { revision, opened: revision, tables, journal }) }
+        let tables = tables
+            .into_iter()
+            .map(|(name, objects)| (name, Table::new(objects, revision)))
+            .collect();
+        Self {
+            inner: RwLock::new(Inner {
+                revision,
+                opened: revision,
+                tables,
+                journal,
+            }),
+        }
     }
 
     /// The revision of the last write.
@@ -216,7 +239,14 @@ impl Store {
     /// All objects of a table, and the revision as of which they are so.
     pub(crate) fn list(&self, table: &str) -> (u64, Objects) {
         let inner = self.inner.read();
-        (inner.revision, inner.tables.get(table).map(|table| table.objects.clone()).unwrap_or_default())
+        (
+            inner.revision,
+            inner
+                .tables
+                .get(table)
+                .map(|table| table.objects.clone())
+                .unwrap_or_default(),
+        )
     }
 
     /// All objects of a table as of an earlier revision.
@@ -225,13 +255,19 @@ impl Store {
         check_not_future(revision, inner.revision)?;
         let Some(table) = inner.tables.get(table) else {
             return if revision < inner.opened {
-                Err(RevisionError::Expired { asked: revision, oldest: inner.opened })
+                Err(RevisionError::Expired {
+                    asked: revision,
+                    oldest: inner.opened,
+                })
             } else {
                 Ok(Objects::new())
             };
         };
         if revision < table.forgotten {
-            return Err(RevisionError::Expired { asked: revision, oldest: table.forgotten });
+            return Err(RevisionError::Expired {
+                asked: revision,
+                oldest: table.forgotten,
+            });
         }
         let mut objects = table.objects.clone();
         for change in table.since(revision).rev() {
@@ -249,10 +285,18 @@ impl Store {
         check_not_future(after, inner.revision)?;
         let entry = inner.table(table);
         if after < entry.forgotten {
-            return Err(RevisionError::Expired { asked: after, oldest: entry.forgotten });
+            return Err(RevisionError::Expired {
+                asked: after,
+                oldest: entry.forgotten,
+            });
         }
         let changed = entry.changed.subscribe();
-        Ok(Follower { store: self.clone(), table: Arc::from(table), cursor: after, changed })
+        Ok(Follower {
+            store: self.clone(),
+            table: Arc::from(table),
+            cursor: after,
+            changed,
+        })
     }
 
     /// Puts an object, if what the writer believes is true. Its `metadata.resourceVersion` is set here.
@@ -272,8 +316,17 @@ impl Store {
         inner.revision = revision;
         let entry = inner.table(table);
         entry.objects.insert(key.clone(), object.clone());
-        let kind = if before.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
-        entry.remember(Change { kind, object: object.clone(), before, key: key.clone() });
+        let kind = if before.is_some() {
+            ChangeKind::Modified
+        } else {
+            ChangeKind::Added
+        };
+        entry.remember(Change {
+            kind,
+            object: object.clone(),
+            before,
+            key: key.clone(),
+        });
         entry.changed.send_replace(revision);
         inner.compact();
         Ok(object)
@@ -333,11 +386,15 @@ impl Inner {
 
     /// Writes the journal anew, without what was overwritten, when it has grown enough. A failure only leaves it long.
     fn compact(&mut self) {
-        let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_long()) else { return };
-        let objects = self
-            .tables
-            .iter()
-            .flat_map(|(table, entry)| entry.objects.iter().map(move |(key, object)| (table.as_ref(), key, object)));
+        let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_long()) else {
+            return;
+        };
+        let objects = self.tables.iter().flat_map(|(table, entry)| {
+            entry
+                .objects
+                .iter()
+                .map(move |(key, object)| (table.as_ref(), key, object))
+        });
         let records = objects.map(|(table, key, object)| Record::of(object.revision, table, key, Some(object)));
         if let Err(error) = journal.rewrite(self.revision, records) {
             tracing::warn!(%error, "the journal could not be compacted");
@@ -347,18 +404,33 @@ impl Inner {
 
 impl Object {
     fn new(value: Value, revision: u64) -> Self {
-        Self { json: Bytes::from(value.to_string()), value, revision }
+        Self {
+            json: Bytes::from(value.to_string()),
+            value,
+            revision,
+        }
     }
 
     fn parse(json: &str) -> Result<Self, JournalError> {
         let value: Value = serde_json::from_str(json).map_err(JournalError::Decode)?;
-        let revision = value["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Self { json: Bytes::copy_from_slice(json.as_bytes()), value, revision })
+        let revision = value["metadata"]["resourceVersion"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        Ok(Self {
+            json: Bytes::copy_from_slice(json.as_bytes()),
+            value,
+            revision,
+        })
     }
 }
 
 fn check_not_future(asked: u64, current: u64) -> Result<(), RevisionError> {
-    if asked > current { Err(RevisionError::Future { asked, current }) } else { Ok(()) }
+    if asked > current {
+        Err(RevisionError::Future { asked, current })
+    } else {
+        Ok(())
+    }
 }
 
 fn set_revision(value: &mut Value, revision: u64) {
@@ -399,9 +471,14 @@ impl Follower {
     /// The changes since the last call that are there already.
     pub(crate) fn take(&mut self) -> Result<Vec<Change>, RevisionError> {
         let inner = self.store.inner.read();
-        let Some(table) = inner.tables.get(&self.table) else { return Ok(Vec::new()) };
+        let Some(table) = inner.tables.get(&self.table) else {
+            return Ok(Vec::new());
+        };
         if self.cursor < table.forgotten {
-            return Err(RevisionError::Expired { asked: self.cursor, oldest: table.forgotten });
+            return Err(RevisionError::Expired {
+                asked: self.cursor,
+                oldest: table.forgotten,
+            });
         }
         let changes: Vec<Change> = table.since(self.cursor).take(BATCH).cloned().collect();
         // With nothing more in this table, the watcher has seen all that happened in the store.

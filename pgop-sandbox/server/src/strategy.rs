@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::resource::Resource;
-use pgop_sandbox_schema::validation::{self, NameRule};
-use pgop_sandbox_schema::{Cause, Schema};
 use crate::state::State;
 use crate::status::{ApiError, Result};
 use crate::store::Key;
+use pgop_sandbox_schema::validation::{self, NameRule};
+use pgop_sandbox_schema::{Cause, Schema};
 
 /// Whether objects of it get an address that no other may have.
 pub(crate) fn needs_address(resource: &Resource) -> bool {
@@ -32,7 +32,11 @@ pub(crate) fn required_namespace<'a>(resource: &Resource, namespace: &'a str) ->
 
 /// Nothing new comes into a namespace that does not exist or is being deleted.
 pub(crate) fn check_namespace(call: &Call, namespace: &str, name: &str) -> Result<()> {
-    let namespaces = call.state.catalog().find("", "v1", "namespaces").ok_or_else(ApiError::unknown_path)?;
+    let namespaces = call
+        .state
+        .catalog()
+        .find("", "v1", "namespaces")
+        .ok_or_else(ApiError::unknown_path)?;
     let Some(stored) = call.state.store.get(&namespaces.table, &Key::new("", namespace)) else {
         return Err(ApiError::not_found(&namespaces, namespace));
     };
@@ -140,8 +144,11 @@ fn new_finalizers(object: &Value, old: &Value) -> Option<Cause> {
     }
     let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     let before = list(old);
-    let added: Vec<String> =
-        list(object).iter().filter(|name| !before.contains(name)).map(|name| format!("{name}")).collect();
+    let added: Vec<String> = list(object)
+        .iter()
+        .filter(|name| !before.contains(name))
+        .map(|name| format!("{name}"))
+        .collect();
     let detail = format!(
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         added.join(", ")
@@ -151,14 +158,21 @@ fn new_finalizers(object: &Value, old: &Value) -> Option<Cause> {
 
 /// The schemas of all versions of a definition.
 fn definition_schemas(definition: &Value) -> Vec<Cause> {
-    let versions = definition["spec"]["versions"].as_array().into_iter().flatten().enumerate();
+    let versions = definition["spec"]["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate();
     versions
         .filter_map(|(index, version)| Some((index, version.get("schema")?.get("openAPIV3Schema")?)))
         .flat_map(|(index, schema)| {
             let causes = Schema::from_crd(schema).err().unwrap_or_default();
             causes.into_iter().map(move |cause| {
                 let field = format!("spec.versions[{index}].schema.{}", cause.field);
-                Cause { field: field.trim_end_matches('.').to_owned(), ..cause }
+                Cause {
+                    field: field.trim_end_matches('.').to_owned(),
+                    ..cause
+                }
             })
         })
         .collect()
@@ -168,7 +182,11 @@ fn definition_schemas(definition: &Value) -> Vec<Cause> {
 pub(crate) fn check_delete(call: &Call, object: &Value) -> Result<()> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     if call.resource.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
-        return Err(ApiError::forbidden(&call.resource, name, "this namespace may not be deleted"));
+        return Err(ApiError::forbidden(
+            &call.resource,
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }

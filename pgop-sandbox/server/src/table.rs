@@ -25,9 +25,18 @@ pub(crate) fn table(resource: &Resource, objects: &[&Value], metadata: Value, in
         None => {
             let columns = built_in::columns(&resource.group, &resource.plural);
             let described = columns.iter().map(|column| {
-                describe(column.name, column.kind, if column.name == "Name" { "name" } else { "" }, "", i64::from(column.wide))
+                describe(
+                    column.name,
+                    column.kind,
+                    if column.name == "Name" { "name" } else { "" },
+                    "",
+                    i64::from(column.wide),
+                )
             });
-            (described.collect(), Box::new(|object| columns.iter().map(|column| (column.cell)(object)).collect()))
+            (
+                described.collect(),
+                Box::new(|object| columns.iter().map(|column| (column.cell)(object)).collect()),
+            )
         }
     };
     let rows: Vec<Value> = objects
@@ -54,7 +63,13 @@ fn custom_columns(custom: &Custom) -> Vec<Value> {
     let mut columns = vec![describe("Name", "string", "name", "", 0)];
     columns.extend(custom.columns.iter().map(|column| {
         let priority = column["priority"].as_i64().unwrap_or(0);
-        describe(&text(column, "name"), &text(column, "type"), &text(column, "format"), &text(column, "description"), priority)
+        describe(
+            &text(column, "name"),
+            &text(column, "type"),
+            &text(column, "format"),
+            &text(column, "description"),
+            priority,
+        )
     }));
     if custom.columns.is_empty() {
         columns.push(describe("Age", "date", "", "", 0));
@@ -85,7 +100,9 @@ fn cell(kind: &str, found: &[Value]) -> Value {
         ("string", Value::Null) => Value::Null,
         ("string", _) if found.len() == 1 => first.to_string().into(),
         ("string", _) => {
-            let texts = found.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            let texts = found
+                .iter()
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             texts.collect::<Vec<_>>().join(",").into()
         }
         _ => Value::Null,
@@ -106,7 +123,11 @@ mod tests {
         assert_eq!(columns.len(), table["rows"][0]["cells"].as_array().unwrap().len());
         let cells = table["rows"][0]["cells"].as_array().unwrap();
         let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        columns.iter().zip(cells).map(|(column, cell)| format!("{}={}", text(&column["name"]), text(cell))).collect()
+        columns
+            .iter()
+            .zip(cells)
+            .map(|(column, cell)| format!("{}={}", text(&column["name"]), text(cell)))
+            .collect()
     }
 
     #[test]
@@ -116,7 +137,14 @@ mod tests {
                 {"name": "a", "ready": true, "restartCount": 2, "state": {"running": {}}},
                 {"name": "b", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}});
         let row = rows("pods", &pod);
-        for cell in ["Name=db-0", "Ready=1/2", "Status=CrashLoopBackOff", "Restarts=2", "IP=10.244.0.3", "Node=sandbox"] {
+        for cell in [
+            "Name=db-0",
+            "Ready=1/2",
+            "Status=CrashLoopBackOff",
+            "Restarts=2",
+            "IP=10.244.0.3",
+            "Node=sandbox",
+        ] {
             assert!(row.iter().any(|told| told == cell), "{cell} in {row:?}");
         }
     }
@@ -125,7 +153,10 @@ mod tests {
     fn every_kind_has_columns_for_an_empty_object() {
         for resource in crate::resource::built_in() {
             let row = rows(&resource.plural, &json!({"metadata": {"name": "x"}}));
-            assert!(row.contains(&"Name=x".to_owned()) || resource.plural == "events", "{row:?}");
+            assert!(
+                row.contains(&"Name=x".to_owned()) || resource.plural == "events",
+                "{row:?}"
+            );
         }
     }
 }

@@ -27,7 +27,9 @@ const LONGEST_SECONDS: i64 = 1 << 32;
 pub(crate) fn signing_key(store: &Store) -> std::result::Result<Vec<u8>, WriteError> {
     let key = Key::new("", "token-key");
     if let Some(stored) = store.get(SECRETS, &key) {
-        let decoded = stored.value["key"].as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let decoded = stored.value["key"]
+            .as_str()
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         return Ok(decoded.unwrap_or_default());
     }
     let bytes: [u8; 32] = rand::random();
@@ -42,9 +44,18 @@ pub(crate) fn issue(call: &Call, mut request: Value) -> Result<Response<Body>> {
     let spec = &request["spec"];
     let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
     if !(SHORTEST_SECONDS..=LONGEST_SECONDS).contains(&seconds) {
-        let detail = if seconds < SHORTEST_SECONDS { "may not specify a duration less than 10 minutes" } else { "may not specify a duration larger than 2^32 seconds" };
+        let detail = if seconds < SHORTEST_SECONDS {
+            "may not specify a duration less than 10 minutes"
+        } else {
+            "may not specify a duration larger than 2^32 seconds"
+        };
         let cause = pgop_sandbox_schema::Cause::invalid("spec.expirationSeconds", &seconds.into(), detail);
-        return Err(ApiError::invalid_kind("authentication.k8s.io", "TokenRequest", &call.path.name, &[cause]));
+        return Err(ApiError::invalid_kind(
+            "authentication.k8s.io",
+            "TokenRequest",
+            &call.path.name,
+            &[cause],
+        ));
     }
     let now = Timestamp::now().as_second();
     let audiences = match spec["audiences"].as_array() {
@@ -68,17 +79,25 @@ pub(crate) fn issue(call: &Call, mut request: Value) -> Result<Response<Body>> {
     request["metadata"] = json!({"name": name, "namespace": namespace, "creationTimestamp": crate::write::now()});
     request["spec"]["audiences"] = audiences;
     request["spec"]["expirationSeconds"] = seconds.into();
-    request["status"] = json!({"token": sign(&call.state.token_key, &claims), "expirationTimestamp": expires.to_string()});
+    request["status"] =
+        json!({"token": sign(&call.state.token_key, &claims), "expirationTimestamp": expires.to_string()});
     Ok(response::json(StatusCode::CREATED, &request, Style::default()))
 }
 
 fn bound_pod(call: &Call, reference: &Value) -> Result<Value> {
     let name = reference["name"].as_str().unwrap_or_default();
-    let pod = call.state.store.get("pods", &Key::new(call.path.namespace.as_str(), name));
-    let pod = pod.ok_or_else(|| ApiError::conflict(&call.resource, &call.path.name, &format!("pod \"{name}\" not found")))?;
+    let pod = call
+        .state
+        .store
+        .get("pods", &Key::new(call.path.namespace.as_str(), name));
+    let pod =
+        pod.ok_or_else(|| ApiError::conflict(&call.resource, &call.path.name, &format!("pod \"{name}\" not found")))?;
     let uid = &pod.value["metadata"]["uid"];
     if reference["uid"].is_string() && reference["uid"] != *uid {
-        let why = format!("the UID in the bound object reference ({}) does not match the UID in record", reference["uid"]);
+        let why = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record",
+            reference["uid"]
+        );
         return Err(ApiError::conflict(&call.resource, &call.path.name, &why));
     }
     Ok(json!({"name": name, "uid": uid}))
@@ -110,15 +129,26 @@ pub(crate) fn verify(state: &State, token: &str) -> Option<(Identity, Vec<String
     let bound = &claims["kubernetes.io"];
     let namespace = bound["namespace"].as_str()?;
     let exists = |table: &str, object: &Value| {
-        let stored = state.store.get(table, &Key::new(namespace, object["name"].as_str().unwrap_or_default()));
+        let stored = state
+            .store
+            .get(table, &Key::new(namespace, object["name"].as_str().unwrap_or_default()));
         stored.is_some_and(|stored| stored.value["metadata"]["uid"] == object["uid"])
     };
     let account = &bound["serviceaccount"];
     if !exists("serviceaccounts", account) || (bound["pod"].is_object() && !exists("pods", &bound["pod"])) {
         return None;
     }
-    let audiences = claims["aud"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    Some((Identity::service_account(namespace, account["name"].as_str()?, account["uid"].as_str()?), audiences))
+    let audiences = claims["aud"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    Some((
+        Identity::service_account(namespace, account["name"].as_str()?, account["uid"].as_str()?),
+        audiences,
+    ))
 }
 
 /// Whether a token is for the API server itself.

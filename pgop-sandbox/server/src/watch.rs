@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pgop_sandbox_schema::Cause;
 use http::Response;
+use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -30,7 +30,10 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// Follows a resource, as a stream of events.
 pub(crate) fn watch(call: &Call) -> Result<Response<Body>> {
     let watch = Watch::start(call)?;
-    Ok(streamed("application/json", futures::stream::unfold(watch, Watch::step)))
+    Ok(streamed(
+        "application/json",
+        futures::stream::unfold(watch, Watch::step),
+    ))
 }
 
 struct Watch {
@@ -51,7 +54,10 @@ struct Watch {
 
 impl Watch {
     fn start(call: &Call) -> Result<Self> {
-        let timeout = call.query.number::<u64>("timeoutSeconds")?.filter(|&seconds| seconds > 0);
+        let timeout = call
+            .query
+            .number::<u64>("timeoutSeconds")?
+            .filter(|&seconds| seconds > 0);
         let now = Instant::now();
         let mut watch = Self {
             resource: call.resource.clone(),
@@ -64,7 +70,9 @@ impl Watch {
             follower: None,
             pending: VecDeque::new(),
             // A number of seconds that overflows the clock is as good as none.
-            ends: now.checked_add(timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs)).unwrap_or(now + DEFAULT_TIMEOUT),
+            ends: now
+                .checked_add(timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs))
+                .unwrap_or(now + DEFAULT_TIMEOUT),
             next_bookmark: now + BOOKMARK_INTERVAL,
         };
         watch.begin(call)?;
@@ -73,14 +81,24 @@ impl Watch {
 
     fn begin(&mut self, call: &Call) -> Result<()> {
         let query = &call.query;
-        let asked = query.get("resourceVersion").map(parse_revision).transpose()?.unwrap_or(0);
+        let asked = query
+            .get("resourceVersion")
+            .map(parse_revision)
+            .transpose()?
+            .unwrap_or(0);
         let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
         let rule = query.get("resourceVersionMatch");
         if initial.is_some() && rule != Some("NotOlderThan") {
-            return Err(invalid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+            return Err(invalid(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
         }
         if initial.is_none() && rule.is_some() {
-            return Err(invalid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            return Err(invalid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         let (store, table) = (&call.state.store, &*self.resource.table);
         let (current, objects) = store.list(table);
@@ -88,7 +106,9 @@ impl Watch {
         let revision = if from_now { current } else { asked };
         if asked > current {
             // A store that began anew knows less than its clients. They must begin anew too, which this makes them do.
-            self.fail(&ApiError::expired(format!("too old resource version: {asked} ({current})")));
+            self.fail(&ApiError::expired(format!(
+                "too old resource version: {asked} ({current})"
+            )));
             return Ok(());
         }
         match store.follow(table, revision) {
@@ -143,7 +163,9 @@ impl Watch {
     /// Several lines as one piece, but not all of a long list at once.
     fn drain(&mut self) -> Bytes {
         const PIECE: usize = 64 << 10;
-        let Some(first) = self.pending.pop_front() else { return Bytes::new() };
+        let Some(first) = self.pending.pop_front() else {
+            return Bytes::new();
+        };
         if self.pending.is_empty() || first.len() > PIECE {
             return first;
         }
@@ -176,7 +198,11 @@ impl Watch {
             (true, false) if change.kind == ChangeKind::Deleted => self.line("DELETED", &change.object),
             (true, false) => {
                 // As it was when it was last selected, at the revision at which it no longer is.
-                let mut last = change.before.as_ref().map(|before| before.value.clone()).unwrap_or_default();
+                let mut last = change
+                    .before
+                    .as_ref()
+                    .map(|before| before.value.clone())
+                    .unwrap_or_default();
                 last["metadata"]["resourceVersion"] = change.object.revision.to_string().into();
                 self.line_of("DELETED", &present(&self.resource, &last))
             }
@@ -213,7 +239,9 @@ impl Watch {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = match self.accept.form {
-            Form::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            Form::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
             Form::Table => {
                 json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []})
             }

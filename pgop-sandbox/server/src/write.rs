@@ -1,8 +1,8 @@
 //! create and update, and what all writes go through: decode, prune, default, the kind's own rules, validation, field ownership, store.
 
-use pgop_sandbox_schema::Cause;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use pgop_sandbox_schema::Cause;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Map, Value, json};
 
@@ -52,11 +52,19 @@ impl Options {
             Some("Ignore") => UnknownFields::Ignore,
             Some("Strict") => UnknownFields::Refuse,
             Some(other) => {
-                let cause = Cause::invalid("fieldValidation", &other.into(), "supported values: \"Ignore\", \"Warn\", \"Strict\"");
+                let cause = Cause::invalid(
+                    "fieldValidation",
+                    &other.into(),
+                    "supported values: \"Ignore\", \"Warn\", \"Strict\"",
+                );
                 return Err(ApiError::invalid_kind("meta.k8s.io", "CreateOptions", "", &[cause]));
             }
         };
-        Ok(Self { dry_run: call.dry_run()?, manager: call.field_manager()?, unknown_fields })
+        Ok(Self {
+            dry_run: call.dry_run()?,
+            manager: call.field_manager()?,
+            unknown_fields,
+        })
     }
 }
 
@@ -75,7 +83,11 @@ pub(crate) fn update(call: &Call, body: &Value) -> Result<Response<Body>> {
             Ok(old) => old,
             Err(error) if call.path.subresource.is_empty() && creates_on_update(&call.resource) => {
                 // Only where there is nothing to change, and not when a certain state of it was meant.
-                if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+                if !body["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .is_empty()
+                {
                     return Err(error);
                 }
                 let written = create_object(call, body.clone(), &options, Owners::Track)?;
@@ -135,14 +147,22 @@ pub(crate) fn create_object(call: &Call, body: Value, options: &Options, owners:
         if options.dry_run {
             return Ok(Written { object, warnings });
         }
-        match call.state.store.put(&resource.table, &at, Expect::Absent, to_stored(resource, object)) {
+        match call
+            .state
+            .store
+            .put(&resource.table, &at, Expect::Absent, to_stored(resource, object))
+        {
             Ok(stored) => {
                 drop(addresses);
                 strategy::written(&call.state, resource);
-                return Ok(Written { object: present(resource, &stored.value).into_owned(), warnings });
+                return Ok(Written {
+                    object: present(resource, &stored.value).into_owned(),
+                    warnings,
+                });
             }
             // A random name that was taken: another one.
-            Err(WriteError::Exists) if sent["metadata"]["name"].as_str().unwrap_or_default().is_empty() && attempt < 8 => {}
+            Err(WriteError::Exists)
+                if sent["metadata"]["name"].as_str().unwrap_or_default().is_empty() && attempt < 8 => {}
             Err(error) => return Err(write_error(error, resource, &named)),
         }
     }
@@ -166,7 +186,10 @@ pub(crate) fn decode(resource: &Resource, mut object: Value, unknown: UnknownFie
                 return Err(ApiError::bad_request(if resource.custom.is_some() {
                     format!("strict decoding error: {}", told.join(", "))
                 } else {
-                    format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}", told.join(", "))
+                    format!(
+                        "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
+                        told.join(", ")
+                    )
                 }));
             }
         }
@@ -181,7 +204,10 @@ pub(crate) fn decode(resource: &Resource, mut object: Value, unknown: UnknownFie
 fn check_kind(resource: &Resource, object: &mut Value) -> Result<()> {
     let expected = resource.api_version();
     let Some(fields) = object.as_object_mut() else {
-        return Err(ApiError::bad_request(format!("the object provided is unrecognized (must be of type {}): it is no JSON object", resource.kind)));
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): it is no JSON object",
+            resource.kind
+        )));
     };
     for (field, expected) in [("kind", &resource.kind), ("apiVersion", &expected)] {
         match fields.get(field).and_then(Value::as_str) {
@@ -191,11 +217,16 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<()> {
             }
             None | Some("") => {
                 let missing = if field == "kind" { "Kind" } else { "apiVersion" };
-                return Err(ApiError::bad_request(format!("the object provided is unrecognized: Object '{missing}' is missing in '{}'", Value::Object(fields.clone()))));
+                return Err(ApiError::bad_request(format!(
+                    "the object provided is unrecognized: Object '{missing}' is missing in '{}'",
+                    Value::Object(fields.clone())
+                )));
             }
             Some(given) => {
                 let what = if field == "kind" { "kind" } else { "API version" };
-                return Err(ApiError::bad_request(format!("the {what} in the data ({given}) does not match the expected {what} ({expected})")));
+                return Err(ApiError::bad_request(format!(
+                    "the {what} in the data ({given}) does not match the expected {what} ({expected})"
+                )));
             }
         }
     }
@@ -205,13 +236,17 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<()> {
             *null = json!({});
             Ok(())
         }
-        other => Err(ApiError::bad_request(format!("metadata: Invalid value: {other}: must be an object"))),
+        other => Err(ApiError::bad_request(format!(
+            "metadata: Invalid value: {other}: must be an object"
+        ))),
     }
 }
 
 /// The namespace and name of the path, which those in the object may not contradict.
 pub(crate) fn place(call: &Call, object: &mut Value) -> Result<()> {
-    let Some(metadata) = object["metadata"].as_object_mut() else { return Ok(()) };
+    let Some(metadata) = object["metadata"].as_object_mut() else {
+        return Ok(());
+    };
     let namespace = &call.path.namespace;
     let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
     if call.resource.namespaced {
@@ -228,7 +263,9 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<()> {
     if !name.is_empty() {
         let given = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
         if !given.is_empty() && given != name {
-            return Err(ApiError::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({name})")));
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
+            )));
         }
         metadata.insert("name".into(), name.as_str().into());
     }
@@ -245,7 +282,10 @@ fn name(object: &mut Value) -> Result<String> {
     let prefix = object["metadata"]["generateName"].as_str().unwrap_or_default();
     if prefix.is_empty() {
         let kind = object["kind"].as_str().unwrap_or_default();
-        let group = object["apiVersion"].as_str().and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+        let group = object["apiVersion"]
+            .as_str()
+            .and_then(|version| version.split_once('/'))
+            .map_or("", |(group, _)| group);
         let cause = Cause::required("metadata.name", "name or generateName is required");
         return Err(ApiError::invalid_kind(group, kind, "", &[cause]));
     }
@@ -259,7 +299,10 @@ fn name(object: &mut Value) -> Result<String> {
 pub(crate) fn random_suffix() -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut random = rand::rng();
-    (0..5).filter_map(|_| LETTERS.choose(&mut random)).map(|&letter| char::from(letter)).collect()
+    (0..5)
+        .filter_map(|_| LETTERS.choose(&mut random))
+        .map(|&letter| char::from(letter))
+        .collect()
 }
 
 pub(crate) fn now() -> String {
@@ -269,7 +312,13 @@ pub(crate) fn now() -> String {
 /// What the server alone says of a new object.
 fn begin(resource: &Resource, object: &mut Value) {
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        for field in [
+            "resourceVersion",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+        ] {
             metadata.remove(field);
         }
         metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
@@ -281,7 +330,8 @@ fn begin(resource: &Resource, object: &mut Value) {
     // A node tells of itself when it registers.
     if resource.has_status
         && !resource.is("", "nodes")
-        && let Some(fields) = object.as_object_mut() {
+        && let Some(fields) = object.as_object_mut()
+    {
         fields.remove("status");
     }
 }
@@ -331,7 +381,10 @@ pub(crate) fn update_object(
         ownership::track(resource, Some(&old), &mut new, &options.manager, &call.path.subresource);
     }
     if same(&old, &new) {
-        return Ok(Written { object: old.into_owned(), warnings });
+        return Ok(Written {
+            object: old.into_owned(),
+            warnings,
+        });
     }
     if options.dry_run {
         return Ok(Written { object: new, warnings });
@@ -343,7 +396,9 @@ pub(crate) fn update_object(
         // The last finalizer was taken away: this write is the deletion.
         call.state.store.remove(table, &key, stored.revision, Some(stored_form))
     } else {
-        call.state.store.put(table, &key, Expect::Revision(stored.revision), stored_form)
+        call.state
+            .store
+            .put(table, &key, Expect::Revision(stored.revision), stored_form)
     };
     match result {
         Ok(stored) => {
@@ -351,7 +406,10 @@ pub(crate) fn update_object(
             if gone {
                 strategy::removed(&call.state, resource);
             }
-            Ok(Written { object: present(resource, &stored.value).into_owned(), warnings })
+            Ok(Written {
+                object: present(resource, &stored.value).into_owned(),
+                warnings,
+            })
         }
         Err(WriteError::Changed | WriteError::Missing) if !checked => Err(Failed::Raced),
         Err(error) => Err(write_error(error, resource, &call.path.name).into()),
@@ -392,11 +450,23 @@ fn carry_over(resource: &Resource, subresource: &str, old: &Value, new: &mut Val
     if resource.has_status {
         put(new, "status", old.get("status").cloned());
     }
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion", "selfLink"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+        "selfLink",
+    ] {
         put(&mut new["metadata"], field, old["metadata"].get(field).cloned());
     }
     if new["metadata"].get("managedFields").is_none() {
-        put(&mut new["metadata"], "managedFields", old["metadata"].get("managedFields").cloned());
+        put(
+            &mut new["metadata"],
+            "managedFields",
+            old["metadata"].get("managedFields").cloned(),
+        );
     }
 }
 
@@ -420,8 +490,13 @@ fn count_generation(resource: &Resource, old: &Value, new: &mut Value) {
                 Some(fields) => fields,
                 None => return Map::new(),
             };
-            let told = |name: &str| name == "metadata" || name == "apiVersion" || (name == "status" && resource.has_status);
-            fields.iter().filter(|(name, _)| !told(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+            let told =
+                |name: &str| name == "metadata" || name == "apiVersion" || (name == "status" && resource.has_status);
+            fields
+                .iter()
+                .filter(|(name, _)| !told(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
         }
         desired(resource, old) != desired(resource, new)
     } else {
@@ -437,7 +512,12 @@ fn count_generation(resource: &Resource, old: &Value, new: &mut Value) {
 fn same(old: &Value, new: &Value) -> bool {
     let bare = |object: &Value| {
         let mut object = object.clone();
-        for entry in object["metadata"].get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+        for entry in object["metadata"]
+            .get_mut("managedFields")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             put(entry, "time", None);
         }
         object

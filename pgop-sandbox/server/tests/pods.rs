@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, AttachParams, DeleteParams, EvictParams, LogParams, Patch, PatchParams, PostParams};
@@ -21,17 +21,30 @@ struct Echo;
 
 #[async_trait]
 impl Kubelet for Echo {
-    async fn logs(&self, target: &Target, options: LogOptions) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
+    async fn logs(
+        &self,
+        target: &Target,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
         if options.previous {
-            return Err(KubeletError::NoPreviousRun { container: target.container.clone(), pod: target.pod.clone() });
+            return Err(KubeletError::NoPreviousRun {
+                container: target.container.clone(),
+                pod: target.pod.clone(),
+            });
         }
-        let lines = vec![Ok(Bytes::from(format!("{} {:?}\n", target.container, options.tail_lines))), Ok(Bytes::from("two\n"))];
+        let lines = vec![
+            Ok(Bytes::from(format!("{} {:?}\n", target.container, options.tail_lines))),
+            Ok(Bytes::from("two\n")),
+        ];
         Ok(futures::stream::iter(lines).boxed())
     }
 
     async fn exec(&self, target: &Target, command: Vec<String>, streams: Streams) -> Result<Session, KubeletError> {
         if command[0] == "missing" {
-            return Err(KubeletError::Start { command: command[0].clone(), source: std::io::ErrorKind::NotFound.into() });
+            return Err(KubeletError::Start {
+                command: command[0].clone(),
+                source: std::io::ErrorKind::NotFound.into(),
+            });
         }
         let (input, mut from_client) = tokio::io::duplex(64);
         let (mut to_client, output) = tokio::io::duplex(64);
@@ -60,7 +73,11 @@ impl Kubelet for Echo {
 
     async fn connect(&self, _: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
         if port == 9 {
-            return Err(KubeletError::Connect { port, pod: "a".into(), source: std::io::ErrorKind::ConnectionRefused.into() });
+            return Err(KubeletError::Connect {
+                port,
+                pod: "a".into(),
+                source: std::io::ErrorKind::ConnectionRefused.into(),
+            });
         }
         let (near, far) = tokio::io::duplex(64);
         tokio::spawn(async move {
@@ -90,8 +107,12 @@ async fn running(client: &Client, name: &str) -> Api<Pod> {
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     pods.create(&PostParams::default(), &pod(name)).await.unwrap();
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "sandbox"}});
-    let request = http::Request::post(format!("/api/v1/namespaces/default/pods/{name}/binding")).header("content-type", "application/json");
-    client.request_text(request.body(binding.to_string().into_bytes()).unwrap()).await.unwrap();
+    let request = http::Request::post(format!("/api/v1/namespaces/default/pods/{name}/binding"))
+        .header("content-type", "application/json");
+    client
+        .request_text(request.body(binding.to_string().into_bytes()).unwrap())
+        .await
+        .unwrap();
     pods
 }
 
@@ -102,12 +123,18 @@ async fn a_new_pod_gets_its_defaults_and_credentials() {
     let made = pods.create(&PostParams::default(), &pod("a")).await.unwrap();
     let spec = made.spec.unwrap();
     let status = made.status.unwrap();
-    assert_eq!((status.phase.as_deref(), status.qos_class.as_deref()), (Some("Pending"), Some("BestEffort")));
+    assert_eq!(
+        (status.phase.as_deref(), status.qos_class.as_deref()),
+        (Some("Pending"), Some("BestEffort"))
+    );
     assert_eq!(spec.service_account_name.as_deref(), Some("default"));
     assert_eq!(spec.restart_policy.as_deref(), Some("Always"));
     let volume = spec.volumes.unwrap().remove(0);
     assert!(volume.name.starts_with("kube-api-access-"));
-    assert_eq!(spec.containers[0].volume_mounts.as_ref().unwrap()[0].mount_path, "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(
+        spec.containers[0].volume_mounts.as_ref().unwrap()[0].mount_path,
+        "/var/run/secrets/kubernetes.io/serviceaccount"
+    );
     let mut stranger = pod("b");
     stranger.spec.as_mut().unwrap().service_account_name = Some("nobody".into());
     let refused = pods.create(&PostParams::default(), &stranger).await.unwrap_err();
@@ -118,12 +145,24 @@ async fn a_new_pod_gets_its_defaults_and_credentials() {
 async fn a_bound_pod_waits_for_its_node() {
     let client = client().await;
     let pods = running(&client, "a").await;
-    let marked = pods.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap();
+    let marked = pods
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap()
+        .left()
+        .unwrap();
     assert_eq!(marked.metadata.deletion_grace_period_seconds, Some(30));
-    let hastened = pods.delete("a", &DeleteParams::default().grace_period(5)).await.unwrap().left().unwrap();
+    let hastened = pods
+        .delete("a", &DeleteParams::default().grace_period(5))
+        .await
+        .unwrap()
+        .left()
+        .unwrap();
     assert_eq!(hastened.metadata.deletion_grace_period_seconds, Some(5));
     assert!(hastened.metadata.deletion_timestamp < marked.metadata.deletion_timestamp);
-    pods.delete("a", &DeleteParams::default().grace_period(0)).await.unwrap();
+    pods.delete("a", &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
     assert!(pods.get_opt("a").await.unwrap().is_none());
 }
 
@@ -131,16 +170,50 @@ async fn a_bound_pod_waits_for_its_node() {
 async fn logs_are_streamed() {
     let client = client().await;
     let pods = running(&client, "a").await;
-    let params = LogParams { tail_lines: Some(3), ..LogParams::default() };
+    let params = LogParams {
+        tail_lines: Some(3),
+        ..LogParams::default()
+    };
     assert_eq!(pods.logs("a", &params).await.unwrap(), "main Some(3)\ntwo\n");
-    let stream = pods.log_stream("a", &LogParams { follow: true, ..params }).await.unwrap();
+    let stream = pods
+        .log_stream("a", &LogParams { follow: true, ..params })
+        .await
+        .unwrap();
     let mut text = String::new();
-    futures::AsyncReadExt::read_to_string(&mut Box::pin(stream), &mut text).await.unwrap();
+    futures::AsyncReadExt::read_to_string(&mut Box::pin(stream), &mut text)
+        .await
+        .unwrap();
     assert_eq!(text, "main Some(3)\ntwo\n");
-    let error = pods.logs("a", &LogParams { previous: true, ..LogParams::default() }).await.unwrap_err();
-    assert!(error.to_string().contains("previous terminated container main in pod a not found"), "{error}");
-    let error = pods.logs("a", &LogParams { container: Some("x".into()), ..LogParams::default() }).await.unwrap_err();
-    assert!(error.to_string().contains("container x is not valid for pod a"), "{error}");
+    let error = pods
+        .logs(
+            "a",
+            &LogParams {
+                previous: true,
+                ..LogParams::default()
+            },
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("previous terminated container main in pod a not found"),
+        "{error}"
+    );
+    let error = pods
+        .logs(
+            "a",
+            &LogParams {
+                container: Some("x".into()),
+                ..LogParams::default()
+            },
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("container x is not valid for pod a"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -158,12 +231,21 @@ async fn a_command_runs_with_its_streams() {
     let status = process.take_status().unwrap().await.unwrap();
     assert_eq!(status.status.as_deref(), Some("Success"));
 
-    let mut process = pods.exec("a", ["fail"], &AttachParams::default().stderr(false)).await.unwrap();
+    let mut process = pods
+        .exec("a", ["fail"], &AttachParams::default().stderr(false))
+        .await
+        .unwrap();
     let status = process.take_status().unwrap().await.unwrap();
     assert_eq!(status.reason.as_deref(), Some("NonZeroExitCode"));
     assert_eq!(status.details.unwrap().causes.unwrap()[0].message.as_deref(), Some("7"));
-    let mut process = pods.exec("a", ["missing"], &AttachParams::default().stderr(false)).await.unwrap();
-    assert_eq!(process.take_status().unwrap().await.unwrap().reason.as_deref(), Some("InternalError"));
+    let mut process = pods
+        .exec("a", ["missing"], &AttachParams::default().stderr(false))
+        .await
+        .unwrap();
+    assert_eq!(
+        process.take_status().unwrap().await.unwrap().reason.as_deref(),
+        Some("InternalError")
+    );
 }
 
 #[tokio::test]
@@ -185,20 +267,45 @@ async fn an_eviction_asks_the_budget() {
     let client = client().await;
     let pods = running(&client, "a").await;
     let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-    pods.patch_status("a", &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+    pods.patch_status("a", &PatchParams::default(), &Patch::Merge(ready))
+        .await
+        .unwrap();
     let budgets: Api<PodDisruptionBudget> = Api::default_namespaced(client.clone());
-    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}});
-    budgets.create(&PostParams::default(), &serde_json::from_value(budget).unwrap()).await.unwrap();
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}}});
+    budgets
+        .create(&PostParams::default(), &serde_json::from_value(budget).unwrap())
+        .await
+        .unwrap();
     let status = json!({"status": {"observedGeneration": 1, "currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 0, "expectedPods": 1}});
-    budgets.patch_status("b", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    budgets
+        .patch_status("b", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
     let refused = pods.evict("a", &EvictParams::default()).await.unwrap_err();
-    assert!(refused.to_string().contains("would violate the pod's disruption budget"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("would violate the pod's disruption budget"),
+        "{refused}"
+    );
     let status = json!({"status": {"disruptionsAllowed": 1}});
-    budgets.patch_status("b", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    budgets
+        .patch_status("b", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
     pods.evict("a", &EvictParams::default()).await.unwrap();
     let evicted = pods.get("a").await.unwrap();
     assert!(evicted.metadata.deletion_timestamp.is_some());
-    assert!(evicted.status.unwrap().conditions.unwrap().iter().any(|condition| condition.type_ == "DisruptionTarget"));
+    assert!(
+        evicted
+            .status
+            .unwrap()
+            .conditions
+            .unwrap()
+            .iter()
+            .any(|condition| condition.type_ == "DisruptionTarget")
+    );
     assert_eq!(budgets.get("b").await.unwrap().status.unwrap().disruptions_allowed, 0);
     assert_eq!(budgets.get("b").await.unwrap().name_any(), "b");
 }

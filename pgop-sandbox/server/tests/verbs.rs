@@ -20,11 +20,23 @@ fn config_map(name: &str, data: &str) -> ConfigMap {
 #[tokio::test]
 async fn an_object_lives() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client());
-    let created = maps.create(&PostParams::default(), &config_map("a", "1")).await.unwrap();
+    let created = maps
+        .create(&PostParams::default(), &config_map("a", "1"))
+        .await
+        .unwrap();
     assert!(created.uid().is_some() && created.creation_timestamp().is_some());
-    let exists = maps.create(&PostParams::default(), &config_map("a", "1")).await.unwrap_err();
-    assert!(matches!(&exists, kube::Error::Api(status) if status.is_already_exists()), "{exists}");
-    assert_eq!(exists.to_string().matches(r#"configmaps "a" already exists"#).count() > 0, true);
+    let exists = maps
+        .create(&PostParams::default(), &config_map("a", "1"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&exists, kube::Error::Api(status) if status.is_already_exists()),
+        "{exists}"
+    );
+    assert_eq!(
+        exists.to_string().matches(r#"configmaps "a" already exists"#).count() > 0,
+        true
+    );
 
     let mut changed = maps.get("a").await.unwrap();
     changed.data.as_mut().unwrap().insert("y".into(), "2".into());
@@ -33,10 +45,26 @@ async fn an_object_lives() {
     let stale = maps.replace("a", &PostParams::default(), &changed).await.unwrap_err();
     assert!(matches!(stale, kube::Error::Api(status) if status.is_conflict()));
 
-    let patched = maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"x": null}}))).await.unwrap();
-    assert_eq!(patched.data.unwrap().into_iter().collect::<Vec<_>>(), [("y".to_owned(), "2".to_owned())]);
-    let same = maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"y": "2"}}))).await.unwrap();
-    assert_eq!(same.metadata.resource_version, patched.metadata.resource_version, "an unchanged update writes nothing");
+    let patched = maps
+        .patch(
+            "a",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"data": {"x": null}})),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        patched.data.unwrap().into_iter().collect::<Vec<_>>(),
+        [("y".to_owned(), "2".to_owned())]
+    );
+    let same = maps
+        .patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"y": "2"}})))
+        .await
+        .unwrap();
+    assert_eq!(
+        same.metadata.resource_version, patched.metadata.resource_version,
+        "an unchanged update writes nothing"
+    );
 
     maps.delete("a", &DeleteParams::default()).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_none());
@@ -46,32 +74,71 @@ async fn an_object_lives() {
 async fn lists_come_in_pages_of_one_moment() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client());
     for index in 0..5 {
-        maps.create(&PostParams::default(), &config_map(&format!("m{index}"), &(index % 2).to_string())).await.unwrap();
+        maps.create(
+            &PostParams::default(),
+            &config_map(&format!("m{index}"), &(index % 2).to_string()),
+        )
+        .await
+        .unwrap();
     }
     let first = maps.list(&ListParams::default().limit(2)).await.unwrap();
-    assert_eq!(first.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["m0", "m1"]);
+    assert_eq!(
+        first.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
+        ["m0", "m1"]
+    );
     assert_eq!(first.metadata.remaining_item_count, Some(3));
     maps.delete("m3", &DeleteParams::default()).await.unwrap();
     let token = first.metadata.continue_.clone().unwrap();
-    let rest = maps.list(&ListParams::default().limit(10).continue_token(&token)).await.unwrap();
-    assert_eq!(rest.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["m2", "m3", "m4"]);
+    let rest = maps
+        .list(&ListParams::default().limit(10).continue_token(&token))
+        .await
+        .unwrap();
+    assert_eq!(
+        rest.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(),
+        ["m2", "m3", "m4"]
+    );
     assert_eq!(rest.metadata.resource_version, first.metadata.resource_version);
     let selected = maps.list(&ListParams::default().labels("n in (0)")).await.unwrap();
     assert_eq!(selected.items.len(), 3);
-    let named = maps.list(&ListParams::default().fields("metadata.name=m1")).await.unwrap();
+    let named = maps
+        .list(&ListParams::default().fields("metadata.name=m1"))
+        .await
+        .unwrap();
     assert_eq!(named.items.len(), 1);
 }
 
 #[tokio::test]
 async fn a_watch_tells_what_changes_through_its_selector() {
     let maps: Api<ConfigMap> = Api::default_namespaced(client());
-    maps.create(&PostParams::default(), &config_map("a", "1")).await.unwrap();
-    let version = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    maps.create(&PostParams::default(), &config_map("a", "1"))
+        .await
+        .unwrap();
+    let version = maps
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .metadata
+        .resource_version
+        .unwrap();
     let params = WatchParams::default().labels("n=1");
     let mut events = maps.watch(&params, &version).await.unwrap().boxed();
-    maps.create(&PostParams::default(), &config_map("b", "2")).await.unwrap();
-    maps.patch("b", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"n": "1"}}}))).await.unwrap();
-    maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"n": "2"}}}))).await.unwrap();
+    maps.create(&PostParams::default(), &config_map("b", "2"))
+        .await
+        .unwrap();
+    maps.patch(
+        "b",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"metadata": {"labels": {"n": "1"}}})),
+    )
+    .await
+    .unwrap();
+    maps.patch(
+        "a",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"metadata": {"labels": {"n": "2"}}})),
+    )
+    .await
+    .unwrap();
     maps.delete("b", &DeleteParams::default()).await.unwrap();
     let mut told = Vec::new();
     while told.len() < 3 {
@@ -105,7 +172,13 @@ async fn a_custom_resource_is_served_at_once() {
     }))
     .unwrap();
     let created = definitions.create(&PostParams::default(), &definition).await.unwrap();
-    assert!(created.data["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Established" && c["status"] == "True"));
+    assert!(
+        created.data["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c["type"] == "Established" && c["status"] == "True")
+    );
     let kind = kube::api::ApiResource::from_gvk(&kube::api::GroupVersionKind::gvk("x.io", "v1", "Thing"));
     let things: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &kind);
     let thing = DynamicObject::new("a", &kind).data(json!({"spec": {"size": 2}, "status": {"size": 9}}));
@@ -113,13 +186,32 @@ async fn a_custom_resource_is_served_at_once() {
     assert_eq!(thing.data.get("status"), None, "a status is not set by a create");
     assert_eq!(thing.metadata.generation, Some(1));
     let status: Value = json!({"status": {"size": 2}, "spec": {"size": 7}});
-    let thing = things.patch_status("a", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
-    assert_eq!((&thing.data["status"]["size"], &thing.data["spec"]["size"]), (&json!(2), &json!(2)));
+    let thing = things
+        .patch_status("a", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&thing.data["status"]["size"], &thing.data["spec"]["size"]),
+        (&json!(2), &json!(2))
+    );
     assert_eq!(thing.metadata.generation, Some(1));
-    let scale = things.patch_scale("a", &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 5}}))).await.unwrap();
-    assert_eq!((scale.spec.unwrap().replicas, scale.status.unwrap().replicas), (Some(5), 2));
+    let scale = things
+        .patch_scale(
+            "a",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"replicas": 5}})),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (scale.spec.unwrap().replicas, scale.status.unwrap().replicas),
+        (Some(5), 2)
+    );
     assert_eq!(things.get("a").await.unwrap().metadata.generation, Some(2));
-    definitions.delete("things.x.io", &DeleteParams::default()).await.unwrap();
+    definitions
+        .delete("things.x.io", &DeleteParams::default())
+        .await
+        .unwrap();
     let gone = things.list(&ListParams::default()).await.unwrap_err();
     assert!(matches!(gone, kube::Error::Api(status) if status.is_not_found()));
     assert!(definitions.get_opt("things.x.io").await.unwrap().is_none());
@@ -132,14 +224,32 @@ async fn a_finalizer_holds_an_object() {
     let mut map = config_map("a", "1");
     map.metadata.finalizers = Some(vec!["x.io/hold".into()]);
     maps.create(&PostParams::default(), &map).await.unwrap();
-    let marked = maps.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap();
+    let marked = maps
+        .delete("a", &DeleteParams::default())
+        .await
+        .unwrap()
+        .left()
+        .unwrap();
     assert!(marked.metadata.deletion_timestamp.is_some());
     let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     maps.patch("a", &PatchParams::default(), &patch).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_none());
     let namespaces: Api<Namespace> = Api::all(client);
-    assert_eq!(namespaces.get("default").await.unwrap().status.unwrap().phase.as_deref(), Some("Active"));
+    assert_eq!(
+        namespaces
+            .get("default")
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .phase
+            .as_deref(),
+        Some("Active")
+    );
     let missing: Api<ConfigMap> = Api::namespaced(namespaces.into_client(), "none");
-    let error = missing.create(&PostParams::default(), &config_map("a", "1")).await.unwrap_err();
+    let error = missing
+        .create(&PostParams::default(), &config_map("a", "1"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains(r#"namespaces "none" not found"#), "{error}");
 }

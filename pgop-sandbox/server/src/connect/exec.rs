@@ -34,9 +34,16 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
     let pod = pod(call)?;
     let target = target(call, &pod)?;
     let flag = |name: &str| call.query.flag(name);
-    let streams = Streams { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr"), tty: flag("tty") };
+    let streams = Streams {
+        stdin: flag("stdin"),
+        stdout: flag("stdout"),
+        stderr: flag("stderr"),
+        tty: flag("tty"),
+    };
     if !(streams.stdin || streams.stdout || streams.stderr) {
-        return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+        return Err(ApiError::bad_request(
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ));
     }
     let kubelet = kubelet(call)?;
     let (pending, response) = Pending::of(call, upgrade, &["v5.channel.k8s.io", "v4.channel.k8s.io"])?;
@@ -63,7 +70,10 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
     Ok(response)
 }
 
-async fn serve(pending: Pending, session: std::result::Result<Session, Value>) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn serve(
+    pending: Pending,
+    session: std::result::Result<Session, Value>,
+) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (mut sink, stream) = pending.open().await?.split();
     let (sender, mut receiver) = mpsc::channel::<(u8, Bytes)>(16);
     let writing = async move {
@@ -96,7 +106,9 @@ enum Input {
 }
 
 /// The frames of a websocket as inputs; the stream ends when the client goes.
-fn inputs<E: Send>(frames: impl Stream<Item = std::result::Result<Message, E>> + Send + Unpin) -> impl Stream<Item = Input> + Send + Unpin {
+fn inputs<E: Send>(
+    frames: impl Stream<Item = std::result::Result<Message, E>> + Send + Unpin,
+) -> impl Stream<Item = Input> + Send + Unpin {
     frames
         .take_while(|frame| futures::future::ready(matches!(frame, Ok(frame) if !frame.is_close())))
         .filter_map(|frame| futures::future::ready(frame.ok().and_then(|frame| input(&frame.into_data()))))
@@ -117,7 +129,13 @@ fn input(frame: &Bytes) -> Option<Input> {
 
 /// Carries the streams of a process until it ends or the client goes.
 async fn run(session: Session, inputs: impl Stream<Item = Input> + Send + Unpin, sender: &mpsc::Sender<(u8, Bytes)>) {
-    let Session { stdin, stdout, stderr, resize, exit } = session;
+    let Session {
+        stdin,
+        stdout,
+        stderr,
+        resize,
+        exit,
+    } = session;
     let feeding = feed(inputs, stdin, resize);
     let output = async { futures::future::join(carry(stdout, STDOUT, sender), carry(stderr, STDERR, sender)).await };
     let ending = async {
@@ -138,7 +156,11 @@ async fn run(session: Session, inputs: impl Stream<Item = Input> + Send + Unpin,
 }
 
 /// Gives inputs to the process. Returns when the client has gone.
-async fn feed(mut inputs: impl Stream<Item = Input> + Unpin, mut stdin: Option<Writer>, resize: Option<mpsc::Sender<(u16, u16)>>) {
+async fn feed(
+    mut inputs: impl Stream<Item = Input> + Unpin,
+    mut stdin: Option<Writer>,
+    resize: Option<mpsc::Sender<(u16, u16)>>,
+) {
     while let Some(input) = inputs.next().await {
         match input {
             Input::Stdin(bytes) => {
@@ -201,11 +223,24 @@ mod tests {
 
     #[test]
     fn frames_are_read() {
-        assert_eq!(input(&Bytes::from_static(b"\0hello")), Some(Input::Stdin(Bytes::from_static(b"hello"))));
+        assert_eq!(
+            input(&Bytes::from_static(b"\0hello")),
+            Some(Input::Stdin(Bytes::from_static(b"hello")))
+        );
         assert_eq!(input(&Bytes::from_static(b"\xff\0")), Some(Input::StdinEnd));
         assert_eq!(input(&Bytes::from_static(br#"{"Width":80}"#)), None);
-        assert_eq!(input(&Bytes::from_static(b"\x04{\"Width\":80,\"Height\":24}")), Some(Input::Resize(80, 24)));
-        for nothing in [&b""[..], b"\x04", b"\x04{}", b"\x01x", b"\xff", b"\x04{\"Width\":99999,\"Height\":1}"] {
+        assert_eq!(
+            input(&Bytes::from_static(b"\x04{\"Width\":80,\"Height\":24}")),
+            Some(Input::Resize(80, 24))
+        );
+        for nothing in [
+            &b""[..],
+            b"\x04",
+            b"\x04{}",
+            b"\x01x",
+            b"\xff",
+            b"\x04{\"Width\":99999,\"Height\":1}",
+        ] {
             assert_eq!(input(&Bytes::copy_from_slice(nothing)), None);
         }
     }

@@ -59,7 +59,8 @@ async fn serve(
     let mut readers = Vec::new();
     for (index, &port) in ports.iter().enumerate() {
         for channel in [2 * index, 2 * index + 1] {
-            sink.send(Message::Binary(frame(channel, &port.to_le_bytes()).unwrap_or_default())).await?;
+            sink.send(Message::Binary(frame(channel, &port.to_le_bytes()).unwrap_or_default()))
+                .await?;
         }
         match kubelet.connect(target, port).await {
             Ok(connection) => {
@@ -70,7 +71,10 @@ async fn serve(
             Err(error) => {
                 writers.push(None);
                 let told = format!("an error occurred forwarding {port}: {error}");
-                sink.send(Message::Binary(frame(2 * index + 1, told.as_bytes()).unwrap_or_default())).await?;
+                sink.send(Message::Binary(
+                    frame(2 * index + 1, told.as_bytes()).unwrap_or_default(),
+                ))
+                .await?;
             }
         }
     }
@@ -89,8 +93,12 @@ async fn serve(
                 break;
             }
             let frame = message.into_data();
-            let Some((&channel, bytes)) = frame.split_first() else { continue };
-            let Some(slot) = writers.get_mut(usize::from(channel) / 2).filter(|_| channel % 2 == 0) else { continue };
+            let Some((&channel, bytes)) = frame.split_first() else {
+                continue;
+            };
+            let Some(slot) = writers.get_mut(usize::from(channel) / 2).filter(|_| channel % 2 == 0) else {
+                continue;
+            };
             if let Some(writer) = slot
                 && (writer.write_all(bytes).await.is_err() || writer.flush().await.is_err())
             {
@@ -109,7 +117,9 @@ async fn serve(
 async fn carry(mut reader: ReadHalf<Connection>, channel: usize, sender: mpsc::Sender<Bytes>) {
     let mut buffer = vec![0; 32 << 10];
     while let Ok(count @ 1..) = reader.read(&mut buffer).await {
-        let Some(frame) = frame(channel, &buffer[..count]) else { return };
+        let Some(frame) = frame(channel, &buffer[..count]) else {
+            return;
+        };
         if sender.send(frame).await.is_err() {
             return;
         }

@@ -19,8 +19,17 @@ pub(super) struct Pending {
 
 impl Pending {
     /// What a request asks for, if the server speaks one of its protocols.
-    pub(super) fn of(call: &Call, upgrade: Option<OnUpgrade>, spoken: &[&'static str]) -> Result<(Self, Response<Body>)> {
-        let header = |name| call.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    pub(super) fn of(
+        call: &Call,
+        upgrade: Option<OnUpgrade>,
+        spoken: &[&'static str],
+    ) -> Result<(Self, Response<Body>)> {
+        let header = |name| {
+            call.headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .unwrap_or_default()
+        };
         let asked = header(header::UPGRADE);
         if asked.to_ascii_lowercase().starts_with("spdy/") {
             return Err(ApiError::bad_request(
@@ -30,8 +39,14 @@ impl Pending {
         if !asked.eq_ignore_ascii_case("websocket") {
             return Err(ApiError::bad_request("Upgrade request required"));
         }
-        let offered: Vec<&str> = header(header::SEC_WEBSOCKET_PROTOCOL).split(',').map(str::trim).collect();
-        let protocol = offered.iter().find_map(|offered| spoken.iter().find(|spoken| *spoken == offered)).copied();
+        let offered: Vec<&str> = header(header::SEC_WEBSOCKET_PROTOCOL)
+            .split(',')
+            .map(str::trim)
+            .collect();
+        let protocol = offered
+            .iter()
+            .find_map(|offered| spoken.iter().find(|spoken| *spoken == offered))
+            .copied();
         let (Some(protocol), Some(upgrade)) = (protocol, upgrade) else {
             let why = format!("unable to upgrade: none of the protocols {offered:?} is served, only {spoken:?}");
             return Err(ApiError::bad_request(why));

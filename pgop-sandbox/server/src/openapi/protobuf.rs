@@ -74,7 +74,12 @@ fn paths(paths: &Value) -> Vec<u8> {
                 for parameter in patch["parameters"].as_array().into_iter().flatten() {
                     operation.bytes(8, &query_parameter(parameter["name"].as_str().unwrap_or_default()));
                 }
-                extension(operation, 13, "x-kubernetes-group-version-kind", &patch["x-kubernetes-group-version-kind"]);
+                extension(
+                    operation,
+                    13,
+                    "x-kubernetes-group-version-kind",
+                    &patch["x-kubernetes-group-version-kind"],
+                );
             });
             let item = Message::with(|item| item.bytes(8, &operation));
             let named = Message::with(|named| {

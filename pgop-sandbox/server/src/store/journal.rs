@@ -114,7 +114,17 @@ impl Journal {
         }
         file.seek(SeekFrom::Start(length)).map_err(at(&path))?;
         let syncer = syncer(&file, &path)?;
-        Ok((Self { path, file, length, rewritten: 0, syncer: Some(syncer), _lock: lock }, records))
+        Ok((
+            Self {
+                path,
+                file,
+                length,
+                rewritten: 0,
+                syncer: Some(syncer),
+                _lock: lock,
+            },
+            records,
+        ))
     }
 
     /// Adds a record. When that fails, the file is as it was before.
@@ -124,7 +134,10 @@ impl Journal {
             // Half a record in the middle would cut off all later ones.
             let _ = self.file.set_len(self.length);
             let _ = self.file.seek(SeekFrom::Start(self.length));
-            return Err(JournalError::File { path: self.path.clone(), source });
+            return Err(JournalError::File {
+                path: self.path.clone(),
+                source,
+            });
         }
         self.length += bytes.len() as u64;
         if let Some(syncer) = &self.syncer {
@@ -166,7 +179,9 @@ impl Journal {
         let syncer = syncer(&file, &path)?;
         std::fs::rename(&path, &self.path).map_err(at(&self.path))?;
         if let Some(folder) = self.path.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))?;
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(at(folder))?;
         }
         (self.file, self.length, self.rewritten, self.syncer) = (file, length, length, Some(syncer));
         Ok(())
@@ -183,15 +198,26 @@ impl Drop for Journal {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> JournalError {
-    move |source| JournalError::File { path: path.to_owned(), source }
+    move |source| JournalError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn lock(path: &Path) -> Result<File, JournalError> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(at(path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::File { path: path.to_owned(), source }),
+        Err(TryLockError::Error(source)) => Err(JournalError::File {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 

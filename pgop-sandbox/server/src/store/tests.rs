@@ -13,12 +13,20 @@ fn key(name: &str) -> Key {
 }
 
 fn put(store: &Store, name: &str, data: &str) -> u64 {
-    let expect = store.get("configmaps", &key(name)).map_or(Expect::Absent, |object| Expect::Revision(object.revision));
-    store.put("configmaps", &key(name), expect, object(name, data)).unwrap().revision
+    let expect = store
+        .get("configmaps", &key(name))
+        .map_or(Expect::Absent, |object| Expect::Revision(object.revision));
+    store
+        .put("configmaps", &key(name), expect, object(name, data))
+        .unwrap()
+        .revision
 }
 
 fn names(objects: &super::Objects) -> Vec<String> {
-    objects.values().map(|object| format!("{}={}", object.value["metadata"]["name"], object.value["data"]["x"])).collect()
+    objects
+        .values()
+        .map(|object| format!("{}={}", object.value["metadata"]["name"], object.value["data"]["x"]))
+        .collect()
 }
 
 #[test]
@@ -38,9 +46,17 @@ fn a_write_that_believes_wrongly_is_refused() {
     let revision = put(&store, "one", "1");
     let again = store.put("configmaps", &key("one"), Expect::Absent, object("one", "2"));
     assert!(matches!(again, Err(WriteError::Exists)));
-    let stale = store.put("configmaps", &key("one"), Expect::Revision(revision - 1), object("one", "2"));
+    let stale = store.put(
+        "configmaps",
+        &key("one"),
+        Expect::Revision(revision - 1),
+        object("one", "2"),
+    );
     assert!(matches!(stale, Err(WriteError::Changed)));
-    assert!(matches!(store.remove("configmaps", &key("two"), 1, None), Err(WriteError::Missing)));
+    assert!(matches!(
+        store.remove("configmaps", &key("two"), 1, None),
+        Err(WriteError::Missing)
+    ));
     assert_eq!(store.revision(), revision, "a refused write takes no revision");
 }
 
@@ -53,7 +69,10 @@ fn the_past_can_be_listed() {
     let two = store.get("configmaps", &key("two")).unwrap();
     store.remove("configmaps", &key("two"), two.revision, None).unwrap();
     put(&store, "three", "1");
-    assert_eq!(names(&store.list_at("configmaps", then).unwrap()), [r#""one"="1""#, r#""two"="1""#]);
+    assert_eq!(
+        names(&store.list_at("configmaps", then).unwrap()),
+        [r#""one"="1""#, r#""two"="1""#]
+    );
     assert_eq!(names(&store.list("configmaps").1), [r#""one"="2""#, r#""three"="1""#]);
     let future = store.list_at("configmaps", 100).unwrap_err();
     assert!(matches!(future, RevisionError::Future { asked: 100, .. }));
@@ -79,8 +98,10 @@ async fn a_watcher_sees_every_change_in_order() {
         seen.extend(follower.next().await.unwrap());
     }
     writer.await.unwrap();
-    let data: Vec<usize> =
-        seen.iter().map(|change| change.object.value["data"]["x"].as_str().unwrap().parse().unwrap()).collect();
+    let data: Vec<usize> = seen
+        .iter()
+        .map(|change| change.object.value["data"]["x"].as_str().unwrap().parse().unwrap())
+        .collect();
     assert_eq!(data, (0..1000).collect::<Vec<_>>());
     assert_eq!(seen.iter().filter(|change| change.kind == ChangeKind::Added).count(), 7);
 }
@@ -94,8 +115,14 @@ fn a_watcher_that_is_too_slow_is_told() {
         put(&store, "one", &round.to_string());
     }
     assert!(matches!(follower.take(), Err(RevisionError::Expired { .. })));
-    assert!(matches!(store.follow("configmaps", start), Err(RevisionError::Expired { .. })));
-    assert!(matches!(store.list_at("configmaps", start), Err(RevisionError::Expired { .. })));
+    assert!(matches!(
+        store.follow("configmaps", start),
+        Err(RevisionError::Expired { .. })
+    ));
+    assert!(matches!(
+        store.list_at("configmaps", start),
+        Err(RevisionError::Expired { .. })
+    ));
     let mut other = store.follow("secrets", start).unwrap();
     assert!(other.take().unwrap().is_empty(), "another table has its own history");
 }
@@ -126,14 +153,20 @@ fn a_folder_keeps_what_was_written() {
     let store = Arc::new(Store::in_folder(folder.path()).unwrap());
     assert_eq!(names(&store.list("configmaps").1), [r#""one"="2""#]);
     assert_eq!(store.revision(), last);
-    assert!(matches!(store.follow("configmaps", last - 1), Err(RevisionError::Expired { .. })));
+    assert!(matches!(
+        store.follow("configmaps", last - 1),
+        Err(RevisionError::Expired { .. })
+    ));
 }
 
 #[test]
 fn a_folder_is_for_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let _store = Store::in_folder(folder.path()).unwrap();
-    assert!(matches!(Store::in_folder(folder.path()), Err(JournalError::InUse { .. })));
+    assert!(matches!(
+        Store::in_folder(folder.path()),
+        Err(JournalError::InUse { .. })
+    ));
 }
 
 #[test]
@@ -175,7 +208,10 @@ fn a_flipped_bit_ends_the_journal_there() {
     let last = bytes.len() - 5;
     bytes[last] ^= 4;
     std::fs::write(&path, bytes).unwrap();
-    assert_eq!(names(&Store::in_folder(folder.path()).unwrap().list("configmaps").1), [r#""one"="1""#]);
+    assert_eq!(
+        names(&Store::in_folder(folder.path()).unwrap().list("configmaps").1),
+        [r#""one"="1""#]
+    );
 }
 
 #[test]

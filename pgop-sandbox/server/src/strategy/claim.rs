@@ -13,12 +13,21 @@ const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 pub(super) fn create(call: &Call, claim: &mut Value) {
     claim["status"] = json!({"phase": "Pending"});
     protect(claim, "kubernetes.io/pvc-protection");
-    let annotated = claim["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class").is_some();
+    let annotated = claim["metadata"]["annotations"]
+        .get("volume.beta.kubernetes.io/storage-class")
+        .is_some();
     if claim["spec"]["storageClassName"].is_null() && !annotated {
         let (_, classes) = call.state.store.list(CLASSES);
-        let defaults = classes.values().filter(|class| class.value["metadata"]["annotations"][IS_DEFAULT] == "true");
+        let defaults = classes
+            .values()
+            .filter(|class| class.value["metadata"]["annotations"][IS_DEFAULT] == "true");
         // Of several the newest, as in Kubernetes.
-        let newest = defaults.max_by_key(|class| class.value["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned());
+        let newest = defaults.max_by_key(|class| {
+            class.value["metadata"]["creationTimestamp"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        });
         if let Some(class) = newest {
             claim["spec"]["storageClassName"] = class.value["metadata"]["name"].clone();
         }

@@ -53,7 +53,10 @@ fn complete(definition: &mut Value) {
 
 fn storage_version(definition: &Value) -> Value {
     let versions = definition["spec"]["versions"].as_array();
-    let storage = versions.into_iter().flatten().find(|version| version["storage"] == true);
+    let storage = versions
+        .into_iter()
+        .flatten()
+        .find(|version| version["storage"] == true);
     storage.map(|version| version["name"].clone()).unwrap_or_default()
 }
 
@@ -63,15 +66,24 @@ fn accept(definition: &mut Value) {
     let status = &mut definition["status"];
     status["acceptedNames"] = names;
     set_condition(status, "NamesAccepted", "True", "NoConflicts", "no conflicts found");
-    set_condition(status, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted");
+    set_condition(
+        status,
+        "Established",
+        "True",
+        "InitialNamesAccepted",
+        "the initial names have been accepted",
+    );
 }
 
 fn set_condition(status: &mut Value, kind: &str, value: &str, reason: &str, message: &str) {
-    let condition = json!({"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now()});
+    let condition =
+        json!({"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now()});
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
     }
-    let Some(conditions) = status["conditions"].as_array_mut() else { return };
+    let Some(conditions) = status["conditions"].as_array_mut() else {
+        return;
+    };
     match conditions.iter_mut().find(|condition| condition["type"] == kind) {
         Some(same) if same["status"] == value => {}
         Some(other) => *other = condition,
@@ -82,7 +94,11 @@ fn set_condition(status: &mut Value, kind: &str, value: &str, reason: &str, mess
 /// Deletes all objects of a definition that is being deleted, and the definition when there are none.
 pub(super) fn remove_instances(state: &State, definition: &Value) -> Result<()> {
     let name = definition["metadata"]["name"].as_str().unwrap_or_default();
-    let table = format!("{}.{}", definition["spec"]["names"]["plural"].as_str().unwrap_or_default(), definition["spec"]["group"].as_str().unwrap_or_default());
+    let table = format!(
+        "{}.{}",
+        definition["spec"]["names"]["plural"].as_str().unwrap_or_default(),
+        definition["spec"]["group"].as_str().unwrap_or_default()
+    );
     let (_, objects) = state.store.list(&table);
     for (key, object) in &objects {
         let mut marked = object.value.clone();
@@ -90,7 +106,9 @@ pub(super) fn remove_instances(state: &State, definition: &Value) -> Result<()> 
             marked["metadata"]["deletionTimestamp"] = now().into();
             marked["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         }
-        let held = marked["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        let held = marked["metadata"]["finalizers"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
         let written = if held {
             state.store.put(&table, key, Expect::Revision(object.revision), marked)
         } else {
@@ -111,7 +129,11 @@ pub(super) fn finish_deletion(state: &State, name: &str) {
     // Another writer may come between: then its state is looked at again.
     while let Some(stored) = state.store.get(DEFINITIONS, &key) {
         let spec = &stored.value["spec"];
-        let table = format!("{}.{}", spec["names"]["plural"].as_str().unwrap_or_default(), spec["group"].as_str().unwrap_or_default());
+        let table = format!(
+            "{}.{}",
+            spec["names"]["plural"].as_str().unwrap_or_default(),
+            spec["group"].as_str().unwrap_or_default()
+        );
         if stored.value["metadata"].get("deletionTimestamp").is_none() || !state.store.list(&table).1.is_empty() {
             return;
         }
@@ -125,7 +147,9 @@ pub(super) fn finish_deletion(state: &State, name: &str) {
         let written = if done {
             state.store.remove(DEFINITIONS, &key, stored.revision, None)
         } else {
-            state.store.put(DEFINITIONS, &key, Expect::Revision(stored.revision), definition)
+            state
+                .store
+                .put(DEFINITIONS, &key, Expect::Revision(stored.revision), definition)
         };
         match written {
             Err(WriteError::Changed) => {}

@@ -7,7 +7,10 @@ use crate::write::put;
 pub(super) fn create(namespace: &mut Value) {
     namespace["status"] = json!({"phase": "Active"});
     let finalizers = &mut namespace["spec"]["finalizers"];
-    if finalizers.as_array().is_none_or(|list| !list.iter().any(|name| name == "kubernetes")) {
+    if finalizers
+        .as_array()
+        .is_none_or(|list| !list.iter().any(|name| name == "kubernetes"))
+    {
         *finalizers = json!(["kubernetes"]);
     }
     label(namespace);

@@ -35,10 +35,16 @@ fn service_account(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
     spec["serviceAccountName"] = account.as_str().into();
     spec["serviceAccount"] = account.as_str().into();
     let namespace = &call.path.namespace;
-    let stored = call.state.store.get("serviceaccounts", &Key::new(namespace.as_str(), account.as_str())).ok_or_else(|| {
-        let why = format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found");
-        ApiError::forbidden(&call.resource, name, &why)
-    })?;
+    let stored = call
+        .state
+        .store
+        .get("serviceaccounts", &Key::new(namespace.as_str(), account.as_str()))
+        .ok_or_else(|| {
+            let why = format!(
+                "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
+            );
+            ApiError::forbidden(&call.resource, name, &why)
+        })?;
     let wanted = spec["automountServiceAccountToken"]
         .as_bool()
         .or_else(|| stored.value["automountServiceAccountToken"].as_bool())
@@ -54,7 +60,9 @@ fn service_account(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
 
 fn mount_credentials(spec: &mut Value) {
     let existing = spec["volumes"].as_array().into_iter().flatten();
-    let existing = existing.filter_map(|volume| volume["name"].as_str()).find(|name| name.starts_with("kube-api-access-"));
+    let existing = existing
+        .filter_map(|volume| volume["name"].as_str())
+        .find(|name| name.starts_with("kube-api-access-"));
     let (volume, is_new) = match existing {
         Some(name) => (name.to_owned(), false),
         None => (format!("kube-api-access-{}", random_suffix()), true),
@@ -82,7 +90,11 @@ fn mount(container: &mut Value, volume: &str) -> bool {
     if mounts.any(|mount| mount["mountPath"] == CREDENTIALS) {
         return false;
     }
-    append(container, "volumeMounts", json!({"name": volume, "readOnly": true, "mountPath": CREDENTIALS}));
+    append(
+        container,
+        "volumeMounts",
+        json!({"name": volume, "readOnly": true, "mountPath": CREDENTIALS}),
+    );
     true
 }
 
@@ -117,7 +129,11 @@ fn prioritize(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
         _ => {
             let (_, classes) = call.state.store.list("priorityclasses.scheduling.k8s.io");
             let chosen = classes.values().find(|stored| {
-                if class.is_empty() { stored.value["globalDefault"] == true } else { stored.value["metadata"]["name"] == class }
+                if class.is_empty() {
+                    stored.value["globalDefault"] == true
+                } else {
+                    stored.value["metadata"]["name"] == class
+                }
             });
             match chosen {
                 Some(stored) => {
@@ -139,14 +155,17 @@ fn prioritize(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
 fn quality_of_service(pod: &Value) -> &'static str {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
     let (mut any, mut guaranteed) = (false, true);
     for container in containers {
         let resources = &container["resources"];
         let counted = |list: &str| -> Map<String, Value> {
             let amounts = resources[list].as_object().into_iter().flatten();
             let counted = amounts.filter(|(name, amount)| {
-                matches!(name.as_str(), "cpu" | "memory") && quantity::thousandths(amount).is_some_and(|amount| amount > 0)
+                matches!(name.as_str(), "cpu" | "memory")
+                    && quantity::thousandths(amount).is_some_and(|amount| amount > 0)
             });
             counted.map(|(name, amount)| (name.clone(), amount.clone())).collect()
         };
@@ -154,7 +173,9 @@ fn quality_of_service(pod: &Value) -> &'static str {
         any |= !requests.is_empty() || !limits.is_empty();
         let amount = |amounts: &Map<String, Value>, name: &str| amounts.get(name).and_then(quantity::thousandths);
         guaranteed &= limits.len() == 2
-            && limits.keys().all(|name| amount(&requests, name).is_none_or(|asked| Some(asked) == amount(&limits, name)));
+            && limits
+                .keys()
+                .all(|name| amount(&requests, name).is_none_or(|asked| Some(asked) == amount(&limits, name)));
     }
     match (any, guaranteed) {
         (false, _) => "BestEffort",
@@ -173,10 +194,21 @@ mod tests {
     fn quality_follows_from_requests_and_limits() {
         let pod = |resources| json!({"spec": {"containers": [{"name": "a", "resources": resources}]}});
         assert_eq!(quality_of_service(&pod(json!({}))), "BestEffort");
-        assert_eq!(quality_of_service(&pod(json!({"requests": {"cpu": "0"}}))), "BestEffort");
+        assert_eq!(
+            quality_of_service(&pod(json!({"requests": {"cpu": "0"}}))),
+            "BestEffort"
+        );
         assert_eq!(quality_of_service(&pod(json!({"requests": {"cpu": "1"}}))), "Burstable");
         let both = json!({"cpu": "500m", "memory": "1Gi"});
-        assert_eq!(quality_of_service(&pod(json!({"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": both}))), "Guaranteed");
-        assert_eq!(quality_of_service(&pod(json!({"requests": {"cpu": "0.4"}, "limits": both}))), "Burstable");
+        assert_eq!(
+            quality_of_service(&pod(
+                json!({"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": both})
+            )),
+            "Guaranteed"
+        );
+        assert_eq!(
+            quality_of_service(&pod(json!({"requests": {"cpu": "0.4"}, "limits": both}))),
+            "Burstable"
+        );
     }
 }

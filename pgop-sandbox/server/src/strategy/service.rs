@@ -24,18 +24,31 @@ pub(super) fn create(call: &Call, service: &mut Value, name: &str) -> Result<()>
 
 pub(super) fn update(call: &Call, old: &Value, new: &mut Value, name: &str) -> Result<()> {
     if new["spec"]["type"] == "ExternalName" {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
             put(&mut new["spec"], field, None);
         }
         return Ok(());
     }
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if new["spec"].get(field).is_none_or(|value| value.is_null() || value == "") {
+        if new["spec"]
+            .get(field)
+            .is_none_or(|value| value.is_null() || value == "")
+        {
             put(&mut new["spec"], field, old["spec"].get(field).cloned());
         }
     }
     // It had none as long as it was an ExternalName.
-    if new["spec"]["clusterIP"].is_null() { assign(call, new, name) } else { Ok(()) }
+    if new["spec"]["clusterIP"].is_null() {
+        assign(call, new, name)
+    } else {
+        Ok(())
+    }
 }
 
 fn assign(call: &Call, service: &mut Value, name: &str) -> Result<()> {
@@ -43,7 +56,11 @@ fn assign(call: &Call, service: &mut Value, name: &str) -> Result<()> {
     if spec["type"] == "ExternalName" {
         return Ok(());
     }
-    let wanted = spec["clusterIP"].as_str().or_else(|| spec["clusterIPs"][0].as_str()).unwrap_or_default().to_owned();
+    let wanted = spec["clusterIP"]
+        .as_str()
+        .or_else(|| spec["clusterIPs"][0].as_str())
+        .unwrap_or_default()
+        .to_owned();
     let address = match wanted.as_str() {
         "None" => wanted,
         "" => free(&call.state).ok_or_else(|| ApiError::internal("failed to allocate a serviceIP: range is full"))?,
@@ -58,7 +75,10 @@ fn assign(call: &Call, service: &mut Value, name: &str) -> Result<()> {
     };
     spec["clusterIP"] = address.as_str().into();
     spec["clusterIPs"] = json!([address]);
-    for (field, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
+    for (field, value) in [
+        ("ipFamilies", json!(["IPv4"])),
+        ("ipFamilyPolicy", json!("SingleStack")),
+    ] {
         if spec.get(field).is_none_or(Value::is_null) {
             spec[field] = value;
         }
@@ -68,7 +88,10 @@ fn assign(call: &Call, service: &mut Value, name: &str) -> Result<()> {
 
 fn taken(state: &State) -> HashSet<String> {
     let (_, services) = state.store.list("services");
-    services.values().filter_map(|service| service.value["spec"]["clusterIP"].as_str().map(str::to_owned)).collect()
+    services
+        .values()
+        .filter_map(|service| service.value["spec"]["clusterIP"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn free(state: &State) -> Option<String> {
@@ -85,5 +108,9 @@ fn check(state: &State, address: &str) -> std::result::Result<(), &'static str> 
     if number <= NETWORK || number >= NETWORK + SIZE - 1 {
         return Err("the provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16");
     }
-    if taken(state).contains(address) { Err("provided IP is already allocated") } else { Ok(()) }
+    if taken(state).contains(address) {
+        Err("provided IP is already allocated")
+    } else {
+        Ok(())
+    }
 }

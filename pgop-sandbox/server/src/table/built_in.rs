@@ -6,15 +6,27 @@ use super::{Column, time};
 use crate::selector::LabelSelector;
 
 const fn column(name: &'static str, kind: &'static str, cell: fn(&Value) -> Value) -> Column {
-    Column { name, kind, wide: false, cell }
+    Column {
+        name,
+        kind,
+        wide: false,
+        cell,
+    }
 }
 
 const fn wide(name: &'static str, cell: fn(&Value) -> Value) -> Column {
-    Column { name, kind: "string", wide: true, cell }
+    Column {
+        name,
+        kind: "string",
+        wide: true,
+        cell,
+    }
 }
 
 const NAME: Column = column("Name", "string", |object| object["metadata"]["name"].clone());
-const AGE: Column = column("Age", "string", |object| time::since(&object["metadata"]["creationTimestamp"]).into());
+const AGE: Column = column("Age", "string", |object| {
+    time::since(&object["metadata"]["creationTimestamp"]).into()
+});
 const CONTAINERS: Column = wide("Containers", |object| each(template(object), "name").into());
 const IMAGES: Column = wide("Images", |object| each(template(object), "image").into());
 const SELECTOR: Column = wide("Selector", |object| selector(&object["spec"]["selector"]).into());
@@ -236,7 +248,11 @@ fn none_if_empty(text: String) -> String {
 
 fn first_of<'a>(object: &'a Value, fields: &[&str]) -> &'a Value {
     const NULL: &Value = &Value::Null;
-    fields.iter().map(|field| &object[*field]).find(|value| !value.is_null()).unwrap_or(NULL)
+    fields
+        .iter()
+        .map(|field| &object[*field])
+        .find(|value| !value.is_null())
+        .unwrap_or(NULL)
 }
 
 /// A field of each item, with commas.
@@ -254,17 +270,28 @@ fn template(object: &Value) -> &Value {
 }
 
 fn selector(selector: &Value) -> String {
-    none_if_empty(LabelSelector::of_object(selector).map(|selector| selector.to_string()).unwrap_or_default())
+    none_if_empty(
+        LabelSelector::of_object(selector)
+            .map(|selector| selector.to_string())
+            .unwrap_or_default(),
+    )
 }
 
 fn ready_containers(pod: &Value) -> usize {
-    list(&pod["status"]["containerStatuses"]).iter().filter(|status| status["ready"] == true).count()
+    list(&pod["status"]["containerStatuses"])
+        .iter()
+        .filter(|status| status["ready"] == true)
+        .count()
 }
 
 fn restarts(pod: &Value) -> String {
     let statuses = list(&pod["status"]["containerStatuses"]);
     let total: i64 = statuses.iter().map(|status| number(&status["restartCount"])).sum();
-    let last = statuses.iter().map(|status| &status["lastState"]["terminated"]["finishedAt"]).filter_map(Value::as_str).max();
+    let last = statuses
+        .iter()
+        .map(|status| &status["lastState"]["terminated"]["finishedAt"])
+        .filter_map(Value::as_str)
+        .max();
     match last.filter(|_| total > 0) {
         Some(time) => format!("{total} ({} ago)", time::since(&time.into())),
         None => total.to_string(),
@@ -279,7 +306,10 @@ fn pod_status(pod: &Value) -> String {
         reason => reason.to_owned(),
     };
     let init = list(&status["initContainerStatuses"]);
-    let waiting = init.iter().enumerate().find_map(|(index, container)| Some((index, init_status(pod, container)?)));
+    let waiting = init
+        .iter()
+        .enumerate()
+        .find_map(|(index, container)| Some((index, init_status(pod, container)?)));
     let initializing = waiting.is_some();
     if let Some((index, reason)) = waiting {
         told = match reason {
@@ -296,11 +326,19 @@ fn pod_status(pod: &Value) -> String {
             }
         }
         if told == "Completed" && running {
-            told = if is_ready(status) { "Running".into() } else { "NotReady".into() };
+            told = if is_ready(status) {
+                "Running".into()
+            } else {
+                "NotReady".into()
+            };
         }
     }
     if pod["metadata"].get("deletionTimestamp").is_some() {
-        told = if status["reason"] == "NodeLost" { "Unknown".into() } else { "Terminating".into() };
+        told = if status["reason"] == "NodeLost" {
+            "Unknown".into()
+        } else {
+            "Terminating".into()
+        };
     }
     told
 }
@@ -311,7 +349,9 @@ fn init_status(pod: &Value, status: &Value) -> Option<Option<String>> {
         .iter()
         .any(|container| container["name"] == status["name"] && container["restartPolicy"] == "Always");
     let state = &status["state"];
-    if (state["terminated"].is_object() && number(&state["terminated"]["exitCode"]) == 0) || (restartable && status["started"] == true) {
+    if (state["terminated"].is_object() && number(&state["terminated"]["exitCode"]) == 0)
+        || (restartable && status["started"] == true)
+    {
         return None;
     }
     Some(container_reason(status).filter(|reason| reason != "PodInitializing"))
@@ -326,7 +366,10 @@ fn container_reason(status: &Value) -> Option<String> {
     let reason = terminated.get("reason").map(text).unwrap_or_default();
     let signal = terminated.get("signal").map(number).unwrap_or_default();
     Some(match (reason, signal) {
-        ("", 0) => format!("ExitCode:{}", terminated.get("exitCode").map(number).unwrap_or_default()),
+        ("", 0) => format!(
+            "ExitCode:{}",
+            terminated.get("exitCode").map(number).unwrap_or_default()
+        ),
         ("", signal) => format!("Signal:{signal}"),
         (reason, _) => reason.into(),
     })
@@ -337,12 +380,19 @@ fn is_ready(status: &Value) -> bool {
 }
 
 fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a str> {
-    list(&status["conditions"]).iter().find(|condition| condition["type"] == kind)?["status"].as_str()
+    list(&status["conditions"])
+        .iter()
+        .find(|condition| condition["type"] == kind)?["status"]
+        .as_str()
 }
 
 fn service_ports(service: &Value) -> String {
     let ports = list(&service["spec"]["ports"]).iter().map(|port| {
-        let protocol = if port["protocol"].is_null() { "TCP" } else { text(&port["protocol"]) };
+        let protocol = if port["protocol"].is_null() {
+            "TCP"
+        } else {
+            text(&port["protocol"])
+        };
         match number(&port["nodePort"]) {
             0 => format!("{}/{protocol}", port["port"]),
             node => format!("{}:{node}/{protocol}", port["port"]),
@@ -357,7 +407,11 @@ fn node_status(node: &Value) -> String {
         Some(_) => "NotReady",
         None => "Unknown",
     };
-    if node["spec"]["unschedulable"] == true { format!("{ready},SchedulingDisabled") } else { ready.into() }
+    if node["spec"]["unschedulable"] == true {
+        format!("{ready},SchedulingDisabled")
+    } else {
+        ready.into()
+    }
 }
 
 fn node_roles(node: &Value) -> String {
@@ -367,7 +421,9 @@ fn node_roles(node: &Value) -> String {
 }
 
 fn node_address(node: &Value) -> Value {
-    let address = list(&node["status"]["addresses"]).iter().find(|address| address["type"] == "InternalIP");
+    let address = list(&node["status"]["addresses"])
+        .iter()
+        .find(|address| address["type"] == "InternalIP");
     address.map_or_else(|| "<none>".into(), |address| address["address"].clone())
 }
 
@@ -384,7 +440,11 @@ fn access_modes(modes: &Value) -> String {
 
 fn volume_claim(volume: &Value) -> String {
     let claim = &volume["spec"]["claimRef"];
-    if claim.is_object() { format!("{}/{}", text(&claim["namespace"]), text(&claim["name"])) } else { String::new() }
+    if claim.is_object() {
+        format!("{}/{}", text(&claim["namespace"]), text(&claim["name"]))
+    } else {
+        String::new()
+    }
 }
 
 /// The first three, and how many more.
@@ -392,7 +452,11 @@ fn shortened(addresses: Vec<String>) -> String {
     const SHOWN: usize = 3;
     let more = addresses.len().saturating_sub(SHOWN);
     let told = addresses.into_iter().take(SHOWN).collect::<Vec<_>>().join(",");
-    if more > 0 { format!("{told} + {more} more...") } else { none_if_empty(told) }
+    if more > 0 {
+        format!("{told} + {more} more...")
+    } else {
+        none_if_empty(told)
+    }
 }
 
 fn endpoints(object: &Value) -> String {
@@ -411,14 +475,25 @@ fn endpoints(object: &Value) -> String {
 }
 
 fn slice_addresses(slice: &Value) -> String {
-    let addresses = list(&slice["endpoints"]).iter().flat_map(|endpoint| list(&endpoint["addresses"]));
+    let addresses = list(&slice["endpoints"])
+        .iter()
+        .flat_map(|endpoint| list(&endpoint["addresses"]));
     shortened(addresses.map(|address| text(address).to_owned()).collect())
 }
 
 fn last_seen(event: &Value) -> String {
     let series = &event["series"]["lastObservedTime"];
     let time = if series.is_null() {
-        first_of(event, &["lastTimestamp", "deprecatedLastTimestamp", "eventTime", "firstTimestamp", "deprecatedFirstTimestamp"])
+        first_of(
+            event,
+            &[
+                "lastTimestamp",
+                "deprecatedLastTimestamp",
+                "eventTime",
+                "firstTimestamp",
+                "deprecatedFirstTimestamp",
+            ],
+        )
     } else {
         series
     };
@@ -431,11 +506,19 @@ fn event_object(event: &Value) -> String {
 }
 
 fn controller(object: &Value) -> String {
-    let owner = list(&object["metadata"]["ownerReferences"]).iter().find(|owner| owner["controller"] == true);
+    let owner = list(&object["metadata"]["ownerReferences"])
+        .iter()
+        .find(|owner| owner["controller"] == true);
     let Some(owner) = owner else { return "<none>".into() };
-    let group = text(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
+    let group = text(&owner["apiVersion"])
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     let kind = text(&owner["kind"]).to_lowercase();
-    if group.is_empty() { format!("{kind}/{}", text(&owner["name"])) } else { format!("{kind}.{group}/{}", text(&owner["name"])) }
+    if group.is_empty() {
+        format!("{kind}/{}", text(&owner["name"]))
+    } else {
+        format!("{kind}.{group}/{}", text(&owner["name"]))
+    }
 }
 
 fn job_status(job: &Value) -> &'static str {
@@ -470,5 +553,9 @@ fn job_completions(job: &Value) -> String {
 fn class_name(class: &Value) -> String {
     let name = text(&class["metadata"]["name"]);
     let default = class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true";
-    if default { format!("{name} (default)") } else { name.to_owned() }
+    if default {
+        format!("{name} (default)")
+    } else {
+        name.to_owned()
+    }
 }

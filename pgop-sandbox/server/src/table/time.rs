@@ -26,7 +26,11 @@ fn span(seconds: i64) -> String {
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;
     let two = |amount: i64, unit: &str, rest: i64, small: &str| {
-        if rest == 0 { format!("{amount}{unit}") } else { format!("{amount}{unit}{rest}{small}") }
+        if rest == 0 {
+            format!("{amount}{unit}")
+        } else {
+            format!("{amount}{unit}{rest}{small}")
+        }
     };
     match seconds {
         ..=-2 => "<invalid>".into(),
@@ -49,7 +53,16 @@ mod tests {
 
     #[test]
     fn ages_are_short() {
-        let told: Vec<String> = [0, 59, 119, 150, 601, 3_600, 11_000, 90_000, 180_000, 900_000, 70_000_000].map(span).into();
-        assert_eq!(told, ["0s", "59s", "119s", "2m30s", "10m", "60m", "3h3m", "25h", "2d2h", "10d", "2y80d"]);
+        let told: Vec<String> = [
+            0, 59, 119, 150, 601, 3_600, 11_000, 90_000, 180_000, 900_000, 70_000_000,
+        ]
+        .map(span)
+        .into();
+        assert_eq!(
+            told,
+            [
+                "0s", "59s", "119s", "2m30s", "10m", "60m", "3h3m", "25h", "2d2h", "10d", "2y80d"
+            ]
+        );
     }
 }
