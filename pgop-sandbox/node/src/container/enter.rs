@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
@@ -29,7 +28,9 @@ pub(crate) async fn enter(live: &Live, words: &[String], given: Given) -> io::Re
         command.env("TERM", "xterm");
     }
     command.stdin(given.stdin).stdout(given.stdout).stderr(given.stderr);
-    let init: std::sync::Arc<OwnedFd> = live.init.clone();
+    let Some(init) = live.init.clone() else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the container has ended"));
+    };
     let start = Start {
         command,
         namespaces: vec![Namespace::Of(init)],

@@ -16,7 +16,7 @@ use super::start::{Files, Live, Place, Run, StartError};
 use crate::pod::backoff::{Backoff, in_words};
 use crate::pod::probe::Kind;
 use crate::pod::report;
-use crate::pod::state::{Ended, Policy, Role, State};
+use crate::pod::state::{Ended, Policy, State};
 use crate::pod::worker::PodRun;
 
 /// A container that can't be made yet is tried again when something changed, or after that long.
@@ -34,7 +34,6 @@ pub(crate) struct StopOrder {
 pub(crate) struct Life {
     pub(crate) pod: Arc<PodRun>,
     pub(crate) spec: Spec,
-    pub(crate) role: Role,
     pub(crate) policy: Policy,
     /// Filled when it is to end.
     pub(crate) stop: watch::Receiver<Option<StopOrder>>,

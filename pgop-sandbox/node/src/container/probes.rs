@@ -75,7 +75,7 @@ impl<'a> Asker<'a> {
 
     /// Asks in its rhythm and tells verdicts, until `go_on` says no to one. That one.
     async fn ask(&self, mut go_on: impl FnMut(bool) -> bool) -> bool {
-        let mut prober = Prober::new(self.kind, self.numbers.clone());
+        let mut prober = Prober::new(self.numbers.clone());
         let mut ticks = interval_at(Instant::now() + self.numbers.delay, self.numbers.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

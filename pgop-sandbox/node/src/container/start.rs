@@ -20,7 +20,6 @@ use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use super::etc::{self, Names};
-use super::identity::Identity;
 use super::plan::Plan;
 use super::root::Root;
 use crate::holder::{Process, Start, number, signal};
@@ -30,6 +29,9 @@ use crate::shared::Shared;
 
 /// So long may it take until a container's program runs.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a container said last is read within that time, even if something of it holds the outputs open.
+const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
 /// Why a container did not start.
 #[derive(Debug, Error)]
@@ -46,11 +48,10 @@ pub(crate) enum StartError {
 
 /// A container that runs: what others need to reach into it.
 pub(crate) struct Live {
-    /// Its first process.
-    pub(crate) init: Arc<OwnedFd>,
+    /// Its first process; none when that had ended before it could be held.
+    pub(crate) init: Option<Arc<OwnedFd>>,
     pub(crate) env: HashMap<String, String>,
     pub(crate) directory: PathBuf,
-    pub(crate) identity: Identity,
     pub(crate) feed: Arc<Feed>,
     pub(crate) tty: bool,
     /// Its input, where it has one; or its terminal.
@@ -60,7 +61,9 @@ pub(crate) struct Live {
 impl Live {
     /// Sends a signal to its first process.
     pub(crate) fn signal(&self, number: i32) {
-        if let Err(error) = signal(&*self.init, number) {
+        if let Some(init) = &self.init
+            && let Err(error) = signal(&**init, number)
+        {
             tracing::warn!(%error, "can't send a signal to a container");
         }
     }
@@ -77,8 +80,9 @@ impl Run {
     /// Waits for its end. Its exit code; the log is complete then.
     pub(crate) async fn wait(&mut self) -> i32 {
         let code = self.process.wait().await.unwrap_or(255);
+        self.live.signal(nix::libc::SIGKILL); // should only bubblewrap have ended, and not the container
         // A process that was left behind by the container can't hold the outputs open: all ended with the first.
-        let _ = timeout(Duration::from_secs(2), async { while self.outputs.join_next().await.is_some() {} }).await;
+        let _ = timeout(LAST_OUTPUT, async { while self.outputs.join_next().await.is_some() {} }).await;
         self.live.feed.end();
         code
     }
@@ -87,7 +91,6 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         self.live.signal(nix::libc::SIGKILL);
-        self.process.reap();
         self.live.feed.end();
     }
 }
@@ -159,17 +162,20 @@ impl Place<'_> {
         let mut outputs = tokio::task::JoinSet::new();
         let input = ours.carry(child, &feed, &mut outputs).map_err(StartError::Bubblewrap)?;
         let Some(pid) = child_pid(read).await else {
-            let _ = process.wait().await;
-            while outputs.join_next().await.is_some() {}
+            let _ = timeout(PATIENCE, process.wait()).await;
+            let _ = timeout(LAST_OUTPUT, async { while outputs.join_next().await.is_some() {} }).await;
             feed.end();
             return Err(refusal(&feed, &plan));
         };
-        let init = Arc::new(self.shared.holder.process(pid).map_err(StartError::Bubblewrap)?);
+        let init = match self.shared.holder.process(pid) {
+            Ok(init) => Some(Arc::new(init)),
+            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
+            Err(error) => return Err(StartError::Bubblewrap(error)),
+        };
         let live = Live {
             init,
             env: plan.env.clone(),
             directory: plan.directory.clone(),
-            identity: plan.identity,
             feed,
             tty: plan.tty,
             input: Mutex::new(input.map(Arc::new)),
@@ -230,7 +236,10 @@ impl Place<'_> {
 impl Run {
     /// Waits until the program has taken bubblewrap's place. False when it ended before that was seen.
     async fn has_begun(&self) -> bool {
-        let Some(pid) = number(&self.live.init) else { return false };
+        let Some(pid) = self.live.init.as_deref().and_then(number) else {
+            let _ = self.process.wait().await;
+            return false;
+        };
         let changed = async {
             // There is no event for an exec that needs no rights; it takes a few milliseconds.
             while fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "bwrap") {

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -154,6 +155,7 @@ fn become_holder(socket: RawFd, uid: u32, gid: u32) -> nix::Result<Never> {
         // SAFETY: ends this process and nothing else.
         unsafe { libc::_exit(0) }
     }
+    own_proc()?;
     // Orphans of the pid namespace become the holder's children; it need not wait for them.
     // SAFETY: no handler is called.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
@@ -163,6 +165,16 @@ fn become_holder(socket: RawFd, uid: u32, gid: u32) -> nix::Result<Never> {
     }
     send(3, &0_i32.to_ne_bytes(), None)?;
     serve()
+}
+
+/// Gives the holder, and what starts in it, a `/proc` with the numbers of its own pid namespace: bubblewrap looks up its child there.
+fn own_proc() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let nothing = None::<&str>;
+    // What the machine mounts later is seen; what is mounted here is not seen by the machine.
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, nothing)
 }
 
 /// Makes a process which is the caller's sibling: the child of the caller's parent, who can so wait for it. (A fork after entering a pid
@@ -262,9 +274,9 @@ fn own(fd: libc::c_int) -> nix::Result<OwnedFd> {
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A process that nobody waits for any more.
-pub(super) fn wait_in_background(pid: i32) {
-    std::thread::spawn(move || waitpid(Pid::from_raw(pid), None));
+/// Waits for a child of ours that has ended or is about to.
+pub(super) fn wait_for(pid: i32) {
+    let _ = waitpid(Pid::from_raw(pid), None);
 }
 
 #[cfg(test)]

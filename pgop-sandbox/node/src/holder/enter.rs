@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{chdir, pipe2, setsid};
 
-use super::child::sibling;
+use super::child::{sibling, wait_for};
 use super::process::{Process, open};
 
 /// A namespace to enter.
@@ -27,6 +27,8 @@ pub(crate) enum Namespace {
     Pid(Arc<OwnedFd>),
     /// A network namespace.
     Net(Arc<OwnedFd>),
+    /// A mount namespace.
+    Mounts(Arc<OwnedFd>),
     /// All namespaces of a process, as its container has them.
     Of(Arc<OwnedFd>),
 }
@@ -37,6 +39,7 @@ impl Namespace {
             Self::User(fd) => setns(fd, CloneFlags::CLONE_NEWUSER),
             Self::Pid(fd) => setns(fd, CloneFlags::CLONE_NEWPID),
             Self::Net(fd) => setns(fd, CloneFlags::CLONE_NEWNET),
+            Self::Mounts(fd) => setns(fd, CloneFlags::CLONE_NEWNS),
             Self::Of(fd) => setns(
                 fd,
                 CloneFlags::CLONE_NEWUSER
@@ -93,15 +96,31 @@ impl Start {
         };
         // SAFETY: the closure only makes system calls.
         unsafe { command.pre_exec(inside) };
-        let mut child = command.spawn()?;
+        let spawned = command.spawn();
         drop(command); // and with it our copies of the descriptors it was given
         drop((keep, tell));
-        child.wait()?; // the one in between has ended already
-        let mut pid = [0; 4];
-        File::from(number).read_exact(&mut pid)?;
-        let pid = i32::from_ne_bytes(pid);
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                // The program could not be run; the process that was to become it has ended and waits to be seen off.
+                if let Ok(pid) = read_pid(number) {
+                    wait_for(pid);
+                }
+                return Err(error);
+            }
+        };
+        let stdin = child.stdin.take(); // waiting would close it
+        child.wait()?; // the one in between, which has ended already
+        child.stdin = stdin;
+        let pid = read_pid(number)?;
         Ok((Process::new(pid, open(pid)?)?, child))
     }
+}
+
+fn read_pid(from: OwnedFd) -> io::Result<i32> {
+    let mut pid = [0; 4];
+    File::from(from).read_exact(&mut pid)?;
+    Ok(i32::from_ne_bytes(pid))
 }
 
 fn prepare(directory: Option<&CString>, terminal: bool, powerless: bool, keep: &[i32]) -> nix::Result<()> {

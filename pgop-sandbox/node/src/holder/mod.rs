@@ -1,4 +1,4 @@
-//! The holder: one child process in namespaces of its own (user, network, pid), for which the caller needs no rights.
+//! The holder: one child process in namespaces of its own (user, network, pid, mounts), for which the caller needs no rights.
 //!
 //! It is the first process of its pid namespace and everything the node starts lives below it. When the node goes, in whatever way,
 //! the holder reads the end of its socket and ends; the kernel then kills all that is in its pid namespace. So nothing can be left.
@@ -28,6 +28,7 @@ pub(crate) struct Holder {
     socket: Mutex<OwnedFd>,
     user: Arc<OwnedFd>,
     pid: Arc<OwnedFd>,
+    mounts: Arc<OwnedFd>,
     net: Arc<OwnedFd>,
     process: Process,
 }
@@ -38,26 +39,14 @@ impl Holder {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         child::start(&theirs)?;
         drop(theirs);
-        // The first answer is its process id as we see it; or minus the errno that stopped it.
-        let mut answer = [0_u8; 4];
-        let read = recv(ours.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-        let pid = i32::from_ne_bytes(answer);
-        if read != answer.len() {
-            return Err(io::Error::other("the holder ended at once: are user namespaces allowed here?"));
-        }
-        if pid < 0 {
-            return Err(io::Error::from_raw_os_error(-pid));
-        }
+        let pid = wait_for_start(&ours)?;
         let process = Process::new(pid, process::open(pid)?)?;
-        // It says a second time that it is there: from then on its namespaces are complete.
-        if recv(ours.as_raw_fd(), &mut answer, MsgFlags::empty())? != answer.len() {
-            return Err(io::Error::other("the holder ended while it set up its namespaces"));
-        }
         let namespace = |name: &str| std::fs::File::open(format!("/proc/{pid}/ns/{name}")).map(|f| Arc::new(OwnedFd::from(f)));
         Ok(Self {
             socket: Mutex::new(ours),
             user: namespace("user")?,
             pid: namespace("pid")?,
+            mounts: namespace("mnt")?,
             net: namespace("net")?,
             process,
         })
@@ -69,6 +58,7 @@ impl Holder {
             Namespace::User(self.user.clone()),
             Namespace::Pid(self.pid.clone()),
             Namespace::Net(net.clone()),
+            Namespace::Mounts(self.mounts.clone()),
         ]
     }
 
@@ -108,17 +98,32 @@ impl Holder {
         self.process.pid()
     }
 
-    /// Ends it, and with it every process below it. Returns when all are gone.
+    /// Ends it, and with it every process below it. Returns when all are gone, which takes that others wait for those they have started.
     pub(crate) async fn end(&self) {
         let _ = self.process.signal(nix::libc::SIGKILL);
         let _ = self.process.wait().await;
     }
 }
 
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.process.signal(nix::libc::SIGKILL);
-        self.process.reap();
+/// The process id of the holder as we see it, once its namespaces are complete.
+///
+/// Its maker tells the number, it says itself (with a zero) that it is ready; either may come first. A number below zero is the errno of
+/// what failed.
+fn wait_for_start(socket: &OwnedFd) -> io::Result<i32> {
+    let (mut pid, mut ready) = (None, false);
+    loop {
+        if let (Some(pid), true) = (pid, ready) {
+            return Ok(pid);
+        }
+        let mut answer = [0_u8; 4];
+        if recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())? != answer.len() {
+            return Err(io::Error::other("the holder of the namespaces ended at once"));
+        }
+        match i32::from_ne_bytes(answer) {
+            0 => ready = true,
+            number @ 1.. => pid = Some(number),
+            errno => return Err(io::Error::from_raw_os_error(-errno)),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn pollable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
-/// A child process.
+/// A child process. Dropping it ends it.
 pub(crate) struct Process {
     pid: i32,
     handle: AsyncFd<OwnedFd>,
@@ -79,11 +79,15 @@ impl Process {
     pub(crate) fn signal(&self, number: i32) -> io::Result<()> {
         signal(self.handle.get_ref(), number)
     }
+}
 
-    /// Sees to it that no zombie is left, without waiting here.
-    pub(crate) fn reap(&self) {
+impl Drop for Process {
+    /// Ends it. It must be waited for whatever happens: the holder can't end before every process below it has been.
+    fn drop(&mut self) {
         if !self.code.initialized() {
-            super::child::wait_in_background(self.pid);
+            let _ = self.signal(libc::SIGKILL);
+            let pid = self.pid;
+            std::thread::spawn(move || super::child::wait_for(pid));
         }
     }
 }

@@ -34,14 +34,22 @@ async fn what_is_not_there_is_an_error() {
     let holder = Holder::start().unwrap();
     let error = start(&holder, "/no/such/program", &[]).spawn().err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end()).await.expect("nothing keeps the holder");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_holder_ends_all_below_it_ends() {
     let holder = Holder::start().unwrap();
     let (process, _child) = start(&holder, "sleep", &["1000"]).spawn().unwrap();
-    holder.end().await;
-    assert_eq!(process.wait().await.unwrap(), 128 + 9);
+    let ((), code) = tokio::join!(holder.end(), process.wait());
+    assert_eq!(code.unwrap(), 128 + 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_nobody_waits_for_does_not_keep_the_holder() {
+    let holder = Holder::start().unwrap();
+    drop(start(&holder, "sleep", &["1000"]).spawn().unwrap());
+    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

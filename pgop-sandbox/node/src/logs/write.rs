@@ -89,11 +89,6 @@ impl Feed {
         self.state.send_modify(|state| state.1 = true);
     }
 
-    /// Takes a line that the node itself has to say, as a container's error.
-    pub(crate) fn say(&self, text: &str) {
-        self.append(Stream::Stderr, true, text.as_bytes());
-    }
-
     /// Carries one output, line by line, until it ends.
     pub(crate) async fn carry(&self, stream: Stream, mut from: impl AsyncRead + Unpin) {
         let mut held = Vec::new();

@@ -194,12 +194,13 @@ mod tests {
     use std::sync::Arc;
 
     fn services() -> Vec<Arc<Service>> {
-        from_value(json!([
+        let all: Vec<Service> = from_value(json!([
             {"metadata": {"name": "orders", "namespace": "shop"},
              "spec": {"clusterIP": "10.96.3.4", "ports": [{"name": "postgres", "port": 5432}]}},
             {"metadata": {"name": "outside", "namespace": "shop"}, "spec": {"type": "ExternalName", "externalName": "db.example.org"}},
         ]))
-        .unwrap()
+        .unwrap();
+        all.into_iter().map(Arc::new).collect()
     }
 
     fn zone() -> Zone {

@@ -157,7 +157,7 @@ mod tests {
     use std::sync::Arc;
 
     fn zone() -> Zone {
-        let services: Vec<Arc<Service>> = from_value(json!([
+        let services: Vec<Service> = from_value(json!([
             {"metadata": {"name": "orders", "namespace": "shop"},
              "spec": {"clusterIP": "10.96.3.4", "ports": [{"name": "postgres", "port": 5432, "protocol": "TCP"}]}},
             {"metadata": {"name": "orders-pods", "namespace": "shop"},
@@ -165,7 +165,7 @@ mod tests {
             {"metadata": {"name": "outside", "namespace": "shop"}, "spec": {"type": "ExternalName", "externalName": "db.example.org"}},
         ]))
         .unwrap();
-        let slices: Vec<Arc<EndpointSlice>> = from_value(json!([
+        let slices: Vec<EndpointSlice> = from_value(json!([
             {"metadata": {"name": "a", "namespace": "shop", "labels": {"kubernetes.io/service-name": "orders-pods"}}, "addressType": "IPv4",
              "ports": [{"name": "postgres", "port": 5432, "protocol": "TCP"}],
              "endpoints": [
@@ -174,6 +174,8 @@ mod tests {
                 {"addresses": ["10.244.0.7"], "conditions": {"ready": true}}]},
         ]))
         .unwrap();
+        let services: Vec<_> = services.into_iter().map(Arc::new).collect();
+        let slices: Vec<_> = slices.into_iter().map(Arc::new).collect();
         Zone::new(&services, &slices)
     }
 

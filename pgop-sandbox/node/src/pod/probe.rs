@@ -55,15 +55,14 @@ impl From<&Probe> for Numbers {
 #[derive(Debug)]
 pub(crate) struct Prober {
     numbers: Numbers,
-    healthy: bool,
     last: Option<bool>,
     run: u32,
 }
 
 impl Prober {
-    /// Liveness begins as healthy, the others don't.
-    pub(crate) fn new(kind: Kind, numbers: Numbers) -> Self {
-        Self { numbers, healthy: kind == Kind::Liveness, last: None, run: 0 }
+    /// Nothing is known yet.
+    pub(crate) fn new(numbers: Numbers) -> Self {
+        Self { numbers, last: None, run: 0 }
     }
 
     /// Takes a result. The verdict, where enough results in a row have the same one.
@@ -71,28 +70,19 @@ impl Prober {
         self.run = if self.last == Some(success) { self.run.saturating_add(1) } else { 1 };
         self.last = Some(success);
         let needed = if success { self.numbers.successes } else { self.numbers.failures };
-        if self.run < needed {
-            return None;
-        }
-        self.healthy = success;
-        Some(success)
-    }
-
-    /// The last verdict.
-    pub(crate) fn healthy(&self) -> bool {
-        self.healthy
+        (self.run >= needed).then_some(success)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Numbers, Prober};
+    use super::{Numbers, Prober};
     use k8s_openapi::api::core::v1::Probe;
     use serde_json::{from_value, json};
     use std::time::Duration;
 
-    fn prober(kind: Kind, spec: serde_json::Value) -> Prober {
-        Prober::new(kind, Numbers::from(&from_value::<Probe>(spec).unwrap()))
+    fn prober(spec: serde_json::Value) -> Prober {
+        Prober::new(Numbers::from(&from_value::<Probe>(spec).unwrap()))
     }
 
     #[test]
@@ -104,27 +94,23 @@ mod tests {
 
     #[test]
     fn readiness_goes_after_its_failures_in_a_row_and_comes_with_one_success() {
-        let mut prober = prober(Kind::Readiness, json!({"failureThreshold": 2}));
-        assert!(!prober.healthy());
+        let mut prober = prober(json!({"failureThreshold": 2}));
         assert_eq!(prober.record(true), Some(true));
         assert_eq!(prober.record(false), None);
         assert_eq!(prober.record(true), Some(true));
         assert_eq!(prober.record(false), None);
-        assert!(prober.healthy());
         assert_eq!(prober.record(false), Some(false));
-        assert!(!prober.healthy());
     }
 
     #[test]
     fn readiness_may_need_several_successes() {
-        let mut prober = prober(Kind::Readiness, json!({"successThreshold": 3}));
+        let mut prober = prober(json!({"successThreshold": 3}));
         assert_eq!([true, true, true].map(|ok| prober.record(ok)), [None, None, Some(true)]);
     }
 
     #[test]
-    fn liveness_is_healthy_until_shown_otherwise() {
-        let mut prober = prober(Kind::Liveness, json!({"failureThreshold": 3}));
-        assert!(prober.healthy());
+    fn a_single_failure_says_nothing_yet() {
+        let mut prober = prober(json!({"failureThreshold": 3}));
         assert_eq!([false, false, false].map(|ok| prober.record(ok)), [None, None, Some(false)]);
     }
 }

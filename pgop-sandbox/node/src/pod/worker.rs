@@ -191,7 +191,7 @@ impl PodRun {
 
     fn life(self: &Arc<Self>, spec: &Spec, role: Role) -> Life {
         let stop = if role == Role::Sidecar { self.side.subscribe() } else { self.main.subscribe() };
-        Life { pod: self.clone(), spec: spec.clone(), role, policy: Policy::of(&self.pod()).for_role(role), stop }
+        Life { pod: self.clone(), spec: spec.clone(), policy: Policy::of(&self.pod()).for_role(role), stop }
     }
 
     /// Runs the init containers one by one; sidecars are started in their turn. Whether all went well.

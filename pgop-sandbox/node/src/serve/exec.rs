@@ -35,7 +35,10 @@ fn with_pipes(process: Process, mut child: Child) -> io::Result<Session> {
 
 /// The terminal is one of the container's own, so that programs in it find it by its name.
 async fn with_terminal(live: &Live, command: &[String], streams: &Streams) -> io::Result<Session> {
-    let (ours, theirs) = open_terminal(&live.init)?;
+    let Some(init) = &live.init else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the container has ended"));
+    };
+    let (ours, theirs) = open_terminal(init)?;
     let copy = || theirs.try_clone().map(Stdio::from);
     let given = Given { stdin: copy()?, stdout: copy()?, stderr: copy()?, terminal: true };
     let (process, _) = enter(live, command, given).await?;
