@@ -67,14 +67,6 @@ impl Catalog {
             .cloned()
     }
 
-    /// The resource of a kind.
-    pub(crate) fn find_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
-        self.resources
-            .iter()
-            .find(|resource| resource.kind == kind && resource.api_version() == api_version)
-            .cloned()
-    }
-
     pub(crate) fn resources(&self) -> &[Arc<Resource>] {
         &self.resources
     }

@@ -21,7 +21,7 @@ pub(crate) async fn connect(call: &Call, upgrade: Option<OnUpgrade>) -> Result<R
     match call.path.subresource.as_str() {
         "log" => log::log(call).await,
         "exec" | "attach" => exec::exec(call, upgrade).await,
-        _ => forward::forward(call, upgrade).await,
+        _ => forward::forward(call, upgrade),
     }
 }
 
@@ -62,29 +62,25 @@ fn target(call: &Call, pod: &Value) -> Result<Target> {
         (None, [only]) => only.clone(),
         (None, _) => {
             let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
-            match default.filter(|default| containers.iter().any(|known| known == default)) {
-                Some(default) => default.to_owned(),
-                None => {
-                    let choice = if others.is_empty() {
-                        format!("choose one of: [{}]", containers.join(" "))
-                    } else {
-                        format!(
-                            "choose one of: [{}] or one of the init containers: [{}]",
-                            containers.join(" "),
-                            others.join(" ")
-                        )
-                    };
-                    return Err(ApiError::bad_request(format!(
-                        "a container name must be specified for pod {name}, {choice}"
-                    )));
-                }
-            }
+            let default = default.filter(|default| containers.iter().any(|known| known == default));
+            let choice = choice(&containers, &others);
+            let why = || ApiError::bad_request(format!("a container name must be specified for pod {name}, {choice}"));
+            default.ok_or_else(why)?.to_owned()
         }
     };
     Ok(Target {
         container,
         ..target_pod(call, pod)
     })
+}
+
+fn choice(containers: &[String], others: &[String]) -> String {
+    let first = format!("choose one of: [{}]", containers.join(" "));
+    if others.is_empty() {
+        first
+    } else {
+        format!("{first} or one of the init containers: [{}]", others.join(" "))
+    }
 }
 
 /// The pod itself, no container of it.

@@ -44,7 +44,8 @@ fn standard(path: &str) -> String {
                 text.push('.');
                 text.push_str(name);
             } else {
-                text.push_str(&format!("['{}']", name.replace('\\', "\\\\").replace('\'', "\\'")));
+                let quoted = name.replace('\\', "\\\\").replace('\'', "\\'");
+                text.extend(["['", &quoted, "']"]);
             }
             name.clear();
         }

@@ -46,6 +46,9 @@ pub(crate) fn all(catalog: &Catalog) -> Value {
     json!({"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions})
 }
 
+/// The parameters of writes.
+const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+
 /// `api/v1`, `apis/apps/v1`
 fn root(group: &str, version: &str) -> String {
     let prefix = if group.is_empty() { "api" } else { "apis" };
@@ -100,7 +103,6 @@ fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {
             "responses": {"200": {"description": "OK"}},
         })
     };
-    const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
     if resource.is_virtual() {
         paths.insert(list, json!({"post": operation("post", WRITE)}));
         return;

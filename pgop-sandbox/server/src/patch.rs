@@ -20,6 +20,11 @@ enum Patch {
 const MEDIA: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 const MEDIA_CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
+/// The most operations of a JSON patch, as Kubernetes has it.
+const MOST_OPERATIONS: usize = 10_000;
+/// The field that names the state a patch is for.
+const REVISION: &str = "/metadata/resourceVersion";
+
 /// `PATCH` of an object or of its status.
 pub(crate) fn patch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
     let options = Options::of(call)?;
@@ -108,9 +113,8 @@ impl Patch {
             "application/json-patch+json" => {
                 let patch: json_patch::Patch = serde_json::from_slice(body)
                     .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-                const LONGEST: usize = 10_000;
-                if patch.len() > LONGEST {
-                    return Err(ApiError::too_large(LONGEST));
+                if patch.len() > MOST_OPERATIONS {
+                    return Err(ApiError::too_large(MOST_OPERATIONS));
                 }
                 Ok(Self::Json(patch))
             }
@@ -140,8 +144,7 @@ impl Patch {
     fn names_revision(&self) -> bool {
         match self {
             Self::Json(patch) => patch.iter().any(|operation| {
-                operation.path().to_string() == "/metadata/resourceVersion"
-                    && !matches!(operation, json_patch::PatchOperation::Test(_))
+                operation.path() == REVISION && !matches!(operation, json_patch::PatchOperation::Test(_))
             }),
             Self::Merge(patch) | Self::Strategic(patch) | Self::Apply { config: patch, .. } => {
                 patch["metadata"]["resourceVersion"]

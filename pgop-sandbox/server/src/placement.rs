@@ -133,13 +133,13 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
         if status["observedGeneration"].as_i64().unwrap_or(0)
             < budget.value["metadata"]["generation"].as_i64().unwrap_or(0)
         {
-            return Err(ApiError::disruption_budget(format!(
+            return Err(ApiError::disruption_budget(&format!(
                 "The disruption budget {name} is still being processed by the server."
             )));
         }
         if number("disruptionsAllowed") <= 0 {
             let (needed, healthy) = (number("desiredHealthy"), number("currentHealthy"));
-            return Err(ApiError::disruption_budget(format!(
+            return Err(ApiError::disruption_budget(&format!(
                 "The disruption budget {name} needs {needed} healthy pods and has {healthy} currently"
             )));
         }

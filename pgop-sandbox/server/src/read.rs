@@ -44,7 +44,11 @@ pub(crate) fn one(call: &Call, code: StatusCode, object: &Value) -> Response<Bod
         Form::Table => {
             let include = call.query.get("includeObject");
             let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-            response::json(code, &table::table(&call.resource, &[object], metadata, include), style)
+            response::json(
+                code,
+                &table::table(&call.resource, &[object], &metadata, include),
+                style,
+            )
         }
         Form::Metadata => response::json(code, &partial(object), style),
         Form::Whole | Form::Discovery => response::json(code, object, style),
@@ -117,7 +121,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
             metadata["remainingItemCount"] = remaining.into();
         }
     }
-    Ok(answer(call, &selected, metadata))
+    Ok(answer(call, &selected, &metadata))
 }
 
 /// The objects of a namespace (or of all), from a place on.
@@ -233,7 +237,7 @@ fn page(call: &Call, limited: bool) -> Result<Page> {
     }
 }
 
-fn answer(call: &Call, objects: &[&Arc<Object>], metadata: Value) -> Response<Body> {
+fn answer(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Response<Body> {
     let style = Style::of(call.accept, &call.query);
     let resource = &call.resource;
     let shown = || objects.iter().map(|object| present(resource, &object.value));
@@ -252,9 +256,7 @@ fn answer(call: &Call, objects: &[&Arc<Object>], metadata: Value) -> Response<Bo
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items});
             response::json(StatusCode::OK, &list, style)
         }
-        Form::Whole | Form::Discovery => {
-            response::json_text(StatusCode::OK, list_text(call, objects, &metadata), style)
-        }
+        Form::Whole | Form::Discovery => response::json_text(StatusCode::OK, list_text(call, objects, metadata), style),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading requests: paths, queries, bodies and what the client accepts. Nothing here trusts what it reads.
 
+mod protobuf;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body::Body;
@@ -8,6 +10,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::status::{ApiError, Result};
+
+/// What all bodies may be.
+const MEDIA: &str = "application/json, application/yaml";
 
 /// The largest body, as Kubernetes has it.
 pub(crate) const BODY_LIMIT: usize = 3 << 20;
@@ -175,8 +180,9 @@ pub(crate) fn content_type(headers: &HeaderMap) -> &str {
 pub(crate) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value> {
     match content_type(headers) {
         "" | "application/json" | "*/*" => parse_json(body),
+        protobuf::MEDIA => protobuf::decode(body).ok_or_else(|| ApiError::unsupported_media(MEDIA)),
         "application/yaml" => parse_yaml(body),
-        _ => Err(ApiError::unsupported_media("application/json, application/yaml")),
+        _ => Err(ApiError::unsupported_media(MEDIA)),
     }
 }
 
@@ -229,10 +235,7 @@ impl Accept {
             return Ok(Self::default());
         }
         let mut accepted = ranges.filter_map(|range| Self::parse_range(range.trim()));
-        let offered = "application/json, application/yaml, application/vnd.kubernetes.protobuf;as=none";
-        accepted
-            .next()
-            .ok_or_else(|| ApiError::not_acceptable(offered.split(", application/vnd").next().unwrap_or(offered)))
+        accepted.next().ok_or_else(|| ApiError::not_acceptable(MEDIA))
     }
 
     fn parse_range(range: &str) -> Option<Self> {

@@ -242,14 +242,6 @@ impl FieldSelector {
         self.0.is_empty()
     }
 
-    /// The one name that it allows, if it is so.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(field, equal, _)| *equal && field == "metadata.name")
-            .map(|(_, _, name)| name.as_str())
-    }
-
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.0
             .iter()
@@ -380,7 +372,6 @@ mod tests {
         let selector =
             FieldSelector::parse("spec.nodeName=n,status.phase!=Failed,metadata.name==a", find("pods")).unwrap();
         assert!(selector.matches(&pod));
-        assert_eq!(selector.name(), Some("a"));
         assert!(
             FieldSelector::parse("spec.nodeName=", find("pods"))
                 .unwrap()

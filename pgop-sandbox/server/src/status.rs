@@ -195,13 +195,8 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
-    /// A part of the API that this server does not serve.
-    pub(crate) fn not_implemented(message: impl Into<String>) -> Box<Self> {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
-    }
-
     /// A disruption budget stands against an eviction.
-    pub(crate) fn disruption_budget(why: String) -> Box<Self> {
+    pub(crate) fn disruption_budget(why: &str) -> Box<Self> {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
         let cause = json!({"reason": "DisruptionBudget", "message": why});
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).causes(vec![cause])

@@ -50,7 +50,10 @@ pub(crate) fn check_namespace(call: &Call, namespace: &str, name: &str) -> Resul
 pub(crate) fn allows_unconditional_update(resource: &Resource) -> bool {
     !matches!(
         resource.built_in(),
-        None | Some(("apiextensions.k8s.io", _) | ("coordination.k8s.io", _) | ("policy", _) | ("discovery.k8s.io", _))
+        None | Some((
+            "apiextensions.k8s.io" | "coordination.k8s.io" | "policy" | "discovery.k8s.io",
+            _
+        ))
     )
 }
 

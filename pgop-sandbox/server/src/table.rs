@@ -19,25 +19,20 @@ struct Column {
 }
 
 /// The table of some objects.
-pub(crate) fn table(resource: &Resource, objects: &[&Value], metadata: Value, include: Option<&str>) -> Value {
-    let (columns, cells): (Vec<Value>, Box<dyn Fn(&Value) -> Vec<Value>>) = match &resource.custom {
-        Some(custom) => (custom_columns(custom), Box::new(|object| custom_cells(custom, object))),
-        None => {
-            let columns = built_in::columns(&resource.group, &resource.plural);
-            let described = columns.iter().map(|column| {
-                describe(
-                    column.name,
-                    column.kind,
-                    if column.name == "Name" { "name" } else { "" },
-                    "",
-                    i64::from(column.wide),
-                )
-            });
-            (
-                described.collect(),
-                Box::new(|object| columns.iter().map(|column| (column.cell)(object)).collect()),
-            )
+pub(crate) fn table(resource: &Resource, objects: &[&Value], metadata: &Value, include: Option<&str>) -> Value {
+    let columns = match &resource.custom {
+        Some(custom) => custom_columns(custom),
+        None => built_in::columns(&resource.group, &resource.plural)
+            .iter()
+            .map(built_in_column)
+            .collect(),
+    };
+    let cells = |object: &Value| -> Vec<Value> {
+        if let Some(custom) = &resource.custom {
+            return custom_cells(custom, object);
         }
+        let columns = built_in::columns(&resource.group, &resource.plural);
+        columns.iter().map(|column| (column.cell)(object)).collect()
     };
     let rows: Vec<Value> = objects
         .iter()
@@ -52,6 +47,11 @@ pub(crate) fn table(resource: &Resource, objects: &[&Value], metadata: Value, in
         })
         .collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns, "rows": rows})
+}
+
+fn built_in_column(column: &Column) -> Value {
+    let format = if column.name == "Name" { "name" } else { "" };
+    describe(column.name, column.kind, format, "", i64::from(column.wide))
 }
 
 fn describe(name: &str, kind: &str, format: &str, description: &str, priority: i64) -> Value {
@@ -118,7 +118,7 @@ mod tests {
     fn rows(plural: &str, object: &serde_json::Value) -> Vec<String> {
         let resources = crate::resource::built_in();
         let resource = resources.iter().find(|resource| resource.plural == plural).unwrap();
-        let table = table(resource, &[object], json!({}), None);
+        let table = table(resource, &[object], &json!({}), None);
         let columns = table["columnDefinitions"].as_array().unwrap();
         assert_eq!(columns.len(), table["rows"][0]["cells"].as_array().unwrap().len());
         let cells = table["rows"][0]["cells"].as_array().unwrap();

@@ -170,8 +170,12 @@ impl Watch {
             return first;
         }
         let mut piece = first.to_vec();
-        while let Some(line) = self.pending.pop_front_if(|line| piece.len() + line.len() <= PIECE) {
-            piece.extend_from_slice(&line);
+        while self
+            .pending
+            .front()
+            .is_some_and(|line| piece.len() + line.len() <= PIECE)
+        {
+            piece.extend_from_slice(&self.pending.pop_front().unwrap_or_default());
         }
         Bytes::from(piece)
     }
@@ -225,7 +229,7 @@ impl Watch {
         let shown = match self.accept.form {
             Form::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                table::table(&self.resource, &[object], metadata, self.include.as_deref())
+                table::table(&self.resource, &[object], &metadata, self.include.as_deref())
             }
             Form::Metadata => partial(object),
             Form::Whole | Form::Discovery => return line(event, object),

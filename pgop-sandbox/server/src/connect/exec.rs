@@ -120,8 +120,8 @@ fn input(frame: &Bytes) -> Option<Input> {
         CLOSE if frame.get(1) == Some(&STDIN) => Some(Input::StdinEnd),
         RESIZE => {
             let size: Value = serde_json::from_slice(&frame[1..]).ok()?;
-            let side = |name: &str| u16::try_from(size[name].as_u64()?).ok();
-            Some(Input::Resize(side("Width")?, side("Height")?))
+            let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
+            Some(Input::Resize(number("Width")?, number("Height")?))
         }
         _ => None,
     }

@@ -19,7 +19,7 @@ use crate::status::{ApiError, Result};
 
 type Connection = Box<dyn pgop_sandbox_kubelet::Duplex>;
 
-pub(super) async fn forward(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Response<Body>> {
+pub(super) fn forward(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Response<Body>> {
     let pod = pod(call)?;
     let target = target_pod(call, &pod);
     let kubelet = kubelet(call)?;

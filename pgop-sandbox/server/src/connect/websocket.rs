@@ -14,7 +14,6 @@ use crate::status::{ApiError, Result};
 /// A connection that will be a websocket once the answer has been sent.
 pub(super) struct Pending {
     upgrade: OnUpgrade,
-    pub(super) protocol: &'static str,
 }
 
 impl Pending {
@@ -61,7 +60,7 @@ impl Pending {
         if let Ok(accept) = HeaderValue::from_str(&accept) {
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         }
-        Ok((Self { upgrade, protocol }, response))
+        Ok((Self { upgrade }, response))
     }
 
     /// The websocket, when the answer has been sent.

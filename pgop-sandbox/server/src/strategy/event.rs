@@ -15,12 +15,16 @@ const NAMES: [(&str, &str); 7] = [
 
 /// From the core group's form to that of `events.k8s.io`.
 pub(crate) fn to_new(event: &mut Value) {
-    NAMES.iter().for_each(|(core, new)| rename(event, core, new));
+    for (core, new) in NAMES {
+        rename(event, core, new);
+    }
 }
 
 /// From the form of `events.k8s.io` to the core group's.
 pub(crate) fn to_core(event: &mut Value) {
-    NAMES.iter().for_each(|(core, new)| rename(event, new, core));
+    for (core, new) in NAMES {
+        rename(event, new, core);
+    }
     if event["metadata"]["namespace"].is_string() && event["involvedObject"].is_null() {
         event["involvedObject"] = serde_json::json!({});
     }

@@ -33,6 +33,7 @@ const SELECTOR: Column = wide("Selector", |object| selector(&object["spec"]["sel
 
 /// The columns of a kind, in their order.
 #[rustfmt::skip]
+#[allow(clippy::too_many_lines)] // a table
 pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
     match (group, plural) {
         ("", "pods") => const { &[
@@ -72,7 +73,7 @@ pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
             column("Roles", "string", |node| node_roles(node).into()),
             AGE,
             column("Version", "string", |node| node["status"]["nodeInfo"]["kubeletVersion"].clone()),
-            wide("Internal-IP", |node| node_address(node)),
+            wide("Internal-IP", node_address),
             wide("External-IP", |_| "<none>".into()),
             wide("OS-Image", |node| or(&node["status"]["nodeInfo"]["osImage"], "<unknown>")),
             wide("Kernel-Version", |node| or(&node["status"]["nodeInfo"]["kernelVersion"], "<unknown>")),
@@ -113,7 +114,7 @@ pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
             wide("Count", |event| first_of(event, &["count", "deprecatedCount"]).as_i64().unwrap_or(1).to_string().into()),
             Column { name: "Name", kind: "string", wide: true, cell: |event| event["metadata"]["name"].clone() },
         ] },
-        ("", "resourcequotas") | ("", "limitranges") => const { &[NAME, column("Created At", "string", |object| object["metadata"]["creationTimestamp"].clone())] },
+        ("", "resourcequotas" | "limitranges") => const { &[NAME, column("Created At", "string", |object| object["metadata"]["creationTimestamp"].clone())] },
         ("apps", "deployments") => const { &[
             NAME,
             column("Ready", "string", |object| format!("{}/{}", number(&object["status"]["readyReplicas"]), number(&object["spec"]["replicas"])).into()),
@@ -343,7 +344,8 @@ fn pod_status(pod: &Value) -> String {
     told
 }
 
-/// Nothing of an init container that is done; else why the pod waits for it, where that has a name.
+/// Why the pod waits for an init container, as far as that has a name. Nothing of one that is done.
+#[allow(clippy::option_option)] // whether it waits, and for what
 fn init_status(pod: &Value, status: &Value) -> Option<Option<String>> {
     let restartable = list(&pod["spec"]["initContainers"])
         .iter()
