@@ -26,7 +26,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -148,7 +148,10 @@ fn relisted<K: Watched>(before: Vec<Arc<K>>, after: &[Arc<K>]) -> Vec<Change<K>>
             .as_ref()
             .is_none_or(|old| old.resource_version() != object.resource_version())
         {
-            changes.push(Change { old, new: Some(object.clone()) });
+            changes.push(Change {
+                old,
+                new: Some(object.clone()),
+            });
         }
     }
     changes.extend(known.into_values().map(|old| Change {
@@ -178,9 +181,14 @@ macro_rules! cache {
                 },)*]
             }
 
-            /// Waits until each store has had its first list. False when the watches ended before.
-            pub(crate) async fn filled(&self) -> bool {
-                $(self.$field.store.wait_until_ready().await.is_ok())&&*
+            /// Waits until each store has had its first list, then tells all who wait for that.
+            ///
+            /// Only one may call this: of several that wait for a kube store, it wakes the last.
+            pub(crate) async fn fill(&self, filled: watch::Sender<bool>) {
+                $(if self.$field.store.wait_until_ready().await.is_err() {
+                    return;
+                })*
+                filled.send_replace(true);
             }
         }
     };

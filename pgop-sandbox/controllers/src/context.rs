@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) resources: Arc<Resources>,
     pub(crate) recorder: Recorder,
     pub(crate) stop: CancellationToken,
+    /// True when the cache has had its first lists.
+    pub(crate) filled: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -51,13 +54,14 @@ impl Context {
         F: Fn(Context, Key) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Next, VerbError>> + Send + 'static,
     {
+        let mut filled = self.filled.clone();
         let context = Self {
             recorder: self.recorder.speaking_for(controller),
             ..self.clone()
         };
         async move {
-            let filled = context.stop.run_until_cancelled(context.cache.filled()).await;
-            if filled == Some(true) {
+            let filled = async { filled.wait_for(|filled| *filled).await.is_ok() };
+            if context.stop.run_until_cancelled(filled).await == Some(true) {
                 queue::work(controller, requests, &context.stop, |key| {
                     reconcile(context.clone(), key)
                 })

@@ -107,7 +107,11 @@ async fn look_at(context: &Context, monitor: &Monitor, uid: &str) -> Result<Next
     let verdict = verdict(&live, &owners, &dependents);
     carry_out(context, monitor, &api, &live, verdict).await?;
     // Nobody tells of the end of an owner that is not watched yet.
-    Ok(if unwatched { Next::After(UNWATCHED) } else { Next::OnChange })
+    Ok(if unwatched {
+        Next::After(UNWATCHED)
+    } else {
+        Next::OnChange
+    })
 }
 
 /// The object and those it owns, as the graph knows them.
@@ -146,11 +150,7 @@ fn of_graph(monitor: &Monitor, of: &ObjectMeta, reference: &OwnerReference) -> O
 }
 
 /// What the server says of an owner. `None` when its kind is not served.
-async fn of_server(
-    context: &Context,
-    of: &ObjectMeta,
-    reference: &OwnerReference,
-) -> Result<Option<Owner>, VerbError> {
+async fn of_server(context: &Context, of: &ObjectMeta, reference: &OwnerReference) -> Result<Option<Owner>, VerbError> {
     let namespace = of.namespace.as_deref().unwrap_or_default();
     let Some(served) = context.resources.find(&reference.api_version, &reference.kind).await? else {
         return Ok(None);

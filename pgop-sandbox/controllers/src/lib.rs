@@ -43,7 +43,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures::future::BoxFuture;
 use kube::Client;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 pub use tokio_util::sync::CancellationToken;
 
 use cache::Cache;
@@ -70,12 +70,14 @@ impl Controllers {
     pub async fn run(self, client: Client, stop: CancellationToken) {
         let Self { volumes, node, ca_pem } = self;
         let (recorder, occurrences) = Recorder::new();
+        let (filled_sender, filled) = watch::channel(false);
         let context = Context {
             cache: Arc::new(Cache::new()),
             resources: Arc::new(Resources::new(client.clone())),
             recorder,
             stop: stop.clone(),
             client: client.clone(),
+            filled,
         };
         // Listeners are registered here, before the watches start: else they would miss what the first lists bring.
         let controllers: Vec<BoxFuture<'static, ()>> = vec![
@@ -96,6 +98,10 @@ impl Controllers {
         ];
         let mut tasks = JoinSet::new();
         tasks.spawn(record::write(client.clone(), occurrences, stop.clone()));
+        let (cache, stopped) = (context.cache.clone(), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(cache.fill(filled_sender)).await;
+        });
         for task in controllers.into_iter().chain(context.cache.watches(&client, &stop)) {
             tasks.spawn(task);
         }

@@ -213,7 +213,10 @@ mod tests {
     fn what_may_let_others_in() {
         let makes = |old, new| makes_room(&Change { old: Some(old), new });
         assert!(makes(pod_on(Some("n"), "Running"), None));
-        assert!(makes(pod_on(Some("n"), "Running"), Some(pod_on(Some("n"), "Succeeded"))));
+        assert!(makes(
+            pod_on(Some("n"), "Running"),
+            Some(pod_on(Some("n"), "Succeeded"))
+        ));
         assert!(!makes(pod_on(None, "Pending"), None));
         assert!(!makes(pod_on(Some("n"), "Pending"), Some(pod_on(Some("n"), "Running"))));
     }

@@ -23,9 +23,13 @@ fn config_map(name: &str, owner: Option<(&str, &str, &str, &str)>) -> Value {
 async fn family(cluster: &Cluster) {
     let owner = cluster.create::<ConfigMap>(config_map("owner", None)).await;
     let uid = owner.uid().unwrap();
-    let child = cluster.create::<ConfigMap>(config_map("child", Some(("v1", "ConfigMap", "owner", &uid)))).await;
+    let child = cluster
+        .create::<ConfigMap>(config_map("child", Some(("v1", "ConfigMap", "owner", &uid))))
+        .await;
     let uid = child.uid().unwrap();
-    cluster.create::<ConfigMap>(config_map("grandchild", Some(("v1", "ConfigMap", "child", &uid)))).await;
+    cluster
+        .create::<ConfigMap>(config_map("grandchild", Some(("v1", "ConfigMap", "child", &uid))))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,13 +47,27 @@ async fn in_the_background_children_follow() {
 async fn in_the_foreground_the_owner_goes_last() {
     let cluster = Cluster::start().await;
     family(&cluster).await;
-    cluster.merge::<ConfigMap>("grandchild", json!({ "metadata": { "finalizers": ["example.com/hold"] } })).await;
+    cluster
+        .merge::<ConfigMap>(
+            "grandchild",
+            json!({ "metadata": { "finalizers": ["example.com/hold"] } }),
+        )
+        .await;
     cluster.delete::<ConfigMap>("owner", DeleteParams::foreground()).await;
-    cluster.until::<ConfigMap>("grandchild", "told to go", |map| map.metadata.deletion_timestamp.is_some()).await;
+    cluster
+        .until::<ConfigMap>("grandchild", "told to go", |map| {
+            map.metadata.deletion_timestamp.is_some()
+        })
+        .await;
     for name in ["owner", "child"] {
-        assert!(cluster.api::<ConfigMap>().get_opt(name).await.unwrap().is_some(), "{name} waits");
+        assert!(
+            cluster.api::<ConfigMap>().get_opt(name).await.unwrap().is_some(),
+            "{name} waits"
+        );
     }
-    cluster.merge::<ConfigMap>("grandchild", json!({ "metadata": { "finalizers": null } })).await;
+    cluster
+        .merge::<ConfigMap>("grandchild", json!({ "metadata": { "finalizers": null } }))
+        .await;
     cluster.until_gone::<ConfigMap>("owner").await;
     assert!(cluster.api::<ConfigMap>().get_opt("child").await.unwrap().is_none());
     cluster.stop().await;
@@ -60,14 +78,28 @@ async fn orphans_stay_and_forget_their_owner() {
     let cluster = Cluster::start().await;
     family(&cluster).await;
     // A graph without the child would orphan nobody: it is there when a later child of another owner is collected.
-    let probe = config_map("probe", Some(("v1", "ConfigMap", "owner", "00000000-0000-0000-0000-000000000000")));
+    let probe = config_map(
+        "probe",
+        Some(("v1", "ConfigMap", "owner", "00000000-0000-0000-0000-000000000000")),
+    );
     cluster.create::<ConfigMap>(probe).await;
     cluster.until_gone::<ConfigMap>("probe").await;
     cluster.delete::<ConfigMap>("owner", DeleteParams::orphan()).await;
     cluster.until_gone::<ConfigMap>("owner").await;
-    let child = cluster.until::<ConfigMap>("child", "without owner", |map| map.owner_references().is_empty()).await;
+    let child = cluster
+        .until::<ConfigMap>("child", "without owner", |map| map.owner_references().is_empty())
+        .await;
     assert!(child.metadata.deletion_timestamp.is_none());
-    assert_eq!(cluster.api::<ConfigMap>().get("grandchild").await.unwrap().owner_references().len(), 1);
+    assert_eq!(
+        cluster
+            .api::<ConfigMap>()
+            .get("grandchild")
+            .await
+            .unwrap()
+            .owner_references()
+            .len(),
+        1
+    );
     cluster.stop().await;
 }
 
@@ -75,7 +107,12 @@ async fn orphans_stay_and_forget_their_owner() {
 async fn an_owner_of_another_uid_counts_as_gone() {
     let cluster = Cluster::start().await;
     cluster.create::<ConfigMap>(config_map("owner", None)).await;
-    cluster.create::<ConfigMap>(config_map("child", Some(("v1", "ConfigMap", "owner", "00000000-0000-0000-0000-000000000000")))).await;
+    cluster
+        .create::<ConfigMap>(config_map(
+            "child",
+            Some(("v1", "ConfigMap", "owner", "00000000-0000-0000-0000-000000000000")),
+        ))
+        .await;
     cluster.until_gone::<ConfigMap>("child").await;
     assert!(cluster.api::<ConfigMap>().get_opt("owner").await.unwrap().is_some());
     cluster.stop().await;
@@ -93,15 +130,23 @@ async fn what_a_custom_resource_owns_goes_with_it() {
         },
     });
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    definitions
+        .create(&PostParams::default(), &serde_json::from_value(definition).unwrap())
+        .await
+        .unwrap();
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", "Order"));
     let orders: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), NAMESPACE, &resource);
     let order = eventually("orders are served", || async {
-        orders.create(&PostParams::default(), &DynamicObject::new("first", &resource)).await.ok()
+        orders
+            .create(&PostParams::default(), &DynamicObject::new("first", &resource))
+            .await
+            .ok()
     })
     .await;
     let uid = order.uid().unwrap();
-    cluster.create::<ConfigMap>(config_map("bill", Some(("example.com/v1", "Order", "first", &uid)))).await;
+    cluster
+        .create::<ConfigMap>(config_map("bill", Some(("example.com/v1", "Order", "first", &uid))))
+        .await;
     orders.delete("first", &DeleteParams::default()).await.unwrap();
     cluster.until_gone::<ConfigMap>("bill").await;
     cluster.stop().await;
@@ -115,10 +160,24 @@ async fn a_deployment_takes_its_sets_and_pods_along() {
         "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } }, "template": template("web", json!({})) },
     });
     cluster.create::<Deployment>(deployment).await;
-    cluster.until::<Deployment>("web", "ready", |web| web.status.as_ref().is_some_and(|status| status.ready_replicas == Some(2))).await;
+    cluster
+        .until::<Deployment>("web", "ready", |web| {
+            web.status
+                .as_ref()
+                .is_some_and(|status| status.ready_replicas == Some(2))
+        })
+        .await;
     cluster.delete::<Deployment>("web", DeleteParams::foreground()).await;
     cluster.until_gone::<Deployment>("web").await;
-    assert!(cluster.api::<ReplicaSet>().list(&Default::default()).await.unwrap().items.is_empty());
+    assert!(
+        cluster
+            .api::<ReplicaSet>()
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     eventually("no pods", || async { cluster.pods().await.is_empty().then_some(()) }).await;
     cluster.stop().await;
 }
@@ -128,14 +187,29 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     let cluster = Cluster::start().await;
     cluster.until::<ServiceAccount>("default", "made", |_| true).await;
     let certificates = |map: &ConfigMap| map.data.as_ref().is_some_and(|data| data["ca.crt"] == "PEM");
-    cluster.until::<ConfigMap>("kube-root-ca.crt", "made", certificates).await;
+    cluster
+        .until::<ConfigMap>("kube-root-ca.crt", "made", certificates)
+        .await;
     cluster.create::<ConfigMap>(config_map("content", None)).await;
     cluster
-        .create::<Pod>(json!({ "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "main", "image": "main:1" }] } }))
+        .create::<Pod>(
+            json!({ "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "main", "image": "main:1" }] } }),
+        )
         .await;
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     namespaces.delete(NAMESPACE, &DeleteParams::default()).await.unwrap();
-    eventually("the namespace is gone", || async { namespaces.get_opt(NAMESPACE).await.unwrap().is_none().then_some(()) }).await;
-    assert!(cluster.api::<ConfigMap>().list(&Default::default()).await.unwrap().items.is_empty());
+    eventually("the namespace is gone", || async {
+        namespaces.get_opt(NAMESPACE).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    assert!(
+        cluster
+            .api::<ConfigMap>()
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     cluster.stop().await;
 }

@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Namespace, Node, Pod},
+    api::core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -33,6 +33,12 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        // RUST_LOG=pgop_sandbox_controllers=debug shows what the controllers do.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
         let client = Server::open(Config::default()).unwrap().client();
         let volumes = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
@@ -43,13 +49,35 @@ impl Cluster {
         let nodes: Api<Node> = Api::all(client.clone());
         let node: Node = serde_json::from_value(node).unwrap();
         nodes.create(&PostParams::default(), &node).await.unwrap();
-        nodes.patch_status("sandbox", &PatchParams::default(), &Patch::Merge(json!({ "status": node.status }))).await.unwrap();
+        nodes
+            .patch_status(
+                "sandbox",
+                &PatchParams::default(),
+                &Patch::Merge(json!({ "status": node.status })),
+            )
+            .await
+            .unwrap();
         let namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-        let controllers = Controllers { volumes: volumes.path().to_owned(), node: "sandbox".into(), ca_pem: "PEM".into() };
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
+        let controllers = Controllers {
+            volumes: volumes.path().to_owned(),
+            node: "sandbox".into(),
+            ca_pem: "PEM".into(),
+        };
         let controllers = tokio::spawn(controllers.run(client.clone(), stop.clone()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(kubelet(client.clone())));
-        Self { client, volumes, stop, controllers }
+        let cluster = Self {
+            client,
+            volumes,
+            stop,
+            controllers,
+        };
+        // Pods are refused before their service account is there.
+        cluster.until::<ServiceAccount>("default", "made", |_| true).await;
+        cluster
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -71,7 +99,10 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap()
     }
 
     pub async fn delete<K>(&self, name: &str, params: DeleteParams)
@@ -87,7 +118,10 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let api = self.api::<K>();
-        eventually(&format!("{name}: {what}"), || async { api.get_opt(name).await.unwrap().filter(&wanted) }).await
+        eventually(&format!("{name}: {what}"), || async {
+            api.get_opt(name).await.unwrap().filter(&wanted)
+        })
+        .await
     }
 
     /// Waits until no object of that name is left.
@@ -96,12 +130,22 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let api = self.api::<K>();
-        eventually(&format!("{name} is gone"), || async { api.get_opt(name).await.unwrap().is_none().then_some(()) }).await;
+        eventually(&format!("{name} is gone"), || async {
+            api.get_opt(name).await.unwrap().is_none().then_some(())
+        })
+        .await;
     }
 
     /// Names of the pods there are, in order.
     pub async fn pods(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.api::<Pod>().list(&Default::default()).await.unwrap().iter().map(ResourceExt::name_any).collect();
+        let mut names: Vec<_> = self
+            .api::<Pod>()
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect();
         names.sort();
         names
     }
@@ -109,7 +153,10 @@ impl Cluster {
     /// Ends the controllers, as the sandbox does, and waits for them.
     pub async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.controllers).await.expect("the controllers end").unwrap();
+        tokio::time::timeout(PATIENCE, self.controllers)
+            .await
+            .expect("the controllers end")
+            .unwrap();
     }
 }
 
@@ -123,12 +170,16 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl 
             tokio::time::sleep(POLL).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// Pods run as soon as they have a node, ready unless annotated otherwise; those annotated with `end` end so. Pods told to go are gone.
 async fn kubelet(client: Client) {
-    let events = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff().applied_objects();
+    let events = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     pin_mut!(events);
     while let Some(Ok(pod)) = events.next().await {
         let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
@@ -139,11 +190,23 @@ async fn kubelet(client: Client) {
         } else if pod.spec.as_ref().unwrap().node_name.is_some() {
             let status = status(&pod);
             let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
-            let ready = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+            let ready = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.clone())
+                .unwrap_or_default();
             let same = phase.as_deref() == status["phase"].as_str()
-                && ready.iter().any(|condition| condition.type_ == "Ready" && condition.status == status["conditions"][0]["status"]);
+                && ready.iter().any(|condition| {
+                    condition.type_ == "Ready" && condition.status == status["conditions"][0]["status"]
+                });
             if !same {
-                let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await;
+                let _ = api
+                    .patch_status(
+                        &name,
+                        &PatchParams::default(),
+                        &Patch::Merge(json!({ "status": status })),
+                    )
+                    .await;
             }
         }
     }

@@ -18,8 +18,17 @@ fn pod(name: &str, annotations: Value) -> Value {
 }
 
 fn counts(endpoints: &Endpoints) -> (usize, usize) {
-    let subset = endpoints.subsets.clone().unwrap_or_default().into_iter().next().unwrap_or_default();
-    (subset.addresses.unwrap_or_default().len(), subset.not_ready_addresses.unwrap_or_default().len())
+    let subset = endpoints
+        .subsets
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    (
+        subset.addresses.unwrap_or_default().len(),
+        subset.not_ready_addresses.unwrap_or_default().len(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,22 +40,43 @@ async fn endpoints_follow_the_readiness_of_pods() {
             "spec": { "selector": { "app": "db" }, "ports": [{ "name": "postgres", "port": 5432, "targetPort": "postgres" }] },
         }))
         .await;
-    cluster.until::<Endpoints>("db", "made", |endpoints| counts(endpoints) == (0, 0)).await;
+    cluster
+        .until::<Endpoints>("db", "made", |endpoints| counts(endpoints) == (0, 0))
+        .await;
     cluster.create::<Pod>(pod("db-0", json!({}))).await;
     cluster.create::<Pod>(pod("db-1", json!({ "unready": "" }))).await;
-    cluster.until::<Endpoints>("db", "one of each", |endpoints| counts(endpoints) == (1, 1)).await;
-    cluster.merge::<Pod>("db-1", json!({ "metadata": { "annotations": { "unready": null } } })).await;
-    cluster.until::<Endpoints>("db", "both ready", |endpoints| counts(endpoints) == (2, 0)).await;
+    cluster
+        .until::<Endpoints>("db", "one of each", |endpoints| counts(endpoints) == (1, 1))
+        .await;
+    cluster
+        .merge::<Pod>("db-1", json!({ "metadata": { "annotations": { "unready": null } } }))
+        .await;
+    cluster
+        .until::<Endpoints>("db", "both ready", |endpoints| counts(endpoints) == (2, 0))
+        .await;
     let of_service = ListParams::default().labels("kubernetes.io/service-name=db");
     eventually("a slice with both", || async {
         let slices = cluster.api::<EndpointSlice>().list(&of_service).await.unwrap();
-        let ready = slices.iter().flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true));
+        let ready = slices
+            .iter()
+            .flat_map(|slice| &slice.endpoints)
+            .filter(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true));
         (ready.count() == 2).then_some(())
     })
     .await;
     cluster.delete::<Service>("db", DeleteParams::default()).await;
     cluster.until_gone::<Endpoints>("db").await;
-    eventually("no slices", || async { cluster.api::<EndpointSlice>().list(&of_service).await.unwrap().items.is_empty().then_some(()) }).await;
+    eventually("no slices", || async {
+        cluster
+            .api::<EndpointSlice>()
+            .list(&of_service)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+            .then_some(())
+    })
+    .await;
     cluster.stop().await;
 }
 
@@ -58,12 +88,25 @@ async fn a_budget_allows_what_is_healthy_beyond_need() {
             "metadata": { "name": "db" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "db" } } },
         }))
         .await;
-    let allows = |wanted: i32| move |budget: &PodDisruptionBudget| budget.status.as_ref().is_some_and(|status| status.disruptions_allowed == wanted);
+    let allows = |wanted: i32| {
+        move |budget: &PodDisruptionBudget| {
+            budget
+                .status
+                .as_ref()
+                .is_some_and(|status| status.disruptions_allowed == wanted)
+        }
+    };
     for name in ["db-0", "db-1"] {
         cluster.create::<Pod>(pod(name, json!({}))).await;
     }
-    cluster.until::<PodDisruptionBudget>("db", "one may go", allows(1)).await;
-    cluster.merge::<Pod>("db-1", json!({ "metadata": { "annotations": { "unready": "" } } })).await;
-    cluster.until::<PodDisruptionBudget>("db", "none may go", allows(0)).await;
+    cluster
+        .until::<PodDisruptionBudget>("db", "one may go", allows(1))
+        .await;
+    cluster
+        .merge::<Pod>("db-1", json!({ "metadata": { "annotations": { "unready": "" } } }))
+        .await;
+    cluster
+        .until::<PodDisruptionBudget>("db", "none may go", allows(0))
+        .await;
     cluster.stop().await;
 }
