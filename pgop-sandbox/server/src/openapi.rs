@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::Catalog;
 use crate::resource::{Resource, group_version};
 
-pub(crate) use protobuf::{MEDIA as PROTOBUF, document as protobuf};
+pub(crate) use protobuf::{ASKED as PROTOBUF_ASKED, MEDIA as PROTOBUF, document as protobuf};
 
 /// `/openapi/v3`: where the document of each group version is.
 pub(crate) fn index(catalog: &Catalog) -> Value {

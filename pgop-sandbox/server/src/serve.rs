@@ -257,12 +257,12 @@ fn other(state: &State, parts: &Parts, query: &Query, segments: &[String]) -> Re
         return Ok(response::text(StatusCode::OK, state.metrics.text()));
     }
     let catalog = state.catalog();
-    if segments == ["openapi", "v2"]
-        && parts
-            .headers
-            .get(ACCEPT)
-            .is_some_and(|media| media == openapi::PROTOBUF)
-    {
+    let asked = parts
+        .headers
+        .get(ACCEPT)
+        .and_then(|media| media.to_str().ok())
+        .unwrap_or_default();
+    if segments == ["openapi", "v2"] && [openapi::PROTOBUF_ASKED, openapi::PROTOBUF].contains(&asked) {
         let document = openapi::protobuf(&openapi::all(&catalog));
         return Ok(response::whole(StatusCode::OK, openapi::PROTOBUF, document));
     }

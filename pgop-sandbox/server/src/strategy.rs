@@ -211,7 +211,8 @@ pub(crate) fn marked(call: &Call, object: &Value) -> Result<()> {
 
 /// After an object has gone.
 pub(crate) fn removed(state: &State, resource: &Resource) {
-    if let Some(custom) = resource.custom.as_ref().filter(|custom| custom.terminating) {
+    // Whether its definition is being deleted is asked of the store: it may be so only since the request began.
+    if let Some(custom) = &resource.custom {
         definition::finish_deletion(state, &custom.definition);
     }
 }

@@ -426,7 +426,11 @@ fn check_identity(call: &Call, stored: &Object, new: &Value) -> Result<bool> {
         return Err(ApiError::conflict(resource, name, &why));
     }
     match new["metadata"]["resourceVersion"].as_str().unwrap_or_default() {
-        "" | "0" if call.verb == "update" && !strategy::allows_unconditional_update(resource) => {
+        "" | "0"
+            if call.verb == "update"
+                && call.path.subresource != "scale"
+                && !strategy::allows_unconditional_update(resource) =>
+        {
             let zero = Value::from(0);
             let cause = Cause::invalid("metadata.resourceVersion", &zero, "must be specified for an update");
             Err(ApiError::invalid(resource, name, &[cause]))

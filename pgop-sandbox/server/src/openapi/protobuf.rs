@@ -6,7 +6,9 @@
 use serde_json::{Map, Value};
 
 /// Its media type.
-pub(crate) const MEDIA: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+pub(crate) const MEDIA: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// Its media type as kubectl asks for it: no answer may have it, as it is none by the rules.
+pub(crate) const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// A message under construction.
 #[derive(Default)]
@@ -123,31 +125,31 @@ fn schema(schema: &Value) -> Vec<u8> {
         told.text(2, schema["format"].as_str().filter(|_| !open).unwrap_or_default());
         told.text(4, schema["description"].as_str().unwrap_or_default());
         for name in schema["required"].as_array().into_iter().flatten() {
-            told.text(18, name.as_str().unwrap_or_default());
+            told.text(19, name.as_str().unwrap_or_default());
         }
         match &schema["additionalProperties"] {
-            Value::Bool(on) => told.bytes(20, &Message::with(|item| item.flag(2, *on))),
+            Value::Bool(on) => told.bytes(21, &Message::with(|item| item.flag(2, *on))),
             Value::Object(_) => {
                 let inner = self::schema(&schema["additionalProperties"]);
-                told.bytes(20, &Message::with(|item| item.bytes(1, &inner)));
+                told.bytes(21, &Message::with(|item| item.bytes(1, &inner)));
             }
             _ => {}
         }
         let has_fields = schema["properties"].is_object();
         if let Some(kind) = schema["type"].as_str().filter(|_| !open || has_fields) {
-            told.bytes(21, &Message::with(|item| item.text(1, kind)));
+            told.bytes(22, &Message::with(|item| item.text(1, kind)));
         }
         if schema["items"].is_object() {
             let inner = self::schema(&schema["items"]);
-            told.bytes(22, &Message::with(|item| item.bytes(1, &inner)));
+            told.bytes(23, &Message::with(|item| item.bytes(1, &inner)));
         }
         if let Some(properties) = schema["properties"].as_object() {
-            told.bytes(24, &named_schemas(properties));
+            told.bytes(25, &named_schemas(properties));
         }
         for (name, value) in schema.as_object().into_iter().flatten() {
             let wanted = name.starts_with("x-kubernetes-patch") || name == "x-kubernetes-group-version-kind";
             if wanted {
-                extension(told, 30, name, value);
+                extension(told, 31, name, value);
             }
         }
     })
@@ -175,7 +177,7 @@ mod tests {
         let document = json!({"swagger": "2.0", "info": {"title": "a", "version": "b"}, "paths": {}, "definitions": {
             "x": {"type": "object", "additionalProperties": true}}});
         let bytes = super::document(&document);
-        let expected: &[u8] = b"\x0a\x032.0\x12\x06\x0a\x01a\x12\x01b\x42\x00\x4a\x17\x0a\x15\x0a\x01x\x12\x10\xa2\x01\x02\x10\x01\xaa\x01\x08\x0a\x06object";
+        let expected: &[u8] = b"\x0a\x032.0\x12\x06\x0a\x01a\x12\x01b\x42\x00\x4a\x17\x0a\x15\x0a\x01x\x12\x10\xaa\x01\x02\x10\x01\xb2\x01\x08\x0a\x06object";
         assert_eq!(bytes, expected);
     }
 }

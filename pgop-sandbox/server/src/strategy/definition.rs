@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::DEFINITIONS;
 use crate::state::State;
-use crate::status::Result;
+use crate::status::{ApiError, Result};
 use crate::store::{Expect, Key, WriteError};
 use crate::write::{now, put};
 
@@ -100,26 +100,35 @@ pub(super) fn remove_instances(state: &State, definition: &Value) -> Result<()> 
         definition["spec"]["group"].as_str().unwrap_or_default()
     );
     let (_, objects) = state.store.list(&table);
-    for (key, object) in &objects {
-        let mut marked = object.value.clone();
-        if marked["metadata"].get("deletionTimestamp").is_none() {
-            marked["metadata"]["deletionTimestamp"] = now().into();
-            marked["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-        }
-        let held = marked["metadata"]["finalizers"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty());
-        let written = if held {
-            state.store.put(&table, key, Expect::Revision(object.revision), marked)
-        } else {
-            state.store.remove(&table, key, object.revision, None)
-        };
-        match written {
-            Ok(_) | Err(WriteError::Missing | WriteError::Changed | WriteError::Exists) => {}
-            Err(WriteError::Journal(error)) => return Err(crate::status::ApiError::internal(&error)),
-        }
+    for key in objects.keys() {
+        remove_instance(state, &table, key)?;
     }
     finish_deletion(state, name);
+    Ok(())
+}
+
+/// Deletes an object, or marks it where finalizers hold it; again when another write comes between.
+fn remove_instance(state: &State, table: &str, key: &Key) -> Result<()> {
+    while let Some(object) = state.store.get(table, key) {
+        let mut marked = object.value.clone();
+        let metadata = &mut marked["metadata"];
+        let held = metadata["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+        if held && metadata.get("deletionTimestamp").is_some() {
+            break;
+        }
+        metadata["deletionTimestamp"] = now().into();
+        metadata["deletionGracePeriodSeconds"] = 0.into();
+        let written = if held {
+            state.store.put(table, key, Expect::Revision(object.revision), marked)
+        } else {
+            state.store.remove(table, key, object.revision, None)
+        };
+        match written {
+            Err(WriteError::Changed) => {}
+            Err(WriteError::Journal(error)) => return Err(ApiError::internal(&error)),
+            Ok(_) | Err(WriteError::Missing | WriteError::Exists) => break,
+        }
+    }
     Ok(())
 }
 
@@ -143,7 +152,6 @@ pub(super) fn finish_deletion(state: &State, name: &str) {
         }
         let metadata = &definition["metadata"];
         let done = metadata["finalizers"].as_array().is_none_or(Vec::is_empty);
-        debug_assert!(!done || metadata["deletionTimestamp"].is_string());
         let written = if done {
             state.store.remove(DEFINITIONS, &key, stored.revision, None)
         } else {
