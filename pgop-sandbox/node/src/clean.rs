@@ -37,7 +37,11 @@ pub enum CleanError {
 pub fn clean(folder: &Path) -> Result<(), CleanError> {
     end_holder(folder)?;
     for path in [memory(folder), holder_file(folder)] {
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         match removed {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(CleanError::Remove { path, source }),
             _ => {}
@@ -50,9 +54,16 @@ pub fn clean(folder: &Path) -> Result<(), CleanError> {
 pub(crate) fn memory(folder: &Path) -> PathBuf {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let hash = Sha256::digest(full.as_os_str().as_encoded_bytes());
-    let name = hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let name = hash
+        .iter()
+        .take(8)
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let shm = Path::new("/dev/shm");
-    if shm.is_dir() { shm.join(format!("pgop-sandbox-{}-{name}", geteuid())) } else { folder.join("memory") }
+    if shm.is_dir() {
+        shm.join(format!("pgop-sandbox-{}-{name}", geteuid()))
+    } else {
+        folder.join("memory")
+    }
 }
 
 fn holder_file(folder: &Path) -> PathBuf {
@@ -61,12 +72,21 @@ fn holder_file(folder: &Path) -> PathBuf {
 
 /// Notes the holder, so that a later node finds it.
 pub(crate) fn note_holder(folder: &Path, pid: i32) -> io::Result<()> {
-    fs::write(holder_file(folder), format!("{pid} {}\n", started(pid).unwrap_or_default()))
+    fs::write(
+        holder_file(folder),
+        format!("{pid} {}\n", started(pid).unwrap_or_default()),
+    )
 }
 
 fn end_holder(folder: &Path) -> Result<(), CleanError> {
-    let Ok(text) = fs::read_to_string(holder_file(folder)) else { return Ok(()) };
-    let Some((pid, since)) = text.trim().split_once(' ').and_then(|(pid, since)| Some((pid.parse::<i32>().ok()?, since.to_owned()))) else {
+    let Ok(text) = fs::read_to_string(holder_file(folder)) else {
+        return Ok(());
+    };
+    let Some((pid, since)) = text
+        .trim()
+        .split_once(' ')
+        .and_then(|(pid, since)| Some((pid.parse::<i32>().ok()?, since.to_owned())))
+    else {
         return Ok(());
     };
     let begin = Instant::now();

@@ -68,7 +68,12 @@ impl Events {
             message.truncate(end);
             message.push_str("...");
         }
-        let _ = self.sender.send(Told { about, kind, reason, message }); // fails only when the node has stopped
+        let _ = self.sender.send(Told {
+            about,
+            kind,
+            reason,
+            message,
+        }); // fails only when the node has stopped
     }
 }
 
@@ -79,14 +84,23 @@ async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiv
     while let Some(told) = receiver.recv().await {
         let namespace = told.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let key = (told.about.uid.clone(), told.about.field_path.clone(), told.reason, told.message.clone());
+        let key = (
+            told.about.uid.clone(),
+            told.about.field_path.clone(),
+            told.reason,
+            told.message.clone(),
+        );
         if known.len() > REMEMBERED {
             known.clear();
         }
         if let Some((name, count)) = known.get_mut(&key) {
             *count += 1;
             let again = json!({"count": *count, "lastTimestamp": Time(Timestamp::now())});
-            if api.patch(name, &PatchParams::default(), &Patch::Merge(again)).await.is_ok() {
+            if api
+                .patch(name, &PatchParams::default(), &Patch::Merge(again))
+                .await
+                .is_ok()
+            {
                 continue;
             }
             known.remove(&key); // it has been removed in the meantime: made anew
@@ -104,14 +118,25 @@ async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiv
 
 fn event(told: Told, namespace: &str, node: &str) -> Event {
     let now = Time(Timestamp::now());
-    let name = format!("{}.{:016x}", told.about.name.as_deref().unwrap_or("pod"), rand::random::<u64>());
+    let name = format!(
+        "{}.{:016x}",
+        told.about.name.as_deref().unwrap_or("pod"),
+        rand::random::<u64>()
+    );
     Event {
-        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
         involved_object: told.about,
         reason: Some(told.reason.to_owned()),
         message: Some(told.message),
         type_: Some(told.kind.to_owned()),
-        source: Some(EventSource { component: Some("kubelet".to_owned()), host: Some(node.to_owned()) }),
+        source: Some(EventSource {
+            component: Some("kubelet".to_owned()),
+            host: Some(node.to_owned()),
+        }),
         first_timestamp: Some(now.clone()),
         last_timestamp: Some(now),
         count: Some(1),

@@ -68,7 +68,10 @@ pub struct Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Node").field("ended", &self.ended.is_cancelled()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Node")
+            .field("ended", &self.ended.is_cancelled())
+            .finish_non_exhaustive()
     }
 }
 

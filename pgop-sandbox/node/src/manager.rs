@@ -25,24 +25,36 @@ pub(crate) struct Pods {
 
 impl Pods {
     pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, workers: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            workers: Mutex::default(),
+        })
     }
 
     /// The pod that is meant.
     pub(crate) fn find(&self, target: &Target) -> Result<Arc<PodRun>, KubeletError> {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.get(&target.uid).map(|worked| worked.run.clone()).ok_or_else(|| KubeletError::NotRunning {
-            container: target.container.clone(),
-            pod: target.pod.clone(),
-            why: "the pod is not on this node".to_owned(),
-        })
+        workers
+            .get(&target.uid)
+            .map(|worked| worked.run.clone())
+            .ok_or_else(|| KubeletError::NotRunning {
+                container: target.container.clone(),
+                pod: target.pod.clone(),
+                why: "the pod is not on this node".to_owned(),
+            })
     }
 
     /// Follows the pods of the node until it stops.
     pub(crate) async fn follow(self: Arc<Self>) {
         self.remove_leftovers();
         let mut changes = self.shared.cluster.pods.changes();
-        while self.shared.stop.run_until_cancelled(changes.changed()).await.is_some_and(|changed| changed.is_ok()) {
+        while self
+            .shared
+            .stop
+            .run_until_cancelled(changes.changed())
+            .await
+            .is_some_and(|changed| changed.is_ok())
+        {
             changes.borrow_and_update();
             self.compare(self.shared.cluster.pods.all());
         }
@@ -59,7 +71,9 @@ impl Pods {
             let Some(uid) = pod.metadata.uid.clone() else { continue };
             if let Some(worked) = workers.get(&uid) {
                 let new = |object: &mut Option<Arc<Pod>>| {
-                    let changed = object.as_ref().is_none_or(|o| o.metadata.resource_version != pod.metadata.resource_version);
+                    let changed = object
+                        .as_ref()
+                        .is_none_or(|o| o.metadata.resource_version != pod.metadata.resource_version);
                     *object = Some(pod.clone());
                     changed
                 };
@@ -68,10 +82,16 @@ impl Pods {
             }
             let (object, receiver) = watch::channel(Some(pod.clone()));
             let run = PodRun::new(self.shared.clone(), pod, receiver);
-            workers.insert(uid.clone(), Worked { object, run: run.clone() });
+            workers.insert(
+                uid.clone(),
+                Worked {
+                    object,
+                    run: run.clone(),
+                },
+            );
             let pods = self.clone();
             self.shared.tasks.spawn(async move {
-                run.work().await;
+                Box::pin(run.work()).await;
                 pods.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
             });
         }
@@ -79,7 +99,14 @@ impl Pods {
 
     /// Folders of pods that were removed while the node was away.
     fn remove_leftovers(&self) {
-        let there: HashSet<String> = self.shared.cluster.pods.all().iter().filter_map(|p| p.metadata.uid.clone()).collect();
+        let there: HashSet<String> = self
+            .shared
+            .cluster
+            .pods
+            .all()
+            .iter()
+            .filter_map(|p| p.metadata.uid.clone())
+            .collect();
         for folder in [self.shared.folder.join("pods"), self.shared.memory.clone()] {
             remove_others(&folder, &there);
         }

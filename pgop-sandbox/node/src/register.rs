@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::{
-    Namespace, Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo,
-};
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -52,8 +50,16 @@ impl Machine {
     /// This one.
     pub(crate) fn here(bwrap: &Path) -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let version = Command::new(bwrap).arg("--version").output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-        let version = version.unwrap_or_default().split_whitespace().last().unwrap_or("unknown").to_owned();
+        let version = Command::new(bwrap)
+            .arg("--version")
+            .output()
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+        let version = version
+            .unwrap_or_default()
+            .split_whitespace()
+            .last()
+            .unwrap_or("unknown")
+            .to_owned();
         Self {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory: memory(&meminfo).unwrap_or_else(|| "1Gi".to_owned()),
@@ -69,13 +75,19 @@ impl Machine {
             ("pods", PODS.to_string()),
             ("ephemeral-storage", "100Gi".to_owned()),
         ];
-        all.into_iter().map(|(name, value)| (name.to_owned(), Quantity(value))).collect()
+        all.into_iter()
+            .map(|(name, value)| (name.to_owned(), Quantity(value)))
+            .collect()
     }
 
     fn info(&self) -> NodeSystemInfo {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let os = read("/etc/os-release");
-        let image = os.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+        let image = os
+            .lines()
+            .find_map(|l| l.strip_prefix("PRETTY_NAME="))
+            .unwrap_or("Linux")
+            .trim_matches('"');
         NodeSystemInfo {
             architecture: architecture().to_owned(),
             boot_id: read("/proc/sys/kernel/random/boot_id"),
@@ -91,7 +103,10 @@ impl Machine {
     }
 
     fn status(&self, name: &str, now: Timestamp) -> NodeStatus {
-        let address = |kind: &str, value: String| NodeAddress { type_: kind.to_owned(), address: value };
+        let address = |kind: &str, value: String| NodeAddress {
+            type_: kind.to_owned(),
+            address: value,
+        };
         let condition = |kind: &str, status: &str, reason: &str, message: &str| NodeCondition {
             type_: kind.to_owned(),
             status: status.to_owned(),
@@ -101,13 +116,31 @@ impl Machine {
             last_transition_time: Some(Time(now)),
         };
         NodeStatus {
-            addresses: Some(vec![address("InternalIP", GATEWAY.to_string()), address("Hostname", name.to_owned())]),
+            addresses: Some(vec![
+                address("InternalIP", GATEWAY.to_string()),
+                address("Hostname", name.to_owned()),
+            ]),
             capacity: Some(self.resources()),
             allocatable: Some(self.resources()),
             conditions: Some(vec![
-                condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-                condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-                condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+                condition(
+                    "MemoryPressure",
+                    "False",
+                    "KubeletHasSufficientMemory",
+                    "kubelet has sufficient memory available",
+                ),
+                condition(
+                    "DiskPressure",
+                    "False",
+                    "KubeletHasNoDiskPressure",
+                    "kubelet has no disk pressure",
+                ),
+                condition(
+                    "PIDPressure",
+                    "False",
+                    "KubeletHasSufficientPID",
+                    "kubelet has sufficient PID available",
+                ),
                 condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
             ]),
             node_info: Some(self.info()),
@@ -138,7 +171,9 @@ fn labels(name: &str) -> BTreeMap<String, String> {
         ("node.kubernetes.io/instance-type", "sandbox"),
         ("node-role.kubernetes.io/control-plane", ""),
     ];
-    all.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    all.into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Writes the Node object and its Lease.
@@ -146,19 +181,31 @@ pub(crate) async fn register(client: &Client, name: &str, machine: &Machine) -> 
     let failed = |error: kube::Error| RegisterError::Node(Box::new(error));
     let nodes: Api<Node> = Api::all(client.clone());
     let node = Node {
-        metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels(name)), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels(name)),
+            ..ObjectMeta::default()
+        },
         ..Node::default()
     };
     match nodes.create(&PostParams::default(), &node).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let patch = json!({"metadata": {"labels": labels(name)}});
-            nodes.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(failed)?;
+            nodes
+                .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+                .map_err(failed)?;
         }
         other => drop(other.map_err(failed)?),
     }
     let status = json!({"status": machine.status(name, whole(Timestamp::now()))});
-    let node = nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.map_err(failed)?;
-    lease(client, name, node.metadata.uid).await.map_err(|error| RegisterError::Lease(Box::new(error)))
+    let node = nodes
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .map_err(failed)?;
+    lease(client, name, node.metadata.uid)
+        .await
+        .map_err(|error| RegisterError::Lease(Box::new(error)))
 }
 
 fn whole(at: Timestamp) -> Timestamp {
@@ -175,20 +222,28 @@ async fn lease(client: &Client, name: &str, uid: Option<String>) -> Result<(), k
         ..OwnerReference::default()
     });
     let lease = Lease {
-        metadata: ObjectMeta { name: Some(name.to_owned()), owner_references: owner.map(|o| vec![o]), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            owner_references: owner.map(|o| vec![o]),
+            ..ObjectMeta::default()
+        },
         spec: Some(LeaseSpec {
             holder_identity: Some(name.to_owned()),
             lease_duration_seconds: Some(LEASE_SECONDS),
             renew_time: Some(MicroTime(Timestamp::now())),
             ..LeaseSpec::default()
         }),
-        ..Lease::default()
     };
     match leases.create(&PostParams::default(), &lease).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => renew(&leases, name).await,
         Err(kube::Error::Api(status)) if status.is_not_found() => {
-            let namespace =
-                Namespace { metadata: ObjectMeta { name: Some(LEASES.to_owned()), ..ObjectMeta::default() }, ..Namespace::default() };
+            let namespace = Namespace {
+                metadata: ObjectMeta {
+                    name: Some(LEASES.to_owned()),
+                    ..ObjectMeta::default()
+                },
+                ..Namespace::default()
+            };
             let namespaces: Api<Namespace> = Api::all(client.clone());
             namespaces.create(&PostParams::default(), &namespace).await?;
             leases.create(&PostParams::default(), &lease).await.map(drop)
@@ -199,7 +254,10 @@ async fn lease(client: &Client, name: &str, uid: Option<String>) -> Result<(), k
 
 async fn renew(leases: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
     let patch = json!({"spec": {"holderIdentity": name, "renewTime": MicroTime(Timestamp::now())}});
-    leases.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    leases
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(drop)
 }
 
 /// Renews the lease for ever.
@@ -225,15 +283,28 @@ mod tests {
 
     #[test]
     fn memory_is_read() {
-        assert_eq!(memory("MemTotal:       24683128 kB\nMemFree: 1 kB\n").as_deref(), Some("24683128Ki"));
+        assert_eq!(
+            memory("MemTotal:       24683128 kB\nMemFree: 1 kB\n").as_deref(),
+            Some("24683128Ki")
+        );
         assert_eq!(memory(""), None);
     }
 
     #[test]
     fn a_node_is_ready_and_says_what_it_has() {
-        let machine = Machine { cpus: 4, memory: "1Gi".into(), runtime: "bubblewrap://1".into() };
+        let machine = Machine {
+            cpus: 4,
+            memory: "1Gi".into(),
+            runtime: "bubblewrap://1".into(),
+        };
         let status = machine.status("sandbox", jiff::Timestamp::UNIX_EPOCH);
-        assert!(status.conditions.unwrap().iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+        assert!(
+            status
+                .conditions
+                .unwrap()
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        );
         assert_eq!(status.allocatable.unwrap()["cpu"].0, "4");
     }
 }

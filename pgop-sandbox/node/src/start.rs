@@ -65,16 +65,32 @@ impl From<NetworkError> for NodeError {
     }
 }
 
-pub(crate) async fn start(config: Config, client: kube::Client, stop: CancellationToken) -> Result<Arc<Node>, NodeError> {
-    let Config { name, folder, api, images, path } = config;
+pub(crate) async fn start(
+    config: Config,
+    client: kube::Client,
+    stop: CancellationToken,
+) -> Result<Arc<Node>, NodeError> {
+    let Config {
+        name,
+        folder,
+        api,
+        images,
+        path,
+    } = config;
     let lock = take(&folder)?;
     clean(&folder)?;
     let bwrap = find("bwrap").ok_or(NodeError::NoBubblewrap)?;
     let holder = Arc::new(Holder::start().map_err(NodeError::Namespaces)?);
-    note_holder(&folder, holder.pid()).map_err(|source| NodeError::Folder { path: folder.clone(), source })?;
+    note_holder(&folder, holder.pid()).map_err(|source| NodeError::Folder {
+        path: folder.clone(),
+        source,
+    })?;
     let network = Network::start(holder.clone()).await?;
     let memory = memory(&folder);
-    fs::create_dir_all(&memory).map_err(|source| NodeError::Folder { path: memory.clone(), source })?;
+    fs::create_dir_all(&memory).map_err(|source| NodeError::Folder {
+        path: memory.clone(),
+        source,
+    })?;
 
     let tasks = TaskTracker::new();
     // Whatever fails from here on must not leave tasks behind.
@@ -101,13 +117,20 @@ pub(crate) async fn start(config: Config, client: kube::Client, stop: Cancellati
         stop: own_stop.clone(),
         tasks: tasks.clone(),
     });
-    tasks.spawn(own_stop.clone().run_until_cancelled_owned(register::keep(shared.clone())));
+    tasks.spawn(
+        own_stop
+            .clone()
+            .run_until_cancelled_owned(register::keep(shared.clone())),
+    );
     serve_network(&shared, api.address)?;
     let pods = Pods::new(shared.clone());
     tasks.spawn(pods.clone().follow());
 
     let ended = CancellationToken::new();
-    let node = Arc::new(Node { pods, ended: ended.clone() });
+    let node = Arc::new(Node {
+        pods,
+        ended: ended.clone(),
+    });
     let own_stop = guard.disarm();
     tokio::spawn(async move {
         own_stop.cancelled().await;
@@ -129,7 +152,9 @@ fn serve_network(shared: &Arc<Shared>, api: std::net::SocketAddr) -> Result<(), 
     let (network, stop) = (&shared.network, &shared.stop);
     let mut forwarder = Forwarder::new(network.clone(), api, shared.tasks.clone(), stop.clone()).map_err(failed)?;
     let dns = Dns::open(network).map_err(failed)?;
-    shared.tasks.spawn(stop.clone().run_until_cancelled_owned(dns.clone().serve()));
+    shared
+        .tasks
+        .spawn(stop.clone().run_until_cancelled_owned(dns.clone().serve()));
     let follow = {
         let shared = shared.clone();
         async move {
@@ -156,7 +181,10 @@ fn serve_network(shared: &Arc<Shared>, api: std::net::SocketAddr) -> Result<(), 
 
 /// Makes the folder and takes it for this node alone.
 fn take(folder: &Path) -> Result<File, NodeError> {
-    let failed = |source: io::Error| NodeError::Folder { path: folder.to_owned(), source };
+    let failed = |source: io::Error| NodeError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
     fs::create_dir_all(folder.join("pods")).map_err(failed)?;
     let lock = File::create(folder.join("lock")).map_err(failed)?;
     match lock.try_lock() {
@@ -170,7 +198,10 @@ fn take(folder: &Path) -> Result<File, NodeError> {
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/bin", "/usr/local/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(usual).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -181,7 +212,12 @@ mod tests {
     fn a_folder_has_one_node() {
         let folder = tempfile::tempdir().unwrap();
         let lock = take(folder.path()).unwrap();
-        assert!(take(folder.path()).unwrap_err().to_string().contains("another node runs"));
+        assert!(
+            take(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another node runs")
+        );
         drop(lock);
         assert!(take(folder.path()).is_ok());
     }

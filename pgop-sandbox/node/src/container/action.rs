@@ -26,7 +26,10 @@ const SAID: u64 = 10 << 10;
 pub(crate) enum Action {
     Exec(Vec<String>),
     Http(HTTPGetAction),
-    Tcp { host: Option<String>, port: IntOrString },
+    Tcp {
+        host: Option<String>,
+        port: IntOrString,
+    },
     Sleep(Duration),
     /// What is asked for is not served here.
     Unknown(&'static str),
@@ -42,9 +45,16 @@ impl Action {
             return Self::Http(http.clone());
         }
         if let Some(tcp) = &probe.tcp_socket {
-            return Self::Tcp { host: tcp.host.clone(), port: tcp.port.clone() };
+            return Self::Tcp {
+                host: tcp.host.clone(),
+                port: tcp.port.clone(),
+            };
         }
-        Self::Unknown(if probe.grpc.is_some() { "grpc probes are not served by this node" } else { "missing probe handler" })
+        Self::Unknown(if probe.grpc.is_some() {
+            "grpc probes are not served by this node"
+        } else {
+            "missing probe handler"
+        })
     }
 
     /// What a hook does.
@@ -56,7 +66,10 @@ impl Action {
             return Self::Http(http.clone());
         }
         if let Some(tcp) = &hook.tcp_socket {
-            return Self::Tcp { host: tcp.host.clone(), port: tcp.port.clone() };
+            return Self::Tcp {
+                host: tcp.host.clone(),
+                port: tcp.port.clone(),
+            };
         }
         if let Some(sleep) = &hook.sleep {
             return Self::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0)));
@@ -80,7 +93,10 @@ impl Subject<'_> {
             Action::Exec(command) => self.exec(command, patience).await,
             Action::Http(get) => match timeout(patience, self.http(get)).await {
                 Ok(done) => done,
-                Err(_) => Err(format!("Get \"{}\": context deadline exceeded", self.url(get).unwrap_or_default())),
+                Err(_) => Err(format!(
+                    "Get \"{}\": context deadline exceeded",
+                    self.url(get).unwrap_or_default()
+                )),
             },
             Action::Tcp { host, port } => {
                 let to = self.socket(host.as_deref(), port)?;
@@ -99,13 +115,28 @@ impl Subject<'_> {
     }
 
     async fn exec(&self, command: &[String], patience: Duration) -> Result<(), String> {
-        let given = Given { stdin: Stdio::null(), stdout: Stdio::piped(), stderr: Stdio::piped(), terminal: false };
+        let given = Given {
+            stdin: Stdio::null(),
+            stdout: Stdio::piped(),
+            stderr: Stdio::piped(),
+            terminal: false,
+        };
         let (process, mut child) = enter(self.live, command, given).await.map_err(|error| {
-            format!("exec: {:?}: {}", command.first().map(String::as_str).unwrap_or_default(), plain(&error))
+            format!(
+                "exec: {:?}: {}",
+                command.first().map(String::as_str).unwrap_or_default(),
+                plain(&error)
+            )
         })?;
         let (mut said, mut more) = (Vec::new(), Vec::new());
-        let out = child.stdout.take().and_then(|out| pipe::Receiver::from_owned_fd(out.into()).ok());
-        let err = child.stderr.take().and_then(|err| pipe::Receiver::from_owned_fd(err.into()).ok());
+        let out = child
+            .stdout
+            .take()
+            .and_then(|out| pipe::Receiver::from_owned_fd(out.into()).ok());
+        let err = child
+            .stderr
+            .take()
+            .and_then(|err| pipe::Receiver::from_owned_fd(err.into()).ok());
         let ended = async {
             let mut outputs = std::pin::pin!(async { tokio::join!(read(out, &mut said), read(err, &mut more)) });
             tokio::select! {
@@ -121,11 +152,18 @@ impl Subject<'_> {
             let _ = process.signal(nix::libc::SIGKILL);
             let _ = process.wait().await;
             let words = command.join(" ");
-            return Err(format!("command timed out: \"{words}\" timed out after {}s", patience.as_secs()));
+            return Err(format!(
+                "command timed out: \"{words}\" timed out after {}s",
+                patience.as_secs()
+            ));
         };
         let code = code.unwrap_or(255);
         said.extend_from_slice(&more);
-        if code == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&said).into_owned())
+        }
     }
 
     async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
@@ -135,12 +173,20 @@ impl Subject<'_> {
             return Err(failed(&"HTTPS probes are not served by this node"));
         }
         let to = self.socket(get.host.as_deref(), &get.port)?;
-        let stream = self.network.connect(to).await.map_err(|e| failed(&format!("dial tcp {to}: connect: {}", plain(&e))))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+        let stream = self
+            .network
+            .connect(to)
+            .await
+            .map_err(|e| failed(&format!("dial tcp {to}: connect: {}", plain(&e))))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| failed(&e))?;
         let driver = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
         let uri: Uri = url.parse().map_err(|e| failed(&e))?;
         let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-        let mut request = Request::get(path).header("user-agent", "kube-probe/1.36").header("accept", "*/*");
+        let mut request = Request::get(path)
+            .header("user-agent", "kube-probe/1.36")
+            .header("accept", "*/*");
         let mut host = to.to_string();
         for header in get.http_headers.iter().flatten() {
             if header.name.eq_ignore_ascii_case("host") {
@@ -149,19 +195,29 @@ impl Subject<'_> {
                 request = request.header(&header.name, &header.value);
             }
         }
-        let request = request.header("host", host).body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
+        let request = request
+            .header("host", host)
+            .body(Empty::<Bytes>::new())
+            .map_err(|e| failed(&e))?;
         let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
         let status = response.status().as_u16();
         let _ = Limited::new(response.into_body(), 10 << 10).collect().await;
         drop(driver);
-        if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+        if (200..400).contains(&status) {
+            Ok(())
+        } else {
+            Err(format!("HTTP probe failed with statuscode: {status}"))
+        }
     }
 
     fn url(&self, get: &HTTPGetAction) -> Result<String, String> {
         let path = get.path.as_deref().unwrap_or("/");
         let slash = if path.starts_with('/') { "" } else { "/" };
         let scheme = get.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
-        Ok(format!("{scheme}://{}{slash}{path}", self.socket(get.host.as_deref(), &get.port)?))
+        Ok(format!(
+            "{scheme}://{}{slash}{path}",
+            self.socket(get.host.as_deref(), &get.port)?
+        ))
     }
 
     fn socket(&self, host: Option<&str>, port: &IntOrString) -> Result<SocketAddr, String> {
@@ -196,7 +252,10 @@ fn port_number(spec: &Container, port: &IntOrString) -> Result<u16, String> {
         IntOrString::String(name) => format!("couldn't find port {name:?} in container {:?}", spec.name),
         IntOrString::Int(_) => String::new(),
     })?;
-    u16::try_from(number).ok().filter(|n| *n > 0).ok_or_else(|| format!("invalid port number: {number}"))
+    u16::try_from(number)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| format!("invalid port number: {number}"))
 }
 
 /// An error as Go prints it: without the number that Rust adds.
@@ -219,7 +278,11 @@ mod tests {
         assert_eq!(port_number(&spec, &IntOrString::String("admin".into())), Ok(8080));
         assert_eq!(port_number(&spec, &IntOrString::String("81".into())), Ok(81));
         assert_eq!(port_number(&spec, &IntOrString::Int(5432)), Ok(5432));
-        assert!(port_number(&spec, &IntOrString::String("none".into())).unwrap_err().contains("couldn't find port"));
+        assert!(
+            port_number(&spec, &IntOrString::String("none".into()))
+                .unwrap_err()
+                .contains("couldn't find port")
+        );
         assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
     }
 

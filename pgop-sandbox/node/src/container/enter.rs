@@ -39,5 +39,7 @@ pub(crate) async fn enter(live: &Live, words: &[String], given: Given) -> io::Re
         powerless: true,
         keep: Vec::new(),
     };
-    tokio::task::spawn_blocking(move || start.spawn()).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(move || start.spawn())
+        .await
+        .map_err(io::Error::other)?
 }

@@ -3,6 +3,7 @@
 //! It is a folder of links and not the machine's own, so that these files can be there whatever the machine's are (links, missing), and so
 //! that a container may write to it.
 
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -72,7 +73,10 @@ pub(crate) fn home(folder: &Path, uid: u32) -> String {
     let passwd = fs::read_to_string(folder.join("passwd")).unwrap_or_default();
     let uid = uid.to_string();
     let line = passwd.lines().find(|l| l.split(':').nth(2) == Some(&uid));
-    line.and_then(|l| l.split(':').nth(5)).filter(|h| !h.is_empty()).unwrap_or("/").to_owned()
+    line.and_then(|l| l.split(':').nth(5))
+        .filter(|h| !h.is_empty())
+        .unwrap_or("/")
+        .to_owned()
 }
 
 /// The image's users; one more where the container's is none of them, named after the image (`postgres` for `postgres:18`).
@@ -107,25 +111,37 @@ fn user_name(image: &str, id: u32) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name != "root"
         && name.len() <= 32
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if plain { name.to_owned() } else { format!("user{id}") }
 }
 
 fn hosts(names: &Names) -> String {
-    let mut text = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+    let mut text =
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
         fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
-        .to_owned();
+            .to_owned();
     let (address, hostname) = (names.address, names.hostname);
-    match names.spec.subdomain.as_deref().filter(|s| !s.is_empty()) {
-        Some(sub) => text += &format!("{address}\t{hostname}.{sub}.{}.svc.{DOMAIN}\t{hostname}\n", names.namespace),
-        None => text += &format!("{address}\t{hostname}\n"),
-    }
+    let _ = match names.spec.subdomain.as_deref().filter(|s| !s.is_empty()) {
+        Some(sub) => writeln!(
+            text,
+            "{address}\t{hostname}.{sub}.{}.svc.{DOMAIN}\t{hostname}",
+            names.namespace
+        ),
+        None => writeln!(text, "{address}\t{hostname}"),
+    };
     let aliases: Vec<_> = names.spec.host_aliases.iter().flatten().collect();
     if !aliases.is_empty() {
         text += "\n# Entries added by HostAliases.\n";
     }
     for alias in aliases {
-        text += &format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
+        let _ = writeln!(
+            text,
+            "{}\t{}",
+            alias.ip,
+            alias.hostnames.as_deref().unwrap_or_default().join("\t")
+        );
     }
     text
 }
@@ -139,7 +155,11 @@ fn resolv_conf(names: &Names) -> String {
         Some("Default") => servers.push(DNS.to_string()),
         _ => {
             servers.push(DNS.to_string());
-            searches.extend([format!("{}.svc.{DOMAIN}", names.namespace), format!("svc.{DOMAIN}"), DOMAIN.to_owned()]);
+            searches.extend([
+                format!("{}.svc.{DOMAIN}", names.namespace),
+                format!("svc.{DOMAIN}"),
+                DOMAIN.to_owned(),
+            ]);
             options.push("ndots:5".to_owned());
         }
     }
@@ -149,18 +169,23 @@ fn resolv_conf(names: &Names) -> String {
         for option in config.options.iter().flatten() {
             let Some(name) = &option.name else { continue };
             options.retain(|o: &String| o.split(':').next() != Some(name));
-            options.push(option.value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}:{value}")));
+            options.push(
+                option
+                    .value
+                    .as_ref()
+                    .map_or_else(|| name.clone(), |value| format!("{name}:{value}")),
+            );
         }
     }
     let mut text = String::new();
     if !searches.is_empty() {
-        text += &format!("search {}\n", searches.join(" "));
+        let _ = writeln!(text, "search {}", searches.join(" "));
     }
     for server in servers {
-        text += &format!("nameserver {server}\n");
+        let _ = writeln!(text, "nameserver {server}");
     }
     if !options.is_empty() {
-        text += &format!("options {}\n", options.join(" "));
+        let _ = writeln!(text, "options {}", options.join(" "));
     }
     text
 }
@@ -192,17 +217,35 @@ mod tests {
     #[test]
     fn an_unknown_user_gets_a_line_and_a_known_one_keeps_his() {
         let (original, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(original.path().join("passwd"), "root:x:0:0:root:/root:/bin/bash\npostgres:x:104:110::/var/lib/postgresql:/bin/bash\n").unwrap();
+        fs::write(
+            original.path().join("passwd"),
+            "root:x:0:0:root:/root:/bin/bash\npostgres:x:104:110::/var/lib/postgresql:/bin/bash\n",
+        )
+        .unwrap();
         fs::write(original.path().join("shadow"), "root:secret").unwrap();
         fs::write(original.path().join("nsswitch.conf"), "hosts: files dns").unwrap();
         std::os::unix::fs::symlink("../usr/lib/os-release", original.path().join("os-release")).unwrap();
         let (spec, folder) = (spec(json!({})), own.path().join("etc"));
-        make(&folder, original.path(), &names(&spec, "docker.io/library/postgres:18", 999)).unwrap();
+        make(
+            &folder,
+            original.path(),
+            &names(&spec, "docker.io/library/postgres:18", 999),
+        )
+        .unwrap();
         let passwd = fs::read_to_string(folder.join("passwd")).unwrap();
-        assert_eq!(passwd, "root:x:0:0:root:/root:/bin/bash\npostgres:x:999:999::/:/bin/sh\n");
+        assert_eq!(
+            passwd,
+            "root:x:0:0:root:/root:/bin/bash\npostgres:x:999:999::/:/bin/sh\n"
+        );
         assert_eq!(home(&folder, 999), "/");
-        assert_eq!(fs::read_link(folder.join("nsswitch.conf")).unwrap().to_str(), Some("/.etc/nsswitch.conf"));
-        assert_eq!(fs::read_link(folder.join("os-release")).unwrap().to_str(), Some("../usr/lib/os-release"));
+        assert_eq!(
+            fs::read_link(folder.join("nsswitch.conf")).unwrap().to_str(),
+            Some("/.etc/nsswitch.conf")
+        );
+        assert_eq!(
+            fs::read_link(folder.join("os-release")).unwrap().to_str(),
+            Some("../usr/lib/os-release")
+        );
         assert!(!folder.join("shadow").exists());
 
         make(&folder, original.path(), &names(&spec, "postgres", 104)).unwrap();
@@ -223,17 +266,30 @@ mod tests {
 
     #[test]
     fn hosts_name_the_pod_below_its_service() {
-        let spec = spec(json!({"subdomain": "orders-pods", "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["a", "b"]}]}));
+        let spec =
+            spec(json!({"subdomain": "orders-pods", "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["a", "b"]}]}));
         let text = hosts(&names(&spec, "x", 1));
-        assert!(text.contains("10.244.0.5\torders-0.orders-pods.shop.svc.cluster.local\torders-0\n"), "{text}");
-        assert!(text.ends_with("\n# Entries added by HostAliases.\n10.0.0.9\ta\tb\n"), "{text}");
+        assert!(
+            text.contains("10.244.0.5\torders-0.orders-pods.shop.svc.cluster.local\torders-0\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\n# Entries added by HostAliases.\n10.0.0.9\ta\tb\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn names_are_looked_up_in_the_cluster_first() {
         let plain = resolv_conf(&names(&spec(json!({})), "x", 1));
-        assert_eq!(plain, "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n");
+        assert_eq!(
+            plain,
+            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+        );
         let own = json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "2"}]}});
-        assert_eq!(resolv_conf(&names(&spec(own), "x", 1)), "nameserver 1.1.1.1\noptions ndots:2\n");
+        assert_eq!(
+            resolv_conf(&names(&spec(own), "x", 1)),
+            "nameserver 1.1.1.1\noptions ndots:2\n"
+        );
     }
 }

@@ -21,6 +21,8 @@ use crate::pod::worker::PodRun;
 
 /// A container that can't be made yet is tried again when something changed, or after that long.
 const RETRY: Duration = Duration::from_secs(5);
+/// A postStart hook has no limit of its own; but nothing may hang for ever.
+const HOOK: Duration = Duration::from_secs(3600);
 /// A hook that runs when the time is over still lets the program see its signal.
 const AFTER_HOOK: Duration = Duration::from_secs(2);
 
@@ -35,8 +37,18 @@ pub(crate) struct Life {
     pub(crate) pod: Arc<PodRun>,
     pub(crate) spec: Spec,
     pub(crate) policy: Policy,
+    /// It runs once more even if a former run of the node has seen it end well.
+    pub(crate) again: bool,
     /// Filled when it is to end.
     pub(crate) stop: watch::Receiver<Option<StopOrder>>,
+}
+
+/// Why a run is over.
+enum Why {
+    Ended(i32),
+    Ordered,
+    Unhealthy(Unhealthy),
+    Hook(&'static str),
 }
 
 /// How a run went.
@@ -75,11 +87,11 @@ impl Life {
     /// Takes up what a former run of the node has left. False: there is nothing more to do.
     fn begin(&mut self) -> bool {
         let mut go = true;
-        let policy = self.policy;
+        let (policy, again) = (self.policy, self.again);
         let mut former = None;
         self.set(|container| {
             if let Some(ended) = container.ended() {
-                go = policy.restarts(ended.code);
+                go = again || policy.restarts(ended.code);
                 former = Some(ended.clone());
             }
         });
@@ -109,11 +121,17 @@ impl Life {
     }
 
     fn warn(&self, reason: &'static str, message: String) {
-        self.pod.shared.events.warning(&self.pod.pod(), Some(&self.spec.name), reason, message);
+        self.pod
+            .shared
+            .events
+            .warning(&self.pod.pod(), Some(&self.spec.name), reason, message);
     }
 
     fn tell(&self, reason: &'static str, message: String) {
-        self.pod.shared.events.normal(&self.pod.pod(), Some(&self.spec.name), reason, message);
+        self.pod
+            .shared
+            .events
+            .normal(&self.pod.pod(), Some(&self.spec.name), reason, message);
     }
 
     async fn stopped(&mut self) {
@@ -149,7 +167,8 @@ impl Life {
             let (pod, network) = (self.pod.pod(), self.pod.network()?);
             let mut maps = self.pod.shared.cluster.config_maps.changes();
             let mut secrets = self.pod.shared.cluster.secrets.changes();
-            (maps.mark_unchanged(), secrets.mark_unchanged());
+            maps.mark_unchanged();
+            secrets.mark_unchanged();
             match plan(&self.pod.shared, &pod, &self.spec, &self.pod.volumes(), network.address) {
                 Ok(plan) => return Some(plan),
                 Err(error) => {
@@ -173,9 +192,19 @@ impl Life {
             return None;
         }
         let image = self.spec.image.clone().unwrap_or_default();
-        self.tell("Pulled", format!("Container image \"{image}\" already present on machine"));
+        self.tell(
+            "Pulled",
+            format!("Container image \"{image}\" already present on machine"),
+        );
         let files = Files::new(&self.pod.folder, &self.spec.name);
-        let (began, id) = (Timestamp::now(), format!("sandbox://{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+        let (began, id) = (
+            Timestamp::now(),
+            format!(
+                "sandbox://{:032x}{:032x}",
+                rand::random::<u128>(),
+                rand::random::<u128>()
+            ),
+        );
         let mut number = 0;
         self.set(|container| {
             container.id = Some(id.clone());
@@ -183,7 +212,14 @@ impl Life {
         });
         let network = self.pod.network()?;
         let pod = self.pod.pod();
-        let place = Place { shared: &self.pod.shared, pod: &pod, network: &network, files: &files, image: &image, run: number };
+        let place = Place {
+            shared: &self.pod.shared,
+            pod: &pod,
+            network: &network,
+            files: &files,
+            image: &image,
+            run: number,
+        };
         self.tell("Created", format!("Created container: {}", self.spec.name));
         let mut run = match place.start(plan).await {
             Ok(run) => run,
@@ -191,20 +227,30 @@ impl Life {
         };
         self.tell("Started", format!("Started container {}", self.spec.name));
         let (since, start) = (Timestamp::now(), Instant::now());
-        let plain = self.spec.startup_probe.is_none() && !self.has_hook();
+        let at_once = self.spec.startup_probe.is_none() && !self.has_hook();
         self.pod.set_live(&self.spec.name, Some(run.live.clone()));
         self.set(|container| {
             container.state = State::Running { since };
-            container.started = plain;
-            container.ready = plain && self.spec.readiness_probe.is_none();
+            container.started = at_once;
+            container.ready = at_once && self.spec.readiness_probe.is_none();
         });
         let code = self.watch_over(&mut run).await;
         self.pod.set_live(&self.spec.name, None);
         let message = report::message(&self.spec, &files.note(), run.live.feed.path(), code);
         let reason = if code == 0 { "Completed" } else { "Error" };
         let finished = Timestamp::now();
-        let ended = Ended { code, reason: reason.to_owned(), message, started: Some(since.max(began)), finished, id: Some(id) };
-        Some(Outcome { ended, ran: start.elapsed() })
+        let ended = Ended {
+            code,
+            reason: reason.to_owned(),
+            message,
+            started: Some(since.max(began)),
+            finished,
+            id: Some(id),
+        };
+        Some(Outcome {
+            ended,
+            ran: start.elapsed(),
+        })
     }
 
     fn has_hook(&self) -> bool {
@@ -221,7 +267,10 @@ impl Life {
             finished: Timestamp::now(),
             id: Some(id),
         };
-        Outcome { ended, ran: Duration::ZERO }
+        Outcome {
+            ended,
+            ran: Duration::ZERO,
+        }
     }
 
     /// Runs the hook and the probes beside the container until it ends, by itself or by us. Its exit code.
@@ -229,11 +278,16 @@ impl Life {
         let (sender, mut unhealthy) = mpsc::channel(1);
         let (pod, spec, live) = (self.pod.clone(), self.spec.clone(), run.live.clone());
         let beside = async {
-            if let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) {
-                if let Err(said) = act(&pod, &spec, &live, &Action::of_hook(hook), Duration::from_secs(3600)).await {
-                    pod.shared.events.warning(&pod.pod(), Some(&spec.name), "FailedPostStartHook", format!("PostStartHook failed: {said}"));
-                    return Err("FailedPostStartHook");
-                }
+            if let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref())
+                && let Err(said) = act(&pod, &spec, &live, &Action::of_hook(hook), HOOK).await
+            {
+                pod.shared.events.warning(
+                    &pod.pod(),
+                    Some(&spec.name),
+                    "FailedPostStartHook",
+                    format!("PostStartHook failed: {said}"),
+                );
+                return Err("FailedPostStartHook");
             }
             probes::run(pod.clone(), &spec, &live, sender).await;
             std::future::pending::<Result<(), &'static str>>().await
@@ -244,12 +298,6 @@ impl Life {
                 std::future::pending::<()>().await;
             }
         };
-        enum Why {
-            Ended(i32),
-            Ordered,
-            Unhealthy(Unhealthy),
-            Hook(&'static str),
-        }
         let why = tokio::select! {
             biased;
             code = run.wait() => Why::Ended(code),
@@ -266,9 +314,16 @@ impl Life {
             }
             Why::Unhealthy(Unhealthy { kind, grace }) => {
                 let kind = if kind == Kind::Startup { "startup" } else { "liveness" };
-                self.tell("Killing", format!("Container {name} failed {kind} probe, will be restarted"));
+                self.tell(
+                    "Killing",
+                    format!("Container {name} failed {kind} probe, will be restarted"),
+                );
                 let seconds = grace.unwrap_or_else(|| self.pod.grace());
-                self.end(run, Some(Instant::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))).await
+                self.end(
+                    run,
+                    Some(Instant::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+                )
+                .await
             }
             Why::Hook(reason) => {
                 self.tell("Killing", reason.to_owned());
@@ -290,7 +345,13 @@ impl Life {
         let mut at_least = by.min(Instant::now());
         if let Some(hook) = self.spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) {
             let action = Action::of_hook(hook);
-            let hook = act(&self.pod, &self.spec, &run.live, &action, by.saturating_duration_since(Instant::now()));
+            let hook = act(
+                &self.pod,
+                &self.spec,
+                &run.live,
+                &action,
+                by.saturating_duration_since(Instant::now()),
+            );
             match timeout_at(by, hook).await {
                 Ok(Err(said)) => self.warn("FailedPreStopHook", format!("PreStopHook failed: {said}")),
                 Ok(Ok(())) => {}
@@ -316,6 +377,15 @@ impl Life {
 }
 
 async fn act(pod: &PodRun, spec: &Spec, live: &Live, action: &Action, patience: Duration) -> Result<(), String> {
-    let Some(network) = pod.network() else { return Err("pod has no network".to_owned()) };
-    Subject { network: &pod.shared.network, pod: &network, spec, live }.act(action, patience).await
+    let Some(network) = pod.network() else {
+        return Err("pod has no network".to_owned());
+    };
+    Subject {
+        network: &pod.shared.network,
+        pod: &network,
+        spec,
+        live,
+    }
+    .act(action, patience)
+    .await
 }

@@ -44,6 +44,17 @@ impl PlanError {
     }
 }
 
+/// The input of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// It has none.
+    None,
+    /// It stays open whoever comes and goes.
+    Open,
+    /// It ends with the first who is attached (`stdinOnce`).
+    Once,
+}
+
 /// A container, decided.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -58,15 +69,23 @@ pub(crate) struct Plan {
     /// Where the container writes its last words.
     pub(crate) last_words: PathBuf,
     pub(crate) read_only: bool,
-    pub(crate) stdin: bool,
+    pub(crate) stdin: Input,
     pub(crate) tty: bool,
 }
 
 /// The pod's name for itself.
 pub(crate) fn hostname(pod: &Pod) -> String {
-    let own = pod.spec.as_ref().and_then(|s| s.hostname.as_deref()).filter(|h| !h.is_empty());
+    let own = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.hostname.as_deref())
+        .filter(|h| !h.is_empty());
     let name = own.or(pod.metadata.name.as_deref()).unwrap_or_default();
-    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    name.chars()
+        .take(63)
+        .collect::<String>()
+        .trim_end_matches(['-', '.'])
+        .to_owned()
 }
 
 /// Decides.
@@ -79,20 +98,41 @@ pub(crate) fn plan(
 ) -> Result<Plan, PlanError> {
     let identity = identity(pod, container)?;
     let hostname = hostname(pod);
-    let image = container.image.as_deref().and_then(|image| shared.images.get(image)).cloned();
+    let image = container
+        .image
+        .as_deref()
+        .and_then(|image| shared.images.get(image))
+        .cloned();
     let spec = pod.spec.as_ref();
     let wanted = spec.and_then(|s| s.enable_service_links).unwrap_or(true);
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    let downward = Downward { pod, address: Some(address), host: GATEWAY, allocatable: &shared.allocatable };
+    let downward = Downward {
+        pod,
+        address: Some(address),
+        host: GATEWAY,
+        allocatable: &shared.allocatable,
+    };
     let services = service_links(&shared.cluster.services.all(), namespace, wanted);
-    let mut env = Sources { pod, container, downward, objects: &shared.cluster, services }.resolve()?;
-    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    let mut env = Sources {
+        pod,
+        container,
+        downward,
+        objects: &shared.cluster,
+        services,
+    }
+    .resolve()?;
+    let words = container
+        .command
+        .iter()
+        .flatten()
+        .chain(container.args.iter().flatten());
     let command: Vec<String> = words.map(|word| expand(word, &env)).collect();
     if container.command.as_ref().is_none_or(Vec::is_empty) {
         return Err(PlanError::NoCommand);
     }
     let mounts = mounts(container, volumes, &env)?;
-    env.entry("PATH".to_owned()).or_insert_with(|| path(shared, image.is_some()));
+    env.entry("PATH".to_owned())
+        .or_insert_with(|| path(shared, image.is_some()));
     env.entry("HOSTNAME".to_owned()).or_insert_with(|| hostname.clone());
     if container.tty == Some(true) {
         env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
@@ -111,8 +151,16 @@ pub(crate) fn plan(
         image,
         hostname,
         last_words: absolute(container.termination_message_path.as_ref(), LAST_WORDS)?,
-        read_only: container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem) == Some(true),
-        stdin: container.stdin == Some(true),
+        read_only: container
+            .security_context
+            .as_ref()
+            .and_then(|c| c.read_only_root_filesystem)
+            == Some(true),
+        stdin: match (container.stdin, container.stdin_once) {
+            (Some(true), Some(true)) => Input::Once,
+            (Some(true), _) => Input::Open,
+            _ => Input::None,
+        },
         tty: container.tty == Some(true),
     })
 }
@@ -134,7 +182,10 @@ mod tests {
     fn a_hostname_is_the_pods_or_its_name_and_short() {
         let of = |value| hostname(&from_value(value).unwrap());
         assert_eq!(of(json!({"metadata": {"name": "orders-0"}})), "orders-0");
-        assert_eq!(of(json!({"metadata": {"name": "x"}, "spec": {"hostname": "own", "containers": []}})), "own");
+        assert_eq!(
+            of(json!({"metadata": {"name": "x"}, "spec": {"hostname": "own", "containers": []}})),
+            "own"
+        );
         assert_eq!(of(json!({"metadata": {"name": "a".repeat(80)}})).len(), 63);
     }
 }

@@ -25,7 +25,12 @@ pub(crate) async fn run(pod: Arc<PodRun>, spec: &Spec, live: &Live, unhealthy: m
         let asker = Asker::new(&pod, spec, live, Kind::Startup, probe);
         let up = asker.ask(|verdict| !verdict).await;
         if !up {
-            let _ = unhealthy.send(Unhealthy { kind: Kind::Startup, grace: probe.termination_grace_period_seconds }).await;
+            let _ = unhealthy
+                .send(Unhealthy {
+                    kind: Kind::Startup,
+                    grace: probe.termination_grace_period_seconds,
+                })
+                .await;
             return;
         }
     }
@@ -38,22 +43,28 @@ pub(crate) async fn run(pod: Arc<PodRun>, spec: &Spec, live: &Live, unhealthy: m
     let readiness = async {
         if let Some(probe) = &spec.readiness_probe {
             let asker = Asker::new(&pod, spec, live, Kind::Readiness, probe);
-            asker.ask(|ready| {
-                pod.update(|state| {
-                    if let Some(container) = state.container(name) {
-                        container.ready = ready;
-                    }
-                });
-                true
-            })
-            .await;
+            asker
+                .ask(|ready| {
+                    pod.update(|state| {
+                        if let Some(container) = state.container(name) {
+                            container.ready = ready;
+                        }
+                    });
+                    true
+                })
+                .await;
         }
     };
     let liveness = async {
         if let Some(probe) = &spec.liveness_probe {
             let asker = Asker::new(&pod, spec, live, Kind::Liveness, probe);
             asker.ask(|healthy| healthy).await;
-            let _ = unhealthy.send(Unhealthy { kind: Kind::Liveness, grace: probe.termination_grace_period_seconds }).await;
+            let _ = unhealthy
+                .send(Unhealthy {
+                    kind: Kind::Liveness,
+                    grace: probe.termination_grace_period_seconds,
+                })
+                .await;
         }
     };
     tokio::join!(readiness, liveness);
@@ -70,7 +81,14 @@ struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     fn new(pod: &'a PodRun, spec: &'a Spec, live: &'a Live, kind: Kind, probe: &Probe) -> Self {
-        Self { pod, spec, live, kind, numbers: Numbers::from(probe), action: Action::of_probe(probe) }
+        Self {
+            pod,
+            spec,
+            live,
+            kind,
+            numbers: Numbers::from(probe),
+            action: Action::of_probe(probe),
+        }
     }
 
     /// Asks in its rhythm and tells verdicts, until `go_on` says no to one. That one.
@@ -83,7 +101,10 @@ impl<'a> Asker<'a> {
             let result = self.once().await;
             if let Err(said) = &result {
                 let message = format!("{} probe failed: {said}", self.kind.name());
-                self.pod.shared.events.warning(&self.pod.pod(), Some(&self.spec.name), "Unhealthy", message);
+                self.pod
+                    .shared
+                    .events
+                    .warning(&self.pod.pod(), Some(&self.spec.name), "Unhealthy", message);
             }
             if let Some(verdict) = prober.record(result.is_ok())
                 && !go_on(verdict)
@@ -94,8 +115,15 @@ impl<'a> Asker<'a> {
     }
 
     async fn once(&self) -> Result<(), String> {
-        let Some(network) = self.pod.network() else { return Err("pod has no network".to_owned()) };
-        let subject = Subject { network: &self.pod.shared.network, pod: &network, spec: self.spec, live: self.live };
+        let Some(network) = self.pod.network() else {
+            return Err("pod has no network".to_owned());
+        };
+        let subject = Subject {
+            network: &self.pod.shared.network,
+            pod: &network,
+            spec: self.spec,
+            live: self.live,
+        };
         subject.act(&self.action, self.numbers.timeout).await
     }
 }

@@ -12,12 +12,25 @@ use super::etc::ORIGINAL;
 use crate::volumes::Mount;
 
 /// What of the machine is shown to containers without an image of their own.
-const SHOWN: [&str; 11] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "opt", "nix", "gnu"];
+const SHOWN: [&str; 11] = [
+    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "opt", "nix", "gnu",
+];
 /// What of an image is not: it is made anew for each container.
 const MADE: [&str; 7] = ["dev", "proc", "sys", "tmp", "run", "etc", "lost+found"];
 /// Writable folders that every container has.
 const WRITABLE: [&str; 12] = [
-    "/run", "/var", "/var/lib", "/var/log", "/var/cache", "/var/spool", "/var/mail", "/home", "/root", "/srv", "/mnt", "/media",
+    "/run",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/cache",
+    "/var/spool",
+    "/var/mail",
+    "/home",
+    "/root",
+    "/srv",
+    "/mnt",
+    "/media",
 ];
 
 /// What is to be seen where.
@@ -51,29 +64,60 @@ impl Root<'_> {
         let mut out = Arguments::default();
         let source = self.image.unwrap_or(Path::new("/"));
         for (name, path) in entries(source) {
-            let shown = if self.image.is_some() { !MADE.contains(&name.as_str()) } else { SHOWN.contains(&name.as_str()) };
+            let shown = if self.image.is_some() {
+                !MADE.contains(&name.as_str())
+            } else {
+                SHOWN.contains(&name.as_str())
+            };
             if shown {
                 self.show(&mut out, &path, &Path::new("/").join(&name));
             }
         }
         // An image has its programs; the machine's would find other libraries there.
-        for folder in self.programs.iter().filter(|folder| self.image.is_none() && !self.is_shown(folder)) {
+        for folder in self
+            .programs
+            .iter()
+            .filter(|folder| self.image.is_none() && !self.is_shown(folder))
+        {
             out.add(&[&"--ro-bind-try", folder, folder]);
         }
         out.add(&[&"--perms", &"1777", &"--dir", &"/tmp"]);
-        let has = |path: &str| self.image.is_some_and(|image| image.join(path.trim_start_matches('/')).exists());
+        let has = |path: &str| {
+            self.image
+                .is_some_and(|image| image.join(path.trim_start_matches('/')).exists())
+        };
         for folder in WRITABLE.iter().filter(|folder| !has(folder)) {
             out.add(&[&"--dir", folder]);
         }
         if !has("/var") {
-            out.add(&[&"--symlink", &"../run", &"/var/run", &"--perms", &"1777", &"--dir", &"/var/tmp"]);
+            out.add(&[
+                &"--symlink",
+                &"../run",
+                &"/var/run",
+                &"--perms",
+                &"1777",
+                &"--dir",
+                &"/var/tmp",
+            ]);
         }
-        out.add(&[&"--proc", &"/proc", &"--dev", &"/dev", &"--ro-bind-try", &"/sys", &"/sys"]);
+        out.add(&[
+            &"--proc",
+            &"/proc",
+            &"--dev",
+            &"/dev",
+            &"--ro-bind-try",
+            &"/sys",
+            &"/sys",
+        ]);
         out.add(&[&if self.read_only { "--ro-bind" } else { "--bind" }, &self.etc, &"/etc"]);
         out.add(&[&"--ro-bind-try", &source.join("etc"), &ORIGINAL]);
-        self.hide(&mut out, source);
+        Self::hide(&mut out, source);
         for mount in self.mounts {
-            out.add(&[&if mount.read_only { "--ro-bind" } else { "--bind" }, &mount.from, &inside(&mount.to)]);
+            out.add(&[
+                &if mount.read_only { "--ro-bind" } else { "--bind" },
+                &mount.from,
+                &inside(&mount.to),
+            ]);
         }
         out.add(&[&"--bind", &self.termination.0, &inside(self.termination.1)]);
         if !self.exists(self.directory) {
@@ -106,7 +150,7 @@ impl Root<'_> {
     }
 
     /// What is secret on the machine, when the node runs as root and its containers could so read it.
-    fn hide(&self, out: &mut Arguments, source: &Path) {
+    fn hide(out: &mut Arguments, source: &Path) {
         for name in ["shadow", "shadow-", "gshadow", "gshadow-", "sudoers"] {
             if source.join("etc").join(name).is_file() {
                 out.add(&[&"--ro-bind", &"/dev/null", &Path::new(ORIGINAL).join(name)]);
@@ -120,18 +164,25 @@ impl Root<'_> {
     }
 
     fn source(&self, place: &Path) -> PathBuf {
-        self.image.unwrap_or(Path::new("/")).join(place.strip_prefix("/").unwrap_or(place))
+        self.image
+            .unwrap_or(Path::new("/"))
+            .join(place.strip_prefix("/").unwrap_or(place))
     }
 
     fn is_shown(&self, folder: &Path) -> bool {
-        let first = folder.components().nth(1).map(|c| c.as_os_str().to_string_lossy().into_owned());
+        let first = folder
+            .components()
+            .nth(1)
+            .map(|c| c.as_os_str().to_string_lossy().into_owned());
         self.image.is_none() && first.is_some_and(|name| SHOWN.contains(&name.as_str()))
     }
 
     /// Is the folder there without being made?
     fn exists(&self, folder: &Path) -> bool {
         let in_mount = self.mounts.iter().any(|m| folder.starts_with(&m.to));
-        folder == Path::new("/") || in_mount || (self.is_shown(folder) || self.image.is_some()) && self.source(folder).exists()
+        folder == Path::new("/")
+            || in_mount
+            || (self.is_shown(folder) || self.image.is_some()) && self.source(folder).exists()
     }
 }
 
@@ -146,7 +197,9 @@ fn inside(path: &Path) -> PathBuf {
 /// Names and paths in a folder, in order.
 fn entries(folder: &Path) -> BTreeSet<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path())).collect()
+    entries
+        .map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -159,18 +212,29 @@ mod tests {
     fn arguments(image: Option<&Path>, mounts: &[Mount], read_only: bool) -> String {
         let root = Root {
             image,
-            programs: &[PathBuf::from("/usr/lib/postgresql/15/bin"), PathBuf::from("/home/me/bin")],
+            programs: &[
+                PathBuf::from("/usr/lib/postgresql/15/bin"),
+                PathBuf::from("/home/me/bin"),
+            ],
             etc: Path::new("/state/etc"),
             mounts,
             termination: (Path::new("/state/note"), Path::new("/dev/termination-log")),
             directory: Path::new("/work"),
             read_only,
         };
-        root.arguments().iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        root.arguments()
+            .iter()
+            .map(|w| w.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn mount(to: &str) -> Mount {
-        Mount { from: "/volumes/a".into(), to: to.into(), read_only: false }
+        Mount {
+            from: "/volumes/a".into(),
+            to: to.into(),
+            read_only: false,
+        }
     }
 
     #[test]
@@ -180,7 +244,10 @@ mod tests {
         assert!(text.contains("--ro-bind-try /home/me/bin /home/me/bin"), "{text}");
         assert!(text.contains("--bind /volumes/a /run/secrets"), "{text}");
         assert!(text.ends_with("--dir /work --chdir /work"), "{text}");
-        assert!(!text.contains("--ro-bind /home ") && !text.contains("--ro-bind /root") && !text.contains("remount"), "{text}");
+        assert!(
+            !text.contains("--ro-bind /home ") && !text.contains("--ro-bind /root") && !text.contains("remount"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -190,12 +257,22 @@ mod tests {
             fs::create_dir_all(image.path().join(folder)).unwrap();
         }
         std::os::unix::fs::symlink("usr/bin", image.path().join("bin")).unwrap();
-        let text = arguments(Some(image.path()), &[mount("/usr/share/new/place"), mount("/data")], true);
+        let text = arguments(
+            Some(image.path()),
+            &[mount("/usr/share/new/place"), mount("/data")],
+            true,
+        );
         let at = |path: &str| image.path().join(path).display().to_string();
         assert!(text.contains("--symlink usr/bin /bin"), "{text}");
         assert!(text.contains(&format!("--ro-bind {} /data", at("data"))), "{text}");
-        assert!(text.contains("--dir /usr --ro-bind") && text.contains("--dir /usr/share --ro-bind"), "{text}");
-        assert!(text.contains(&format!("--ro-bind {} /usr/share/x", at("usr/share/x"))), "{text}");
+        assert!(
+            text.contains("--dir /usr --ro-bind") && text.contains("--dir /usr/share --ro-bind"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("--ro-bind {} /usr/share/x", at("usr/share/x"))),
+            "{text}"
+        );
         assert!(text.contains("--remount-ro /"), "{text}");
     }
 }

@@ -20,7 +20,7 @@ use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use super::etc::{self, Names};
-use super::plan::Plan;
+use super::plan::{Input, Plan};
 use super::root::Root;
 use crate::holder::{Process, Start, number, signal};
 use crate::logs::{Feed, Stream};
@@ -54,6 +54,8 @@ pub(crate) struct Live {
     pub(crate) directory: PathBuf,
     pub(crate) feed: Arc<Feed>,
     pub(crate) tty: bool,
+    /// Its input ends with the first who is attached.
+    pub(crate) stdin_once: bool,
     /// Its input, where it has one; or its terminal.
     pub(crate) input: Mutex<Option<Arc<File>>>,
 }
@@ -102,7 +104,9 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(pod: &Path, container: &str) -> Self {
-        Self { folder: pod.join("containers").join(container) }
+        Self {
+            folder: pod.join("containers").join(container),
+        }
     }
 
     /// The log of a run.
@@ -157,7 +161,9 @@ impl Place<'_> {
             powerless: false, // bubblewrap needs them to build the container; it leaves none to the program
             keep: vec![write],
         };
-        let spawned = tokio::task::spawn_blocking(move || start.spawn()).await.map_err(|e| StartError::Bubblewrap(io::Error::other(e)))?;
+        let spawned = tokio::task::spawn_blocking(move || start.spawn())
+            .await
+            .map_err(|e| StartError::Bubblewrap(io::Error::other(e)))?;
         let (process, child) = spawned.map_err(StartError::Bubblewrap)?;
         let mut outputs = tokio::task::JoinSet::new();
         let input = ours.carry(child, &feed, &mut outputs).map_err(StartError::Bubblewrap)?;
@@ -178,9 +184,14 @@ impl Place<'_> {
             directory: plan.directory.clone(),
             feed,
             tty: plan.tty,
+            stdin_once: plan.stdin == Input::Once,
             input: Mutex::new(input.map(Arc::new)),
         };
-        let mut run = Run { live: Arc::new(live), process, outputs };
+        let mut run = Run {
+            live: Arc::new(live),
+            process,
+            outputs,
+        };
         if !run.has_begun().await {
             let code = run.wait().await;
             if code == 1 && last_line(&run.live.feed).starts_with("bwrap: ") {
@@ -223,8 +234,21 @@ impl Place<'_> {
         command
             .env_clear()
             .envs(&plan.env)
-            .args(["--unshare-user", "--uid", &plan.identity.uid.to_string(), "--gid", &plan.identity.gid.to_string()])
-            .args(["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--hostname", &plan.hostname])
+            .args([
+                "--unshare-user",
+                "--uid",
+                &plan.identity.uid.to_string(),
+                "--gid",
+                &plan.identity.gid.to_string(),
+            ])
+            .args([
+                "--unshare-pid",
+                "--as-pid-1",
+                "--unshare-ipc",
+                "--unshare-uts",
+                "--hostname",
+                &plan.hostname,
+            ])
             .args(["--cap-drop", "ALL", "--json-status-fd", &status.to_string()])
             .args(root.arguments())
             .arg("--")
@@ -267,7 +291,11 @@ async fn child_pid(read: OwnedFd) -> Option<i32> {
 fn last_line(feed: &Feed) -> String {
     let text = fs::read(feed.path()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().next_back().and_then(|line| line.splitn(4, ' ').nth(3)).unwrap_or_default().to_owned()
+    text.lines()
+        .next_back()
+        .and_then(|line| line.splitn(4, ' ').nth(3))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn refusal(feed: &Feed, plan: &Plan) -> StartError {
@@ -276,7 +304,11 @@ fn refusal(feed: &Feed, plan: &Plan) -> StartError {
     if line.starts_with("bwrap: execvp") && line.ends_with("No such file or directory") {
         return StartError::NoProgram(program);
     }
-    StartError::Refused(if line.is_empty() { "bubblewrap ended without a word".to_owned() } else { line })
+    StartError::Refused(if line.is_empty() {
+        "bubblewrap ended without a word".to_owned()
+    } else {
+        line
+    })
 }
 
 /// The streams of a container before it starts.
@@ -294,19 +326,27 @@ enum Ours {
 impl Streams {
     fn new(plan: &Plan) -> io::Result<Self> {
         if !plan.tty {
-            return Ok(Self::Pipes { input: plan.stdin });
+            return Ok(Self::Pipes {
+                input: plan.stdin != Input::None,
+            });
         }
         let pty = openpty(None, None)?;
         for fd in [&pty.master, &pty.slave] {
             nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
         }
-        Ok(Self::Terminal { ours: pty.master, theirs: pty.slave })
+        Ok(Self::Terminal {
+            ours: pty.master,
+            theirs: pty.slave,
+        })
     }
 
     fn give(self, mut command: Command) -> (Command, Ours) {
         match self {
             Self::Pipes { input } => {
-                command.stdin(if input { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+                command
+                    .stdin(if input { Stdio::piped() } else { Stdio::null() })
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
                 (command, Ours::Pipes)
             }
             Self::Terminal { ours, theirs } => {
@@ -320,7 +360,12 @@ impl Streams {
 
 impl Ours {
     /// Carries the outputs to the log. The input, where there is one.
-    fn carry(self, mut child: Child, feed: &Arc<Feed>, tasks: &mut tokio::task::JoinSet<()>) -> io::Result<Option<File>> {
+    fn carry(
+        self,
+        mut child: Child,
+        feed: &Arc<Feed>,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> io::Result<Option<File>> {
         let mut carry = |stream: Stream, fd: OwnedFd| -> io::Result<()> {
             let (from, feed) = (pipe::Receiver::from_owned_fd(fd)?, feed.clone());
             tasks.spawn(async move { feed.carry(stream, from).await });

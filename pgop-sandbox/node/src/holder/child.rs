@@ -63,9 +63,15 @@ pub(super) fn receive_reply(socket: BorrowedFd) -> io::Result<OwnedFd> {
     let mut bytes = [0; LENGTH];
     let (read, fd) = receive(socket.as_raw_fd(), &mut bytes)?;
     if read == 0 {
-        return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the holder of the sandbox's namespaces has ended"));
+        return Err(io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "the holder of the sandbox's namespaces has ended",
+        ));
     }
-    let errno = bytes.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+    let errno = bytes
+        .get(..4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, i32::from_ne_bytes);
     match fd {
         Some(fd) => Ok(fd),
         None => Err(io::Error::from_raw_os_error(errno)),

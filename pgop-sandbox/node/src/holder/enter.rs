@@ -73,7 +73,14 @@ impl Start {
     /// Starts it. Blocks for the few milliseconds that takes. The `Child` has its streams and nothing else of use.
     /// Fails with the error of the exec, when that is what fails.
     pub(crate) fn spawn(self) -> io::Result<(Process, Child)> {
-        let Self { mut command, namespaces, directory, terminal, powerless, keep } = self;
+        let Self {
+            mut command,
+            namespaces,
+            directory,
+            terminal,
+            powerless,
+            keep,
+        } = self;
         let (number, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let kept: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).collect();
         let tell_fd = tell.as_raw_fd();
@@ -158,8 +165,15 @@ struct CapData {
 
 fn give_up_rights() -> nix::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
-    let header = CapHeader { version: VERSION_3, pid: 0 };
-    let none = [CapData { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    let header = CapHeader {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = [CapData {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
     // SAFETY: numbers, and two structures as capset(2) describes them.
     unsafe {
         for capability in 0..64 {

@@ -41,7 +41,8 @@ impl Holder {
         drop(theirs);
         let pid = wait_for_start(&ours)?;
         let process = Process::new(pid, process::open(pid)?)?;
-        let namespace = |name: &str| std::fs::File::open(format!("/proc/{pid}/ns/{name}")).map(|f| Arc::new(OwnedFd::from(f)));
+        let namespace =
+            |name: &str| std::fs::File::open(format!("/proc/{pid}/ns/{name}")).map(|f| Arc::new(OwnedFd::from(f)));
         Ok(Self {
             socket: Mutex::new(ours),
             user: namespace("user")?,

@@ -23,7 +23,15 @@ pub(super) fn open(pid: i32) -> io::Result<OwnedFd> {
 pub(crate) fn signal(process: &impl AsFd, number: i32) -> io::Result<()> {
     let fd = process.as_fd().as_raw_fd();
     // SAFETY: no pointers but null.
-    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, std::ptr::null::<libc::siginfo_t>(), 0) };
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            fd,
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
     match Errno::result(done) {
         Ok(_) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(errno.into()),
@@ -33,7 +41,12 @@ pub(crate) fn signal(process: &impl AsFd, number: i32) -> io::Result<()> {
 /// The number of a process held by a descriptor, unless it has ended.
 pub(crate) fn number(process: &OwnedFd) -> Option<i32> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok().filter(|pid| *pid > 0)
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid:"))?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|pid| *pid > 0)
 }
 
 /// A descriptor that tokio can wait for.
@@ -52,7 +65,11 @@ pub(crate) struct Process {
 impl Process {
     /// Takes over a child that nobody else waits for.
     pub(super) fn new(pid: i32, handle: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pid, handle: pollable(handle)?, code: OnceCell::new() })
+        Ok(Self {
+            pid,
+            handle: pollable(handle)?,
+            code: OnceCell::new(),
+        })
     }
 
     /// Its number.
@@ -65,7 +82,10 @@ impl Process {
         let code = self.code.get_or_try_init(async || {
             loop {
                 let _ready = self.handle.readable().await?;
-                match waitid(Id::PIDFd(self.handle.get_ref().as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)? {
+                match waitid(
+                    Id::PIDFd(self.handle.get_ref().as_fd()),
+                    WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+                )? {
                     WaitStatus::Exited(_, code) => return Ok::<_, io::Error>(code),
                     WaitStatus::Signaled(_, signal, _) => return Ok(128 + signal as i32),
                     _ => tokio::task::yield_now().await,

@@ -15,7 +15,11 @@ use super::process::number;
 pub(crate) fn open_terminal(init: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
     let pid = number(init).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     let flags = libc::O_NOCTTY | libc::O_CLOEXEC;
-    let ours = OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/{pid}/root/dev/pts/ptmx"))?;
+    let ours = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(format!("/proc/{pid}/root/dev/pts/ptmx"))?;
     let unlocked: libc::c_int = 0;
     // SAFETY: our terminal; the first call reads one int, the second makes a descriptor.
     unsafe {
@@ -27,7 +31,12 @@ pub(crate) fn open_terminal(init: &OwnedFd) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sets the size of a terminal; a failure is of no consequence.
 pub(crate) fn set_size(terminal: i32, columns: u16, rows: u16) {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: reads the structure.
     unsafe {
         libc::ioctl(terminal, libc::TIOCSWINSZ, &raw const size);

@@ -25,7 +25,10 @@ async fn a_program_runs_inside_and_its_exit_code_comes_back() {
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(process.wait().await.unwrap(), 7);
     assert!(text.ends_with(" /usr\n"), "{text}");
-    assert!(text.split(' ').next().unwrap().parse::<u32>().unwrap() < 50, "a number of the holder's own namespace: {text}");
+    assert!(
+        text.split(' ').next().unwrap().parse::<u32>().unwrap() < 50,
+        "a number of the holder's own namespace: {text}"
+    );
     holder.end().await;
 }
 
@@ -34,7 +37,9 @@ async fn what_is_not_there_is_an_error() {
     let holder = Holder::start().unwrap();
     let error = start(&holder, "/no/such/program", &[]).spawn().err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end()).await.expect("nothing keeps the holder");
+    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end())
+        .await
+        .expect("nothing keeps the holder");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +54,9 @@ async fn when_the_holder_ends_all_below_it_ends() {
 async fn a_process_that_nobody_waits_for_does_not_keep_the_holder() {
     let holder = Holder::start().unwrap();
     drop(start(&holder, "sleep", &["1000"]).spawn().unwrap());
-    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end()).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,12 @@ impl<'a> Line<'a> {
         let time = stamp.parse().ok()?;
         let _stream = parts.next()?;
         let full = parts.next()? == b"F";
-        Some(Self { time, stamp, full, text: parts.next()? })
+        Some(Self {
+            time,
+            stamp,
+            full,
+            text: parts.next()?,
+        })
     }
 
     /// What a client gets of it.
@@ -70,7 +75,10 @@ mod tests {
     #[test]
     fn parts_of_long_lines_are_put_together() {
         let mut out = Vec::new();
-        for text in [&b"2026-11-22T10:00:00Z stdout P ab"[..], b"2026-11-22T10:00:00Z stdout F c"] {
+        for text in [
+            &b"2026-11-22T10:00:00Z stdout P ab"[..],
+            b"2026-11-22T10:00:00Z stdout F c",
+        ] {
             Line::parse(text).unwrap().render(false, &mut out);
         }
         assert_eq!(out, b"abc\n");

@@ -20,11 +20,22 @@ pub(crate) async fn read(
     feed: Option<Arc<Feed>>,
     options: LogOptions,
 ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-    let follow = if options.follow { feed.map(|feed| (feed.watch(), feed)) } else { None };
+    let follow = if options.follow {
+        feed.map(|feed| (feed.watch(), feed))
+    } else {
+        None
+    };
     let mut old = tokio::fs::read(aside(&path)).await.unwrap_or_default();
     let mut file = File::open(&path).await?;
     file.read_to_end(&mut old).await?;
-    let mut reader = Reader { options, file, path, follow: follow.map(|(watch, feed)| Follow { watch, _feed: feed }), held: Vec::new(), sent: 0 };
+    let mut reader = Reader {
+        options,
+        file,
+        path,
+        follow: follow.map(|(watch, feed)| Follow { watch, _feed: feed }),
+        held: Vec::new(),
+        sent: 0,
+    };
     let first = reader.first(&old);
     let begin = (!first.is_empty()).then(|| Ok(Bytes::from(first)));
     let rest = unfold(reader, |mut reader| async move {
@@ -61,7 +72,11 @@ impl Reader {
         let complete = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let (lines, rest) = bytes.split_at(complete);
         self.held = rest.to_vec();
-        let lines: Vec<Line> = lines.split(|b| *b == b'\n').filter_map(Line::parse).filter(|l| self.wanted(l)).collect();
+        let lines: Vec<Line> = lines
+            .split(|b| *b == b'\n')
+            .filter_map(Line::parse)
+            .filter(|l| self.wanted(l))
+            .collect();
         let mut from = 0;
         if let Some(tail) = self.options.tail_lines {
             from = start_of_tail(&lines, usize::try_from(tail).unwrap_or(usize::MAX));
@@ -92,7 +107,9 @@ impl Reader {
             if self.options.limit_bytes.is_some_and(|limit| self.sent >= limit) {
                 return Ok(None);
             }
-            let Some(follow) = &mut self.follow else { return Ok(None) };
+            let Some(follow) = &mut self.follow else {
+                return Ok(None);
+            };
             // First whether it is the end, then the file: what is written before the end is never missed.
             let ended = follow.watch.borrow_and_update().1;
             let mut piece = Vec::new();
@@ -108,7 +125,9 @@ impl Reader {
                 }
                 continue;
             }
-            let Some(follow) = &mut self.follow else { return Ok(None) };
+            let Some(follow) = &mut self.follow else {
+                return Ok(None);
+            };
             if ended || follow.watch.changed().await.is_err() {
                 return Ok(None);
             }
@@ -120,7 +139,11 @@ impl Reader {
         let complete = self.held.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.held.drain(..complete).collect();
         let mut out = Vec::new();
-        for line in lines.split(|b| *b == b'\n').filter_map(Line::parse).filter(|l| self.wanted(l)) {
+        for line in lines
+            .split(|b| *b == b'\n')
+            .filter_map(Line::parse)
+            .filter(|l| self.wanted(l))
+        {
             line.render(self.options.timestamps, &mut out);
         }
         Bytes::from(self.limit(out))
@@ -160,7 +183,11 @@ mod tests {
     use std::time::Duration;
 
     async fn all(feed: &Feed, options: LogOptions) -> String {
-        let pieces: Vec<_> = read(feed.path().to_owned(), None, options).await.unwrap().collect().await;
+        let pieces: Vec<_> = read(feed.path().to_owned(), None, options)
+            .await
+            .unwrap()
+            .collect()
+            .await;
         let bytes: Vec<u8> = pieces.into_iter().flat_map(|p| p.unwrap().to_vec()).collect();
         String::from_utf8(bytes).unwrap()
     }
@@ -171,15 +198,46 @@ mod tests {
         let feed = Feed::create(folder.path().join("0.log")).unwrap();
         feed.carry(Stream::Stdout, &b"one\ntwo\nthree"[..]).await;
         assert_eq!(all(&feed, LogOptions::default()).await, "one\ntwo\nthree");
-        let tail = |n| LogOptions { tail_lines: Some(n), ..LogOptions::default() };
+        let tail = |n| LogOptions {
+            tail_lines: Some(n),
+            ..LogOptions::default()
+        };
         assert_eq!(all(&feed, tail(0)).await, "");
         assert_eq!(all(&feed, tail(1)).await, "three");
         assert_eq!(all(&feed, tail(2)).await, "two\nthree");
         assert_eq!(all(&feed, tail(9)).await, "one\ntwo\nthree");
-        assert_eq!(all(&feed, LogOptions { limit_bytes: Some(5), ..LogOptions::default() }).await, "one\nt");
+        assert_eq!(
+            all(
+                &feed,
+                LogOptions {
+                    limit_bytes: Some(5),
+                    ..LogOptions::default()
+                }
+            )
+            .await,
+            "one\nt"
+        );
         let later = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
-        assert_eq!(all(&feed, LogOptions { since: Some(later), ..LogOptions::default() }).await, "");
-        let stamped = all(&feed, LogOptions { timestamps: true, tail_lines: Some(1), ..LogOptions::default() }).await;
+        assert_eq!(
+            all(
+                &feed,
+                LogOptions {
+                    since: Some(later),
+                    ..LogOptions::default()
+                }
+            )
+            .await,
+            ""
+        );
+        let stamped = all(
+            &feed,
+            LogOptions {
+                timestamps: true,
+                tail_lines: Some(1),
+                ..LogOptions::default()
+            },
+        )
+        .await;
         assert!(stamped.ends_with("Z three"), "{stamped}");
     }
 
@@ -188,14 +246,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let feed = Feed::create(folder.path().join("0.log")).unwrap();
         feed.carry(Stream::Stdout, &b"one\n"[..]).await;
-        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let options = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
         let stream = read(feed.path().to_owned(), Some(feed.clone()), options).await.unwrap();
-        let reading = tokio::spawn(stream.map(|p| String::from_utf8(p.unwrap().to_vec()).unwrap()).collect::<String>());
+        let reading = tokio::spawn(
+            stream
+                .map(|p| String::from_utf8(p.unwrap().to_vec()).unwrap())
+                .collect::<String>(),
+        );
         feed.carry(Stream::Stdout, &b"two\n"[..]).await;
         tokio::task::yield_now().await;
         feed.carry(Stream::Stderr, &b"three\n"[..]).await;
         feed.end();
-        let text = tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap().unwrap();
+        let text = tokio::time::timeout(Duration::from_secs(5), reading)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(text, "one\ntwo\nthree\n");
     }
 }

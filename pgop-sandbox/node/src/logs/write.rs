@@ -61,7 +61,12 @@ impl Feed {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let length = file.metadata()?.len();
         let (live, _) = broadcast::channel(256);
-        Ok(Arc::new(Self { path, file: Mutex::new((file, length)), state: watch::Sender::new((length, false)), live }))
+        Ok(Arc::new(Self {
+            path,
+            file: Mutex::new((file, length)),
+            state: watch::Sender::new((length, false)),
+            live,
+        }))
     }
 
     /// Its file.

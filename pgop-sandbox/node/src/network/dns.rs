@@ -40,7 +40,12 @@ impl Dns {
     pub(crate) fn open(network: &Network) -> std::io::Result<Arc<Self>> {
         let address = SocketAddrV4::new(DNS, 53);
         let (udp, tcp) = (Arc::new(network.datagrams(Some(address))?), network.listen(address)?);
-        Ok(Arc::new(Self { zone: RwLock::default(), upstream: Upstream::of_this_machine(), udp, tcp }))
+        Ok(Arc::new(Self {
+            zone: RwLock::default(),
+            upstream: Upstream::of_this_machine(),
+            udp,
+            tcp,
+        }))
     }
 
     /// From now on these names.
@@ -57,7 +62,9 @@ impl Dns {
         let mut tasks = JoinSet::new();
         let mut buffer = vec![0; 4096];
         loop {
-            let Ok((length, from)) = self.udp.recv_from(&mut buffer).await else { continue };
+            let Ok((length, from)) = self.udp.recv_from(&mut buffer).await else {
+                continue;
+            };
             while tasks.try_join_next().is_some() {}
             let (dns, question) = (self.clone(), buffer.get(..length).unwrap_or_default().to_vec());
             tasks.spawn(async move {
@@ -83,9 +90,15 @@ impl Dns {
     async fn serve_connection(self: Arc<Self>, mut stream: TcpStream) {
         while let Ok(Ok(length)) = timeout(TCP_IDLE, stream.read_u16()).await {
             let mut question = vec![0; usize::from(length)];
-            let Ok(Ok(_)) = timeout(TCP_IDLE, stream.read_exact(&mut question)).await else { return };
-            let Some(answer) = self.reply(&question, true).await else { return };
-            let Ok(length) = u16::try_from(answer.len()) else { return };
+            let Ok(Ok(_)) = timeout(TCP_IDLE, stream.read_exact(&mut question)).await else {
+                return;
+            };
+            let Some(answer) = self.reply(&question, true).await else {
+                return;
+            };
+            let Ok(length) = u16::try_from(answer.len()) else {
+                return;
+            };
             if stream.write_u16(length).await.is_err() || stream.write_all(&answer).await.is_err() {
                 return;
             }
@@ -133,7 +146,14 @@ fn answer(zone: &Zone, request: &Message) -> Answer {
         Found::Nothing => (Vec::new(), false),
         Found::Data(data) => (data, true),
     };
-    let mut message = failure(request, if exists { ResponseCode::NoError } else { ResponseCode::NXDomain });
+    let mut message = failure(
+        request,
+        if exists {
+            ResponseCode::NoError
+        } else {
+            ResponseCode::NXDomain
+        },
+    );
     message.metadata.authoritative = true;
     message.metadata.recursion_available = true;
     for data in &found {
@@ -154,7 +174,9 @@ fn add(message: &mut Message, name: &Name, kind: RecordType, data: &Data, zone: 
     let any = kind == RecordType::ANY;
     let record = match data {
         Data::A(address) if any || kind == RecordType::A => Some(RData::from(*address)),
-        Data::Alias(other) => Name::from_utf8(format!("{other}.")).ok().map(|other| RData::CNAME(CNAME(other))),
+        Data::Alias(other) => Name::from_utf8(format!("{other}."))
+            .ok()
+            .map(|other| RData::CNAME(CNAME(other))),
         Data::Pointer(to) if any || kind == RecordType::PTR => {
             Name::from_utf8(format!("{to}.")).ok().map(|to| RData::PTR(PTR(to)))
         }
@@ -180,7 +202,11 @@ fn soa() -> Option<Record> {
     let zone = Name::from_utf8(format!("{DOMAIN}.")).ok()?;
     let server = Name::from_utf8(format!("ns.dns.{DOMAIN}.")).ok()?;
     let person = Name::from_utf8(format!("hostmaster.{DOMAIN}.")).ok()?;
-    Some(Record::from_rdata(zone, TTL, RData::SOA(SOA::new(server, person, 1, 7200, 1800, 86_400, TTL))))
+    Some(Record::from_rdata(
+        zone,
+        TTL,
+        RData::SOA(SOA::new(server, person, 1, 7200, 1800, 86_400, TTL)),
+    ))
 }
 
 #[cfg(test)]
@@ -204,7 +230,10 @@ mod tests {
     }
 
     fn zone() -> Zone {
-        Zone::new(&services(), &Vec::<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>::new())
+        Zone::new(
+            &services(),
+            &Vec::<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>::new(),
+        )
     }
 
     fn ask(name: &str, kind: RecordType) -> Message {
@@ -223,16 +252,33 @@ mod tests {
     #[test]
     fn an_address_is_told_with_the_id_of_the_question() {
         let question = ask("orders.shop.svc.cluster.local.", RecordType::A);
-        let Answer::Here(message) = answer(&zone(), &question) else { panic!("not answered") };
+        let Answer::Here(message) = answer(&zone(), &question) else {
+            panic!("not answered")
+        };
         assert_eq!(message.metadata.id, question.metadata.id);
-        assert_eq!(message.answers[0].data, RData::from(std::net::Ipv4Addr::new(10, 96, 3, 4)));
+        assert_eq!(
+            message.answers[0].data,
+            RData::from(std::net::Ipv4Addr::new(10, 96, 3, 4))
+        );
     }
 
     #[test]
     fn a_name_without_ipv6_exists_and_an_unknown_one_does_not() {
         let known = here("orders.shop.svc.cluster.local.", RecordType::AAAA);
-        assert_eq!((known.metadata.response_code, known.answers.len(), known.authorities.len()), (ResponseCode::NoError, 0, 1));
-        assert_eq!(here("none.shop.svc.cluster.local.", RecordType::A).metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(
+            (
+                known.metadata.response_code,
+                known.answers.len(),
+                known.authorities.len()
+            ),
+            (ResponseCode::NoError, 0, 1)
+        );
+        assert_eq!(
+            here("none.shop.svc.cluster.local.", RecordType::A)
+                .metadata
+                .response_code,
+            ResponseCode::NXDomain
+        );
     }
 
     #[test]
@@ -250,6 +296,9 @@ mod tests {
 
     #[test]
     fn other_names_are_asked_elsewhere() {
-        assert!(matches!(answer(&zone(), &ask("example.org.", RecordType::A)), Answer::Elsewhere));
+        assert!(matches!(
+            answer(&zone(), &ask("example.org.", RecordType::A)),
+            Answer::Elsewhere
+        ));
     }
 }

@@ -1,5 +1,6 @@
 //! Carries connections from service addresses to pods, in this process: no iptables, so no rights are needed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -59,11 +60,21 @@ impl Route {
 
 impl Forwarder {
     /// Nothing is forwarded yet but the API server's address.
-    pub(crate) fn new(network: Arc<Network>, api: SocketAddr, tasks: TaskTracker, stop: CancellationToken) -> io::Result<Self> {
+    pub(crate) fn new(
+        network: Arc<Network>,
+        api: SocketAddr,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
         let listener = network.listen(API)?;
         let token = stop.clone();
         tasks.spawn(async move { token.run_until_cancelled_owned(accept_for_api(listener, api)).await });
-        Ok(Self { network, open: BTreeMap::new(), tasks, stop })
+        Ok(Self {
+            network,
+            open: BTreeMap::new(),
+            tasks,
+            stop,
+        })
     }
 
     /// Opens and closes what the new table asks for. Connections that are there live on, as with a real kube-proxy.
@@ -77,25 +88,40 @@ impl Forwarder {
                 *open.route.target.write().unwrap_or_else(PoisonError::into_inner) = target;
                 continue;
             }
-            let route = Arc::new(Route { target: RwLock::new(target), next: AtomicUsize::new(0) });
+            let route = Arc::new(Route {
+                target: RwLock::new(target),
+                next: AtomicUsize::new(0),
+            });
             let stop = self.stop.child_token();
             match self.serve(key, route.clone(), stop.clone()) {
                 Ok(()) => {
-                    self.open.insert(key, Open { route, _stop: stop.drop_guard() });
+                    self.open.insert(
+                        key,
+                        Open {
+                            route,
+                            _stop: stop.drop_guard(),
+                        },
+                    );
                 }
                 Err(error) => tracing::warn!(address = %key.1, %error, "can't listen on a service's address"),
             }
         }
     }
 
-    fn serve(&self, (protocol, address): (Protocol, SocketAddrV4), route: Arc<Route>, stop: CancellationToken) -> io::Result<()> {
+    fn serve(
+        &self,
+        (protocol, address): (Protocol, SocketAddrV4),
+        route: Arc<Route>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let network = self.network.clone();
         match protocol {
             Protocol::Tcp => {
                 let listener = network.listen(address)?;
                 let (tasks, all) = (self.tasks.clone(), self.stop.clone());
                 self.tasks.spawn(async move {
-                    stop.run_until_cancelled_owned(accept(listener, network, route, tasks, all)).await;
+                    stop.run_until_cancelled_owned(accept(listener, network, route, tasks, all))
+                        .await;
                 });
             }
             Protocol::Udp => {
@@ -109,9 +135,17 @@ impl Forwarder {
     }
 }
 
-async fn accept(listener: TcpListener, network: Arc<Network>, route: Arc<Route>, tasks: TaskTracker, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    network: Arc<Network>,
+    route: Arc<Route>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     loop {
-        let Some((client, from)) = accepted(&listener).await else { continue };
+        let Some((client, from)) = accepted(&listener).await else {
+            continue;
+        };
         let (network, route, stop) = (network.clone(), route.clone(), stop.clone());
         tasks.spawn(async move {
             stop.run_until_cancelled_owned(async move {
@@ -130,7 +164,9 @@ async fn accept(listener: TcpListener, network: Arc<Network>, route: Arc<Route>,
 async fn accept_for_api(listener: TcpListener, api: SocketAddr) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let Some((client, _)) = accepted(&listener).await else { continue };
+        let Some((client, _)) = accepted(&listener).await else {
+            continue;
+        };
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {
             if let Ok(Ok(server)) = timeout(CONNECT, TcpStream::connect(api)).await {
@@ -167,22 +203,28 @@ async fn exchange(socket: Arc<UdpSocket>, network: Arc<Network>, route: Arc<Rout
     let mut answers = tokio::task::JoinSet::new();
     let mut buffer = vec![0; 65_536];
     loop {
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         while answers.try_join_next().is_some() {}
         clients.retain(|_, (_, task)| !task.is_finished());
-        if !clients.contains_key(&from) {
-            let Some(backend) = route.order(from.ip()).first().copied() else { continue };
-            let Ok(pod) = network.datagrams(None) else { continue };
-            if pod.connect(backend).await.is_err() {
-                continue;
+        let pod = match clients.entry(from) {
+            Entry::Occupied(known) => known.get().0.clone(),
+            Entry::Vacant(new) => {
+                let Some(backend) = route.order(from.ip()).first().copied() else {
+                    continue;
+                };
+                let Ok(pod) = network.datagrams(None) else { continue };
+                if pod.connect(backend).await.is_err() {
+                    continue;
+                }
+                let pod = Arc::new(pod);
+                let task = answers.spawn(answer(socket.clone(), pod.clone(), from));
+                new.insert((pod.clone(), task));
+                pod
             }
-            let pod = Arc::new(pod);
-            let task = answers.spawn(answer(socket.clone(), pod.clone(), from));
-            clients.insert(from, (pod, task));
-        }
-        if let Some((pod, _)) = clients.get(&from) {
-            let _ = pod.send(buffer.get(..length).unwrap_or_default()).await;
-        }
+        };
+        let _ = pod.send(buffer.get(..length).unwrap_or_default()).await;
     }
 }
 
@@ -201,7 +243,10 @@ mod tests {
 
     fn route(sticky: bool) -> Route {
         let backends = (1..=3).map(|n| SocketAddr::from(([10, 244, 0, n], 5432))).collect();
-        Route { target: RwLock::new(Target { backends, sticky }), ..Route::default() }
+        Route {
+            target: RwLock::new(Target { backends, sticky }),
+            ..Route::default()
+        }
     }
 
     #[test]

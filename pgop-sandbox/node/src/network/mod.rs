@@ -52,7 +52,10 @@ pub(crate) enum NetworkError {
 }
 
 fn route(what: &'static str) -> impl FnOnce(rtnetlink::Error) -> NetworkError {
-    move |source| NetworkError::Route { what, source: Box::new(source) }
+    move |source| NetworkError::Route {
+        what,
+        source: Box::new(source),
+    }
 }
 
 /// The pod network.
@@ -74,7 +77,11 @@ pub(crate) struct PodNetwork {
 
 impl Drop for PodNetwork {
     fn drop(&mut self) {
-        self.network.addresses.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.address);
+        self.network
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .give_back(self.address);
     }
 }
 
@@ -103,24 +110,51 @@ impl Network {
             .scope(RouteScope::Host)
             .table_id(255) // the kernel's table of addresses that are its own
             .build();
-        handle.route().add(services).execute().await.map_err(route("make the service addresses its own"))?;
-        Ok(Arc::new(Self { holder, handle, bridge, addresses: Mutex::new(Addresses::default()) }))
+        handle
+            .route()
+            .add(services)
+            .execute()
+            .await
+            .map_err(route("make the service addresses its own"))?;
+        Ok(Arc::new(Self {
+            holder,
+            handle,
+            bridge,
+            addresses: Mutex::new(Addresses::default()),
+        }))
     }
 
     /// Makes a pod's network: a namespace with `eth0` on the bridge.
     pub(crate) async fn attach(self: &Arc<Self>) -> Result<PodNetwork, NetworkError> {
         let net = Arc::new(self.holder.new_net()?);
-        let address = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(NetworkError::NoAddress)?;
-        let pod = PodNetwork { net, address, network: self.clone() };
+        let address = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or(NetworkError::NoAddress)?;
+        let pod = PodNetwork {
+            net,
+            address,
+            network: self.clone(),
+        };
         let [_, _, high, low] = address.octets();
-        let peer = LinkMessageBuilder::<LinkUnspec>::new().name("eth0").setns_by_fd(pod.net.as_raw_fd()).build();
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .name("eth0")
+            .setns_by_fd(pod.net.as_raw_fd())
+            .build();
         let cable = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(format!("pod{high}.{low}"))
             .controller(self.bridge)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .up()
             .build();
-        self.handle.link().add(cable).execute().await.map_err(route("add the pod's interface (is the kernel's veth module there?)"))?;
+        self.handle
+            .link()
+            .add(cable)
+            .execute()
+            .await
+            .map_err(route("add the pod's interface (is the kernel's veth module there?)"))?;
 
         let inside = routing(self.holder.socket_in(&pod.net, AddressFamily::Netlink, SockType::Raw)?)?;
         up(&inside, LOOPBACK).await?;
@@ -133,7 +167,12 @@ impl Network {
             .map_err(route("give the pod its address"))?;
         up(&inside, eth0).await?;
         let gateway = RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY).build();
-        inside.route().add(gateway).execute().await.map_err(route("set the pod's default route"))?;
+        inside
+            .route()
+            .add(gateway)
+            .execute()
+            .await
+            .map_err(route("set the pod's default route"))?;
         Ok(pod)
     }
 
@@ -144,7 +183,11 @@ impl Network {
 
     /// Connects from within a pod.
     pub(crate) async fn connect_in(&self, net: &OwnedFd, to: SocketAddr) -> io::Result<TcpStream> {
-        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let family = if to.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
         let socket = StdTcpStream::from(self.holder.socket_in(net, family, SockType::Stream)?);
         socket.set_nonblocking(true)?;
         let stream = TcpSocket::from_std_stream(socket).connect(to).await?;
@@ -177,12 +220,18 @@ impl Network {
 
 async fn up(handle: &Handle, index: u32) -> Result<(), NetworkError> {
     let message: LinkMessage = LinkUnspec::new_with_index(index).up().build();
-    handle.link().set(message).execute().await.map_err(route("take an interface up"))
+    handle
+        .link()
+        .set(message)
+        .execute()
+        .await
+        .map_err(route("take an interface up"))
 }
 
 async fn index(handle: &Handle, name: &'static str) -> Result<u32, NetworkError> {
     use futures::TryStreamExt;
     let mut links = handle.link().get().match_name(name.to_owned()).execute();
     let link = links.try_next().await.map_err(route("look up an interface"))?;
-    link.map(|link| link.header.index).ok_or(NetworkError::NoInterface(name))
+    link.map(|link| link.header.index)
+        .ok_or(NetworkError::NoInterface(name))
 }

@@ -1,4 +1,4 @@
-//! Service addresses: which port of which service leads to which pods, from Services and their EndpointSlices. Pure.
+//! Service addresses: which port of which service leads to which pods, from services and their endpoint slices. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -40,7 +40,9 @@ pub(crate) fn slices_of<'a, S: AsRef<EndpointSlice>>(
 ) -> impl Iterator<Item = &'a EndpointSlice> {
     slices.iter().map(AsRef::as_ref).filter(|slice| {
         let label = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME));
-        slice.metadata.namespace == service.metadata.namespace && label.is_some() && label == service.metadata.name.as_ref()
+        slice.metadata.namespace == service.metadata.namespace
+            && label.is_some()
+            && label == service.metadata.name.as_ref()
     })
 }
 
@@ -51,8 +53,13 @@ pub(crate) fn table<V: AsRef<Service>, S: AsRef<EndpointSlice>>(services: &[V], 
         let service = service.as_ref();
         let Some(spec) = &service.spec else { continue };
         let sticky = spec.session_affinity.as_deref() == Some("ClientIP");
-        let addresses: BTreeSet<Ipv4Addr> =
-            spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok()).collect();
+        let addresses: BTreeSet<Ipv4Addr> = spec
+            .cluster_ips
+            .iter()
+            .flatten()
+            .chain(&spec.cluster_ip)
+            .filter_map(|ip| ip.parse().ok())
+            .collect();
         for port in spec.ports.iter().flatten() {
             let protocol = match port.protocol.as_deref() {
                 None | Some("TCP") => Protocol::Tcp,
@@ -65,7 +72,10 @@ pub(crate) fn table<V: AsRef<Service>, S: AsRef<EndpointSlice>>(services: &[V], 
                 continue;
             }
             for address in &addresses {
-                let target = Target { backends: backends.iter().copied().collect(), sticky };
+                let target = Target {
+                    backends: backends.iter().copied().collect(),
+                    sticky,
+                };
                 table.insert((protocol, SocketAddrV4::new(*address, number)), target);
             }
         }
@@ -75,8 +85,15 @@ pub(crate) fn table<V: AsRef<Service>, S: AsRef<EndpointSlice>>(services: &[V], 
 
 fn backends(slice: &EndpointSlice, port: &ServicePort) -> Vec<SocketAddr> {
     let name = port.name.as_deref().unwrap_or_default();
-    let number = slice.ports.iter().flatten().find(|p| p.name.as_deref().unwrap_or_default() == name).and_then(|p| p.port);
-    let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else { return Vec::new() };
+    let number = slice
+        .ports
+        .iter()
+        .flatten()
+        .find(|p| p.name.as_deref().unwrap_or_default() == name)
+        .and_then(|p| p.port);
+    let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else {
+        return Vec::new();
+    };
     let ready = slice.endpoints.iter().filter(|e| is_ready(e));
     ready
         .flat_map(|endpoint| &endpoint.addresses)
@@ -92,11 +109,11 @@ mod tests {
     use serde_json::{Value, from_value, json};
     use std::sync::Arc;
 
-    fn service(spec: Value) -> Arc<Service> {
+    fn service(spec: &Value) -> Arc<Service> {
         Arc::new(from_value(json!({"metadata": {"name": "orders", "namespace": "shop"}, "spec": spec})).unwrap())
     }
 
-    fn slice(service: &str, endpoints: Value) -> Arc<EndpointSlice> {
+    fn slice(service: &str, endpoints: &Value) -> Arc<EndpointSlice> {
         Arc::new(
             from_value(json!({
                 "metadata": {"name": format!("{service}-x"), "namespace": "shop", "labels": {"kubernetes.io/service-name": service}},
@@ -108,33 +125,40 @@ mod tests {
 
     #[test]
     fn a_port_leads_to_the_ready_endpoints_of_its_name() {
-        let services = [service(json!({"clusterIP": "10.96.3.4", "ports": [
+        let services = [service(&json!({"clusterIP": "10.96.3.4", "ports": [
             {"name": "postgres", "port": 6432, "protocol": "TCP"}, {"name": "metrics", "port": 9187, "protocol": "TCP"}]}))];
         let slices = [
-            slice("orders", json!([
+            slice(
+                "orders",
+                &json!([
                 {"addresses": ["10.244.0.5"], "conditions": {"ready": true}},
                 {"addresses": ["10.244.0.6"], "conditions": {"ready": false}},
-                {"addresses": ["10.244.0.7"]}])),
-            slice("others", json!([{"addresses": ["10.244.0.9"]}])),
+                {"addresses": ["10.244.0.7"]}]),
+            ),
+            slice("others", &json!([{"addresses": ["10.244.0.9"]}])),
         ];
         let table = table(&services, &slices);
         let key = (Protocol::Tcp, "10.96.3.4:6432".parse().unwrap());
-        let want: Vec<std::net::SocketAddr> = vec!["10.244.0.5:5432".parse().unwrap(), "10.244.0.7:5432".parse().unwrap()];
+        let want: Vec<std::net::SocketAddr> =
+            vec!["10.244.0.5:5432".parse().unwrap(), "10.244.0.7:5432".parse().unwrap()];
         assert_eq!(table[&key].backends, want);
         assert_eq!(table.len(), 1, "metrics has no endpoint port: connections are refused");
     }
 
     #[test]
     fn headless_services_have_no_address() {
-        let services = [service(json!({"clusterIP": "None", "ports": [{"name": "postgres", "port": 5432}]}))];
-        assert!(table(&services, &[slice("orders", json!([{"addresses": ["10.244.0.5"]}]))]).is_empty());
+        let services = [service(
+            &json!({"clusterIP": "None", "ports": [{"name": "postgres", "port": 5432}]}),
+        )];
+        assert!(table(&services, &[slice("orders", &json!([{"addresses": ["10.244.0.5"]}]))]).is_empty());
     }
 
     #[test]
     fn affinity_is_kept() {
-        let services =
-            [service(json!({"clusterIP": "10.96.3.4", "sessionAffinity": "ClientIP", "ports": [{"name": "postgres", "port": 5432}]}))];
-        let table = table(&services, &[slice("orders", json!([{"addresses": ["10.244.0.5"]}]))]);
+        let services = [service(
+            &json!({"clusterIP": "10.96.3.4", "sessionAffinity": "ClientIP", "ports": [{"name": "postgres", "port": 5432}]}),
+        )];
+        let table = table(&services, &[slice("orders", &json!([{"addresses": ["10.244.0.5"]}]))]);
         assert!(table.values().all(|t| t.sticky));
     }
 }

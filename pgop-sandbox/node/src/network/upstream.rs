@@ -17,13 +17,21 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn of_this_machine() -> Self {
-        Self { servers: servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()) }
+        Self {
+            servers: servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+        }
     }
 
     /// The first answer to a question, both as bytes.
     pub(super) async fn ask(&self, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
         for server in &self.servers {
-            let asked = async { if tcp { over_tcp(*server, question).await } else { over_udp(*server, question).await } };
+            let asked = async {
+                if tcp {
+                    over_tcp(*server, question).await
+                } else {
+                    over_udp(*server, question).await
+                }
+            };
             if let Ok(Ok(answer)) = timeout(PATIENCE, asked).await {
                 return Some(answer);
             }
@@ -33,12 +41,21 @@ impl Upstream {
 }
 
 fn servers(resolv_conf: &str) -> Vec<SocketAddr> {
-    let words = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    words.filter_map(|rest| rest.trim().parse::<IpAddr>().ok()).map(|ip| SocketAddr::new(ip, 53)).collect()
+    let words = resolv_conf
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"));
+    words
+        .filter_map(|rest| rest.trim().parse::<IpAddr>().ok())
+        .map(|ip| SocketAddr::new(ip, 53))
+        .collect()
 }
 
 async fn over_udp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if server.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(question).await?;
@@ -55,7 +72,9 @@ async fn over_udp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8
 
 async fn over_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
-    stream.write_u16(u16::try_from(question.len()).map_err(std::io::Error::other)?).await?;
+    stream
+        .write_u16(u16::try_from(question.len()).map_err(std::io::Error::other)?)
+        .await?;
     stream.write_all(question).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
@@ -68,7 +87,8 @@ mod tests {
 
     #[test]
     fn name_servers_are_read_and_the_rest_is_not() {
-        let text = "# nameserver 9.9.9.9\nsearch lan\nnameserver 192.168.1.1\nnameserver\tfd00::1\nnameserver nonsense\n";
+        let text =
+            "# nameserver 9.9.9.9\nsearch lan\nnameserver 192.168.1.1\nnameserver\tfd00::1\nnameserver nonsense\n";
         let found: Vec<_> = servers(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.168.1.1:53", "[fd00::1]:53"]);
     }

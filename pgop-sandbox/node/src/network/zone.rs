@@ -1,4 +1,4 @@
-//! The names of `cluster.local`, from Services and their EndpointSlices. Pure.
+//! The names of `cluster.local`, from services and their endpoint slices. Pure.
 //! As in <https://github.com/kubernetes/dns/blob/master/docs/specification.md>.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,11 +68,15 @@ impl Zone {
         if let Some(address) = pod_address(&name) {
             return Found::Data(vec![Data::A(address)]);
         }
-        if self.parents.contains(&name) { Found::Data(Vec::new()) } else { Found::Nothing }
+        if self.parents.contains(&name) {
+            Found::Data(Vec::new())
+        } else {
+            Found::Nothing
+        }
     }
 
-    fn add(&mut self, name: String, data: Data) {
-        let mut rest = name.as_str();
+    fn add(&mut self, name: &str, data: Data) {
+        let mut rest = name;
         while let Some((_, parent)) = rest.split_once('.') {
             if parent.is_empty() || !self.parents.insert(parent.to_owned()) {
                 break;
@@ -83,19 +87,21 @@ impl Zone {
     }
 
     fn add_service<S: AsRef<EndpointSlice>>(&mut self, service: &Service, slices: &[S]) {
-        let (Some(name), Some(namespace), Some(spec)) = (&service.metadata.name, &service.metadata.namespace, &service.spec) else {
+        let (Some(name), Some(namespace), Some(spec)) =
+            (&service.metadata.name, &service.metadata.namespace, &service.spec)
+        else {
             return;
         };
         let full = format!("{name}.{namespace}.svc.{DOMAIN}");
         if spec.type_.as_deref() == Some("ExternalName") {
             if let Some(other) = &spec.external_name {
-                self.add(full, Data::Alias(other.trim_end_matches('.').to_owned()));
+                self.add(&full, Data::Alias(other.trim_end_matches('.').to_owned()));
             }
             return;
         }
         if let Some(address) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<Ipv4Addr>().ok()) {
-            self.add(full.clone(), Data::A(address));
-            self.add(reverse(address), Data::Pointer(full.clone()));
+            self.add(&full, Data::A(address));
+            self.add(&reverse(address), Data::Pointer(full.clone()));
             for port in spec.ports.iter().flatten() {
                 if let (Some(port_name), Ok(number)) = (&port.name, u16::try_from(port.port)) {
                     self.add_port(port_name, port.protocol.as_deref(), number, &full, &full);
@@ -113,12 +119,15 @@ impl Zone {
     /// A pod of a headless service: it is among the service's addresses and has a name of its own below it.
     fn add_endpoint(&mut self, full: &str, slice: &EndpointSlice, endpoint: &Endpoint) {
         for address in endpoint.addresses.iter().filter_map(|a| a.parse::<Ipv4Addr>().ok()) {
-            let host = endpoint.hostname.clone().unwrap_or_else(|| address.to_string().replace('.', "-"));
+            let host = endpoint
+                .hostname
+                .clone()
+                .unwrap_or_else(|| address.to_string().replace('.', "-"));
             let own = format!("{host}.{full}");
-            self.add(full.to_owned(), Data::A(address));
-            self.add(own.clone(), Data::A(address));
+            self.add(full, Data::A(address));
+            self.add(&own, Data::A(address));
             if endpoint.hostname.is_some() {
-                self.add(reverse(address), Data::Pointer(own.clone()));
+                self.add(&reverse(address), Data::Pointer(own.clone()));
             }
             for port in slice.ports.iter().flatten() {
                 if let (Some(name), Some(number)) = (&port.name, port.port.and_then(|n| u16::try_from(n).ok())) {
@@ -131,7 +140,10 @@ impl Zone {
     fn add_port(&mut self, name: &str, protocol: Option<&str>, number: u16, service: &str, owner: &str) {
         if !name.is_empty() {
             let protocol = protocol.unwrap_or("TCP").to_ascii_lowercase();
-            self.add(format!("_{name}._{protocol}.{service}"), Data::Port(number, owner.to_owned()));
+            self.add(
+                &format!("_{name}._{protocol}.{service}"),
+                Data::Port(number, owner.to_owned()),
+            );
         }
     }
 }
@@ -186,29 +198,54 @@ mod tests {
     #[test]
     fn services_have_their_address_and_ports() {
         let zone = zone();
-        assert_eq!(zone.find("Orders.shop.svc.cluster.local."), Found::Data(vec![a("10.96.3.4")]));
+        assert_eq!(
+            zone.find("Orders.shop.svc.cluster.local."),
+            Found::Data(vec![a("10.96.3.4")])
+        );
         let port = Found::Data(vec![Data::Port(5432, "orders.shop.svc.cluster.local".into())]);
         assert_eq!(zone.find("_postgres._tcp.orders.shop.svc.cluster.local"), port);
-        assert_eq!(zone.find("4.3.96.10.in-addr.arpa"), Found::Data(vec![Data::Pointer("orders.shop.svc.cluster.local".into())]));
+        assert_eq!(
+            zone.find("4.3.96.10.in-addr.arpa"),
+            Found::Data(vec![Data::Pointer("orders.shop.svc.cluster.local".into())])
+        );
     }
 
     #[test]
     fn headless_services_have_those_of_their_ready_pods_and_names_for_them() {
         let zone = zone();
-        assert_eq!(zone.find("orders-pods.shop.svc.cluster.local"), Found::Data(vec![a("10.244.0.5"), a("10.244.0.7")]));
-        assert_eq!(zone.find("orders-0.orders-pods.shop.svc.cluster.local"), Found::Data(vec![a("10.244.0.5")]));
-        assert_eq!(zone.find("orders-1.orders-pods.shop.svc.cluster.local"), Found::Nothing, "not ready");
-        assert_eq!(zone.find("10-244-0-7.orders-pods.shop.svc.cluster.local"), Found::Data(vec![a("10.244.0.7")]));
+        assert_eq!(
+            zone.find("orders-pods.shop.svc.cluster.local"),
+            Found::Data(vec![a("10.244.0.5"), a("10.244.0.7")])
+        );
+        assert_eq!(
+            zone.find("orders-0.orders-pods.shop.svc.cluster.local"),
+            Found::Data(vec![a("10.244.0.5")])
+        );
+        assert_eq!(
+            zone.find("orders-1.orders-pods.shop.svc.cluster.local"),
+            Found::Nothing,
+            "not ready"
+        );
+        assert_eq!(
+            zone.find("10-244-0-7.orders-pods.shop.svc.cluster.local"),
+            Found::Data(vec![a("10.244.0.7")])
+        );
     }
 
     #[test]
     fn external_names_are_aliases() {
-        assert_eq!(zone().find("outside.shop.svc.cluster.local"), Found::Data(vec![Data::Alias("db.example.org".into())]));
+        assert_eq!(
+            zone().find("outside.shop.svc.cluster.local"),
+            Found::Data(vec![Data::Alias("db.example.org".into())])
+        );
     }
 
     #[test]
     fn pod_addresses_are_names() {
-        assert_eq!(zone().find("10-244-3-9.any.pod.cluster.local"), Found::Data(vec![a("10.244.3.9")]));
+        assert_eq!(
+            zone().find("10-244-3-9.any.pod.cluster.local"),
+            Found::Data(vec![a("10.244.3.9")])
+        );
         assert_eq!(zone().find("192-168-0-1.any.pod.cluster.local"), Found::Nothing);
     }
 

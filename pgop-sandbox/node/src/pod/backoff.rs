@@ -30,7 +30,11 @@ impl Backoff {
 /// As the kubelet writes a time span: `10s`, `1m20s`, `5m0s`.
 pub(crate) fn in_words(span: Duration) -> String {
     let seconds = span.as_secs();
-    if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
+    if seconds < 60 {
+        format!("{seconds}s")
+    } else {
+        format!("{}m{}s", seconds / 60, seconds % 60)
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +45,9 @@ mod tests {
     #[test]
     fn waits_double_up_to_five_minutes() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..8).map(|_| backoff.after(Duration::from_secs(1)).as_secs()).collect();
+        let waits: Vec<_> = (0..8)
+            .map(|_| backoff.after(Duration::from_secs(1)).as_secs())
+            .collect();
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
 

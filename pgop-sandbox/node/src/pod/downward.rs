@@ -38,8 +38,17 @@ pub(crate) struct Downward<'a> {
 impl<'a> Downward<'a> {
     pub(crate) fn fixed(pod: &'a Pod) -> Self {
         static NODE: std::sync::OnceLock<BTreeMap<String, Quantity>> = std::sync::OnceLock::new();
-        let node = || [("cpu", "8"), ("memory", "16Gi")].map(|(k, v)| (k.to_owned(), Quantity(v.to_owned()))).into();
-        Self { pod, address: Some(Ipv4Addr::new(10, 244, 0, 5)), host: Ipv4Addr::new(10, 244, 0, 1), allocatable: NODE.get_or_init(node) }
+        let node = || {
+            [("cpu", "8"), ("memory", "16Gi")]
+                .map(|(k, v)| (k.to_owned(), Quantity(v.to_owned())))
+                .into()
+        };
+        Self {
+            pod,
+            address: Some(Ipv4Addr::new(10, 244, 0, 5)),
+            host: Ipv4Addr::new(10, 244, 0, 1),
+            allocatable: NODE.get_or_init(node),
+        }
     }
 }
 
@@ -64,9 +73,9 @@ impl Downward<'_> {
             "metadata.labels" => lines(meta.labels.as_ref()),
             "metadata.annotations" => lines(meta.annotations.as_ref()),
             "spec.nodeName" => spec.map(|s| text(&s.node_name)).unwrap_or_default(),
-            "spec.serviceAccountName" => {
-                spec.and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".to_owned())
-            }
+            "spec.serviceAccountName" => spec
+                .and_then(|s| s.service_account_name.clone())
+                .unwrap_or_else(|| "default".to_owned()),
             "status.podIP" | "status.podIPs" => address(),
             "status.hostIP" | "status.hostIPs" => self.host.to_string(),
             _ => return Err(DownwardError::Field(path.to_owned())),
@@ -74,24 +83,41 @@ impl Downward<'_> {
     }
 
     /// The value of a resource of a container: the one that is named, else the one that asks.
-    pub(crate) fn resource(&self, asker: Option<&Container>, selector: &ResourceFieldSelector) -> Result<String, DownwardError> {
+    pub(crate) fn resource(
+        &self,
+        asker: Option<&Container>,
+        selector: &ResourceFieldSelector,
+    ) -> Result<String, DownwardError> {
         let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
             None => asker.ok_or_else(|| DownwardError::Container(String::new()))?,
             Some(name) => {
                 let spec = self.pod.spec.as_ref();
-                let mut all = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-                all.find(|c| c.name == name).ok_or_else(|| DownwardError::Container(name.to_owned()))?
+                let mut all = spec
+                    .into_iter()
+                    .flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+                all.find(|c| c.name == name)
+                    .ok_or_else(|| DownwardError::Container(name.to_owned()))?
             }
         };
         let unsupported = || DownwardError::Resource(selector.resource.clone());
         let (of, name) = selector.resource.split_once('.').ok_or_else(unsupported)?;
-        let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref()).and_then(|l| l.get(name));
+        let limits = container
+            .resources
+            .as_ref()
+            .and_then(|r| r.limits.as_ref())
+            .and_then(|l| l.get(name));
         let quantity = match of {
             "limits" => limits.or_else(|| self.allocatable.get(name)),
-            "requests" => container.resources.as_ref().and_then(|r| r.requests.as_ref()).and_then(|l| l.get(name)),
+            "requests" => container
+                .resources
+                .as_ref()
+                .and_then(|r| r.requests.as_ref())
+                .and_then(|l| l.get(name)),
             _ => return Err(unsupported()),
         };
-        let Some(quantity) = quantity else { return Ok("0".to_owned()) };
+        let Some(quantity) = quantity else {
+            return Ok("0".to_owned());
+        };
         let thousandths = thousandths(&quantity.0)?;
         let divisor = match selector.divisor.as_ref().map(|d| d.0.as_str()) {
             None | Some("" | "0") => 1000,
@@ -111,7 +137,9 @@ fn thousandths_of_divisor(text: &str) -> Result<u128, DownwardError> {
 /// A quantity in thousandths: `500m` is 500, `1Ki` 1024000.
 fn thousandths(text: &str) -> Result<u128, DownwardError> {
     let bad = || DownwardError::Quantity(text.to_owned());
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let factor: u128 = match unit {
@@ -129,11 +157,23 @@ fn thousandths(text: &str) -> Result<u128, DownwardError> {
         "Ti" => 1000 << 40,
         "Pi" => 1000 << 50,
         exponent => {
-            let power: u32 = exponent.strip_prefix(['e', 'E']).and_then(|p| p.parse().ok()).ok_or_else(bad)?;
-            10_u128.checked_pow(power).and_then(|p| p.checked_mul(1000)).ok_or_else(bad)?
+            let power: u32 = exponent
+                .strip_prefix(['e', 'E'])
+                .and_then(|p| p.parse().ok())
+                .ok_or_else(bad)?;
+            10_u128
+                .checked_pow(power)
+                .and_then(|p| p.checked_mul(1000))
+                .ok_or_else(bad)?
         }
     };
-    let digits = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u128>().map_err(|_| bad()) };
+    let digits = |text: &str| {
+        if text.is_empty() {
+            Ok(0)
+        } else {
+            text.parse::<u128>().map_err(|_| bad())
+        }
+    };
     let part: String = part.chars().take(9).collect();
     let scale = 10_u128.pow(u32::try_from(part.len()).unwrap_or(0));
     let whole = digits(whole)?.checked_mul(factor).ok_or_else(bad)?;
@@ -199,13 +239,23 @@ mod tests {
                 resource: resource.into(),
                 divisor: divisor.map(|d: &str| Quantity(d.into())),
             };
-            assert_eq!(downward.resource(None, &selector).unwrap(), want, "{resource} {divisor:?}");
+            assert_eq!(
+                downward.resource(None, &selector).unwrap(),
+                want,
+                "{resource} {divisor:?}"
+            );
         }
     }
 
     #[test]
     fn quantities_are_read() {
-        for (text, want) in [("2", 2000), ("0.5", 500), ("1.5Gi", 1_610_612_736_000), ("1e3", 1_000_000), ("1k", 1_000_000)] {
+        for (text, want) in [
+            ("2", 2000),
+            ("0.5", 500),
+            ("1.5Gi", 1_610_612_736_000),
+            ("1e3", 1_000_000),
+            ("1k", 1_000_000),
+        ] {
             assert_eq!(thousandths(text).unwrap(), want, "{text}");
         }
         assert!(thousandths("much").is_err());

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service};
 use thiserror::Error;
 
-use super::downward::{DownwardError, Downward};
+use super::downward::{Downward, DownwardError};
 use super::expand::expand;
 
-/// Where ConfigMaps and Secrets are looked up.
+/// Where config maps and secrets are looked up.
 pub(crate) trait Objects {
-    /// The ConfigMap, if it is there.
+    /// The config map, if it is there.
     fn config_map(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<ConfigMap>>;
-    /// The Secret, if it is there.
+    /// The secret, if it is there.
     fn secret(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Secret>>;
 }
 
@@ -22,9 +22,19 @@ pub(crate) enum EnvError {
     #[error("{kind} \"{name}\" not found")]
     NoObject { kind: &'static str, name: String },
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
-    NoKey { kind: &'static str, namespace: String, name: String, key: String },
+    NoKey {
+        kind: &'static str,
+        namespace: String,
+        name: String,
+        key: String,
+    },
     #[error("{kind} {namespace}/{name} key {key} is not text")]
-    NotText { kind: &'static str, namespace: String, name: String, key: String },
+    NotText {
+        kind: &'static str,
+        namespace: String,
+        name: String,
+        key: String,
+    },
     #[error(transparent)]
     Downward(#[from] DownwardError),
 }
@@ -67,20 +77,39 @@ impl<O: Objects> Sources<'_, O> {
             if let Some(reference) = &source.config_map_ref {
                 match self.objects.config_map(self.namespace(), &reference.name) {
                     Some(map) => {
-                        into.extend(map.data.iter().flatten().map(|(k, v)| (format!("{prefix}{k}"), v.clone())));
+                        into.extend(
+                            map.data
+                                .iter()
+                                .flatten()
+                                .map(|(k, v)| (format!("{prefix}{k}"), v.clone())),
+                        );
                     }
                     None if reference.optional == Some(true) => {}
-                    None => return Err(EnvError::NoObject { kind: "configmap", name: reference.name.clone() }),
+                    None => {
+                        return Err(EnvError::NoObject {
+                            kind: "configmap",
+                            name: reference.name.clone(),
+                        });
+                    }
                 }
             }
             if let Some(reference) = &source.secret_ref {
                 match self.objects.secret(self.namespace(), &reference.name) {
                     Some(secret) => {
                         let texts = secret.data.iter().flatten();
-                        into.extend(texts.filter_map(|(k, v)| Some((format!("{prefix}{k}"), String::from_utf8(v.0.clone()).ok()?))));
+                        into.extend(
+                            texts.filter_map(|(k, v)| {
+                                Some((format!("{prefix}{k}"), String::from_utf8(v.0.clone()).ok()?))
+                            }),
+                        );
                     }
                     None if reference.optional == Some(true) => {}
-                    None => return Err(EnvError::NoObject { kind: "secret", name: reference.name.clone() }),
+                    None => {
+                        return Err(EnvError::NoObject {
+                            kind: "secret",
+                            name: reference.name.clone(),
+                        });
+                    }
                 }
             }
         }
@@ -110,7 +139,9 @@ impl<O: Objects> Sources<'_, O> {
         if let Some(key) = &source.config_map_key_ref {
             let map = self.objects.config_map(self.namespace(), &key.name);
             let optional = key.optional == Some(true);
-            let Some(map) = map else { return absent("configmap", &key.name, optional) };
+            let Some(map) = map else {
+                return absent("configmap", &key.name, optional);
+            };
             let value = map.data.as_ref().and_then(|d| d.get(&key.key)).cloned();
             return match value {
                 None if !optional => Err(self.no_key("ConfigMap", &key.name, &key.key)),
@@ -123,12 +154,14 @@ impl<O: Objects> Sources<'_, O> {
                 return absent("secret", &key.name, optional);
             };
             return match secret.data.as_ref().and_then(|d| d.get(&key.key)) {
-                Some(value) => String::from_utf8(value.0.clone()).map(Some).map_err(|_| EnvError::NotText {
-                    kind: "Secret",
-                    namespace: self.namespace().to_owned(),
-                    name: key.name.clone(),
-                    key: key.key.clone(),
-                }),
+                Some(value) => String::from_utf8(value.0.clone())
+                    .map(Some)
+                    .map_err(|_| EnvError::NotText {
+                        kind: "Secret",
+                        namespace: self.namespace().to_owned(),
+                        name: key.name.clone(),
+                        key: key.key.clone(),
+                    }),
                 None if optional => Ok(None),
                 None => Err(self.no_key("Secret", &key.name, &key.key)),
             };
@@ -137,21 +170,40 @@ impl<O: Objects> Sources<'_, O> {
     }
 
     fn no_key(&self, kind: &'static str, name: &str, key: &str) -> EnvError {
-        EnvError::NoKey { kind, namespace: self.namespace().to_owned(), name: name.to_owned(), key: key.to_owned() }
+        EnvError::NoKey {
+            kind,
+            namespace: self.namespace().to_owned(),
+            name: name.to_owned(),
+            key: key.to_owned(),
+        }
     }
 }
 
 fn absent(kind: &'static str, name: &str, optional: bool) -> Result<Option<String>, EnvError> {
-    if optional { Ok(None) } else { Err(EnvError::NoObject { kind, name: name.to_owned() }) }
+    if optional {
+        Ok(None)
+    } else {
+        Err(EnvError::NoObject {
+            kind,
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// Variables that tell of services: those of the API server always, those of the pod's namespace where the pod wants them
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
-pub(crate) fn service_links<S: AsRef<Service>>(services: &[S], namespace: &str, wanted: bool) -> BTreeMap<String, String> {
+pub(crate) fn service_links<S: AsRef<Service>>(
+    services: &[S],
+    namespace: &str,
+    wanted: bool,
+) -> BTreeMap<String, String> {
     let mut links = BTreeMap::new();
     for service in services {
         let service = service.as_ref();
-        let (name, in_namespace) = (service.metadata.name.as_deref().unwrap_or_default(), service.metadata.namespace.as_deref());
+        let (name, in_namespace) = (
+            service.metadata.name.as_deref().unwrap_or_default(),
+            service.metadata.namespace.as_deref(),
+        );
         if wanted && in_namespace == Some(namespace) {
             add_links(&mut links, name, service);
         }
@@ -179,7 +231,9 @@ fn api_links() -> Vec<(String, String)> {
 
 fn add_links(links: &mut BTreeMap<String, String>, name: &str, service: &Service) {
     let Some(spec) = &service.spec else { return };
-    let Some(host) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else { return };
+    let Some(host) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
+        return;
+    };
     let upper = |text: &str| text.to_uppercase().replace('-', "_");
     let name = upper(name);
     links.insert(format!("{name}_SERVICE_HOST"), host.to_owned());
@@ -219,7 +273,8 @@ mod tests {
                 .then(|| Arc::new(from_value(json!({"data": {"colour": "red", "size": "7"}})).unwrap()))
         }
         fn secret(&self, _: &str, name: &str) -> Option<Arc<Secret>> {
-            (name == "login").then(|| Arc::new(from_value(json!({"data": {"password": "aHVudGVyMg==", "binary": "//79"}})).unwrap()))
+            (name == "login")
+                .then(|| Arc::new(from_value(json!({"data": {"password": "aHVudGVyMg==", "binary": "//79"}})).unwrap()))
         }
     }
 
@@ -233,8 +288,14 @@ mod tests {
         container["name"] = json!("main");
         let container = from_value(container).unwrap();
         let downward = Downward::fixed(&pod);
-        Sources { pod: &pod, container: &container, downward, objects: &Fixed, services: service_links::<Arc<Service>>(&[], "shop", true) }
-            .resolve()
+        Sources {
+            pod: &pod,
+            container: &container,
+            downward,
+            objects: &Fixed,
+            services: service_links::<Arc<Service>>(&[], "shop", true),
+        }
+        .resolve()
     }
 
     #[test]
@@ -270,10 +331,16 @@ mod tests {
     #[test]
     fn what_is_missing_is_an_error_unless_it_is_optional() {
         let key = |optional: bool| json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "login", "key": "none", "optional": optional}}}]});
-        assert_eq!(resolve(key(false)).unwrap_err().to_string(), "couldn't find key none in Secret shop/login");
+        assert_eq!(
+            resolve(key(false)).unwrap_err().to_string(),
+            "couldn't find key none in Secret shop/login"
+        );
         assert!(!resolve(key(true)).unwrap().contains_key("A"));
         let map = |optional: bool| json!({"envFrom": [{"configMapRef": {"name": "none", "optional": optional}}]});
-        assert_eq!(resolve(map(false)).unwrap_err().to_string(), "configmap \"none\" not found");
+        assert_eq!(
+            resolve(map(false)).unwrap_err().to_string(),
+            "configmap \"none\" not found"
+        );
         assert!(resolve(map(true)).is_ok());
     }
 

@@ -15,13 +15,12 @@ pub(crate) fn expand(text: &str, known: &HashMap<String, String>) -> String {
             out.push('$');
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|name| name.split_once(')')) {
-            match known.get(name) {
-                Some(value) => out.push_str(value),
-                None => {
-                    out.push_str("$(");
-                    out.push_str(name);
-                    out.push(')');
-                }
+            if let Some(value) = known.get(name) {
+                out.push_str(value);
+            } else {
+                out.push_str("$(");
+                out.push_str(name);
+                out.push(')');
             }
             rest = tail;
         } else {
@@ -39,7 +38,9 @@ mod tests {
     use std::collections::HashMap;
 
     fn known() -> HashMap<String, String> {
-        [("NAME", "orders"), ("EMPTY", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        [("NAME", "orders"), ("EMPTY", "")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into()
     }
 
     #[test]

@@ -39,10 +39,20 @@ pub(crate) struct Numbers {
 
 impl From<&Probe> for Numbers {
     fn from(probe: &Probe) -> Self {
-        let positive = |value: Option<i32>, or: u32| value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(or);
+        let positive = |value: Option<i32>, or: u32| {
+            value
+                .and_then(|v| u32::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(or)
+        };
         let seconds = |value: u32| Duration::from_secs(value.into());
         Self {
-            delay: seconds(probe.initial_delay_seconds.and_then(|v| u32::try_from(v).ok()).unwrap_or(0)),
+            delay: seconds(
+                probe
+                    .initial_delay_seconds
+                    .and_then(|v| u32::try_from(v).ok())
+                    .unwrap_or(0),
+            ),
             period: seconds(positive(probe.period_seconds, 10)),
             timeout: seconds(positive(probe.timeout_seconds, 1)),
             failures: positive(probe.failure_threshold, 3),
@@ -62,14 +72,26 @@ pub(crate) struct Prober {
 impl Prober {
     /// Nothing is known yet.
     pub(crate) fn new(numbers: Numbers) -> Self {
-        Self { numbers, last: None, run: 0 }
+        Self {
+            numbers,
+            last: None,
+            run: 0,
+        }
     }
 
     /// Takes a result. The verdict, where enough results in a row have the same one.
     pub(crate) fn record(&mut self, success: bool) -> Option<bool> {
-        self.run = if self.last == Some(success) { self.run.saturating_add(1) } else { 1 };
+        self.run = if self.last == Some(success) {
+            self.run.saturating_add(1)
+        } else {
+            1
+        };
         self.last = Some(success);
-        let needed = if success { self.numbers.successes } else { self.numbers.failures };
+        let needed = if success {
+            self.numbers.successes
+        } else {
+            self.numbers.failures
+        };
         (self.run >= needed).then_some(success)
     }
 }
@@ -88,8 +110,14 @@ mod tests {
     #[test]
     fn the_apis_defaults_hold() {
         let numbers = Numbers::from(&Probe::default());
-        assert_eq!((numbers.period, numbers.timeout), (Duration::from_secs(10), Duration::from_secs(1)));
-        assert_eq!((numbers.failures, numbers.successes, numbers.delay), (3, 1, Duration::ZERO));
+        assert_eq!(
+            (numbers.period, numbers.timeout),
+            (Duration::from_secs(10), Duration::from_secs(1))
+        );
+        assert_eq!(
+            (numbers.failures, numbers.successes, numbers.delay),
+            (3, 1, Duration::ZERO)
+        );
     }
 
     #[test]
@@ -111,6 +139,9 @@ mod tests {
     #[test]
     fn a_single_failure_says_nothing_yet() {
         let mut prober = prober(json!({"failureThreshold": 3}));
-        assert_eq!([false, false, false].map(|ok| prober.record(ok)), [None, None, Some(false)]);
+        assert_eq!(
+            [false, false, false].map(|ok| prober.record(ok)),
+            [None, None, Some(false)]
+        );
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn message(container: &Container, note: &Path, log: &Path, code: i32)
 fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
     let from = lines.len().saturating_sub(LINES);
-    let mut text = lines.get(from..).unwrap_or_default().iter().fold(String::new(), |text, line| text + line + "\n");
+    let mut text = lines
+        .get(from..)
+        .unwrap_or_default()
+        .iter()
+        .fold(String::new(), |text, line| text + line + "\n");
     if text.len() > LOG {
         let mut start = text.len() - LOG;
         while !text.is_char_boundary(start) {
@@ -51,8 +55,10 @@ mod tests {
         let (note, log) = (folder.path().join("note"), folder.path().join("log"));
         let plain = from_value(json!({"name": "a"})).unwrap();
         let fallback = from_value(json!({"name": "a", "terminationMessagePolicy": "FallbackToLogsOnError"})).unwrap();
-        let lines: String = (0..100).map(|n| format!("2026-11-22T10:00:00Z stdout F line {n}\n")).collect();
-        fs::write(&log, lines).unwrap();
+        let lines: Vec<_> = (0..100)
+            .map(|n| format!("2026-11-22T10:00:00Z stdout F line {n}\n"))
+            .collect();
+        fs::write(&log, lines.concat()).unwrap();
         assert_eq!(message(&plain, &note, &log, 1), None);
         assert_eq!(message(&fallback, &note, &log, 0), None);
         let tail = message(&fallback, &note, &log, 1).unwrap();

@@ -67,8 +67,13 @@ pub(crate) struct Ended {
 /// What a container does now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Waiting { reason: &'static str, message: Option<String> },
-    Running { since: Timestamp },
+    Waiting {
+        reason: &'static str,
+        message: Option<String>,
+    },
+    Running {
+        since: Timestamp,
+    },
     Terminated(Ended),
 }
 
@@ -119,17 +124,24 @@ impl Container {
             finished: status.finished_at.as_ref().map_or_else(Timestamp::now, |t| t.0),
             id: status.container_id.clone(),
         };
-        self.last = before.last_state.as_ref().and_then(|s| s.terminated.as_ref()).map(ended);
+        self.last = before
+            .last_state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref())
+            .map(ended);
         let Some(state) = &before.state else { return };
         if let Some(terminated) = &state.terminated {
             self.state = State::Terminated(ended(terminated));
-            self.id = terminated.container_id.clone();
+            self.id.clone_from(&terminated.container_id);
         } else if let Some(running) = &state.running {
             self.id.clone_from(&before.container_id);
             self.state = State::Terminated(Ended {
                 code: 137,
                 reason: "ContainerStatusUnknown".to_owned(),
-                message: Some("The container could not be located when the pod was restarted: the sandbox had been stopped".to_owned()),
+                message: Some(
+                    "The container could not be located when the pod was restarted: the sandbox had been stopped"
+                        .to_owned(),
+                ),
                 started: running.started_at.as_ref().map(|t| t.0),
                 finished: Timestamp::now(),
                 id: before.container_id.clone(),
@@ -174,18 +186,42 @@ impl PodState {
     /// At the beginning: nothing runs. A status that is there is gone on from.
     pub(crate) fn new(pod: &Pod) -> Self {
         let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
-        let inits: Vec<_> = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten()).collect();
-        let reason = if inits.is_empty() { "ContainerCreating" } else { "PodInitializing" };
+        let inits: Vec<_> = spec
+            .into_iter()
+            .flat_map(|s| s.init_containers.iter().flatten())
+            .collect();
+        let reason = if inits.is_empty() {
+            "ContainerCreating"
+        } else {
+            "PodInitializing"
+        };
         let before = |name: &str, init: bool| {
-            let list = status.and_then(|s| if init { s.init_container_statuses.as_ref() } else { s.container_statuses.as_ref() });
+            let list = status.and_then(|s| {
+                if init {
+                    s.init_container_statuses.as_ref()
+                } else {
+                    s.container_statuses.as_ref()
+                }
+            });
             list.into_iter().flatten().find(|c| c.name == name)
         };
-        let role = |c: &Spec| if c.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
-        let mut containers: Vec<_> = inits.iter().map(|c| Container::new(c, role(c), before(&c.name, true), "PodInitializing")).collect();
+        let role = |c: &Spec| {
+            if c.restart_policy.as_deref() == Some("Always") {
+                Role::Sidecar
+            } else {
+                Role::Init
+            }
+        };
+        let mut containers: Vec<_> = inits
+            .iter()
+            .map(|c| Container::new(c, role(c), before(&c.name, true), "PodInitializing"))
+            .collect();
         let mains = spec.into_iter().flat_map(|s| &s.containers);
         containers.extend(mains.map(|c| Container::new(c, Role::Main, before(&c.name, false), reason)));
         Self {
-            since: status.and_then(|s| s.start_time.as_ref()).map_or_else(Timestamp::now, |t| t.0),
+            since: status
+                .and_then(|s| s.start_time.as_ref())
+                .map_or_else(Timestamp::now, |t| t.0),
             address: None,
             can_start: false,
             initialized: inits.is_empty(),
@@ -203,7 +239,7 @@ impl PodState {
 
 #[cfg(test)]
 mod tests {
-    use super::{Policy, PodState, Role};
+    use super::{PodState, Policy, Role};
     use serde_json::{from_value, json};
 
     #[test]
@@ -230,7 +266,10 @@ mod tests {
         let state = PodState::new(&pod);
         assert_eq!(state.since.to_string(), "2026-11-22T10:00:00Z");
         let [a, b] = &state.containers[..] else { panic!("two") };
-        assert_eq!((a.restarts, a.ended().unwrap().code, a.id.as_deref()), (4, 137, Some("sandbox://1")));
+        assert_eq!(
+            (a.restarts, a.ended().unwrap().code, a.id.as_deref()),
+            (4, 137, Some("sandbox://1"))
+        );
         assert_eq!(b.ended().unwrap().reason, "Completed");
         assert!(a.has_run() && b.has_run());
     }

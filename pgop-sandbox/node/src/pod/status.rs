@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition,
-    PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
+    Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -18,17 +18,32 @@ fn time(at: Timestamp) -> Time {
 
 /// The phase.
 pub(crate) fn phase(state: &PodState, policy: Policy) -> &'static str {
-    if state.failed.is_some() && (state.over || state.containers.iter().all(|c| !matches!(c.state, State::Running { .. }))) {
+    if state.failed.is_some()
+        && (state.over
+            || state
+                .containers
+                .iter()
+                .all(|c| !matches!(c.state, State::Running { .. })))
+    {
         return "Failed";
     }
-    let final_end = |c: &&Container| c.ended().is_some_and(|e| state.over || !policy.for_role(c.role).restarts(e.code));
+    let final_end = |c: &&Container| {
+        c.ended()
+            .is_some_and(|e| state.over || !policy.for_role(c.role).restarts(e.code))
+    };
     let mut inits = state.containers.iter().filter(|c| c.role == Role::Init);
     if !state.initialized {
         let broken = inits.any(|c| final_end(&c) && c.ended().is_some_and(|e| e.code != 0));
-        return if broken || state.over && state.containers.iter().any(Container::has_run) { "Failed" } else { "Pending" };
+        return if broken || state.over && state.containers.iter().any(Container::has_run) {
+            "Failed"
+        } else {
+            "Pending"
+        };
     }
     let mains: Vec<_> = state.containers.iter().filter(|c| c.role == Role::Main).collect();
-    let fresh = mains.iter().any(|c| matches!(c.state, State::Waiting { .. }) && c.last.is_none());
+    let fresh = mains
+        .iter()
+        .any(|c| matches!(c.state, State::Waiting { .. }) && c.last.is_none());
     if fresh && !state.over {
         return "Pending";
     }
@@ -57,7 +72,9 @@ pub(crate) fn status(pod: &Pod, state: &PodState, now: Timestamp) -> PodStatus {
         reason: state.failed.as_ref().map(|f| f.0.to_owned()),
         message: state.failed.as_ref().map(|f| f.1.clone()),
         host_ip: Some(GATEWAY.to_string()),
-        host_ips: Some(vec![HostIP { ip: GATEWAY.to_string() }]),
+        host_ips: Some(vec![HostIP {
+            ip: GATEWAY.to_string(),
+        }]),
         pod_ip: state.address.map(|ip| ip.to_string()),
         pod_ips: state.address.map(|ip| vec![PodIP { ip: ip.to_string() }]),
         start_time: Some(time(state.since)),
@@ -75,11 +92,18 @@ fn container_status(container: &Container, phase: &str) -> ContainerStatus {
     };
     // An init container counts as ready once it has done its work.
     let done = container.role == Role::Init && container.ended().is_some_and(|e| e.code == 0);
-    let last = container.last.as_ref().map(|ended| ContainerState { terminated: Some(terminated(ended)), ..ContainerState::default() });
+    let last = container.last.as_ref().map(|ended| ContainerState {
+        terminated: Some(terminated(ended)),
+        ..ContainerState::default()
+    });
     ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone(),
-        image_id: if container.id.is_some() { format!("sandbox://{}", container.image) } else { String::new() },
+        image_id: if container.id.is_some() {
+            format!("sandbox://{}", container.image)
+        } else {
+            String::new()
+        },
         container_id: container.id.clone(),
         ready: (container.ready || done) && !(over && container.role == Role::Main),
         started: Some(started),
@@ -93,14 +117,22 @@ fn container_status(container: &Container, phase: &str) -> ContainerStatus {
 fn container_state(state: &State) -> ContainerState {
     match state {
         State::Waiting { reason, message } => ContainerState {
-            waiting: Some(ContainerStateWaiting { reason: Some((*reason).to_owned()), message: message.clone() }),
+            waiting: Some(ContainerStateWaiting {
+                reason: Some((*reason).to_owned()),
+                message: message.clone(),
+            }),
             ..ContainerState::default()
         },
         State::Running { since } => ContainerState {
-            running: Some(ContainerStateRunning { started_at: Some(time(*since)) }),
+            running: Some(ContainerStateRunning {
+                started_at: Some(time(*since)),
+            }),
             ..ContainerState::default()
         },
-        State::Terminated(ended) => ContainerState { terminated: Some(terminated(ended)), ..ContainerState::default() },
+        State::Terminated(ended) => ContainerState {
+            terminated: Some(terminated(ended)),
+            ..ContainerState::default()
+        },
     }
 }
 
@@ -125,25 +157,55 @@ struct Verdict {
 
 impl Verdict {
     fn yes(kind: &'static str) -> Self {
-        Self { kind, holds: true, reason: None, message: None }
+        Self {
+            kind,
+            holds: true,
+            reason: None,
+            message: None,
+        }
     }
 
     fn no(kind: &'static str, reason: &'static str, message: Option<String>) -> Self {
-        Self { kind, holds: false, reason: Some(reason), message }
+        Self {
+            kind,
+            holds: false,
+            reason: Some(reason),
+            message,
+        }
     }
 }
 
 fn conditions(pod: &Pod, state: &PodState, phase: &str, now: Timestamp) -> Vec<PodCondition> {
-    let mut all = pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+    let mut all = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.clone())
+        .unwrap_or_default();
     let containers = containers_ready(state, phase);
     let ready = ready(&all, pod, &containers);
-    let start = if state.can_start { Verdict::yes("PodReadyToStartContainers") } else { Verdict { holds: false, ..Verdict::yes("PodReadyToStartContainers") } };
+    let start = if state.can_start {
+        Verdict::yes("PodReadyToStartContainers")
+    } else {
+        Verdict {
+            holds: false,
+            ..Verdict::yes("PodReadyToStartContainers")
+        }
+    };
     let scheduled = !all.iter().any(|c| c.type_ == "PodScheduled");
-    let verdicts = [Some(start), Some(initialized(state, phase)), Some(ready), Some(containers), scheduled.then(|| Verdict::yes("PodScheduled"))];
+    let verdicts = [
+        Some(start),
+        Some(initialized(state, phase)),
+        Some(ready),
+        Some(containers),
+        scheduled.then(|| Verdict::yes("PodScheduled")),
+    ];
     for verdict in verdicts.into_iter().flatten() {
         let status = if verdict.holds { "True" } else { "False" };
         let old = all.iter().position(|c| c.type_ == verdict.kind);
-        let since = old.and_then(|at| all.get(at)).filter(|c| c.status == status).and_then(|c| c.last_transition_time.clone());
+        let since = old
+            .and_then(|at| all.get(at))
+            .filter(|c| c.status == status)
+            .and_then(|c| c.last_transition_time.clone());
         let condition = PodCondition {
             type_: verdict.kind.to_owned(),
             status: status.to_owned(),
@@ -166,7 +228,10 @@ fn names(containers: &[&Container]) -> String {
 
 fn initialized(state: &PodState, phase: &str) -> Verdict {
     if phase == "Succeeded" {
-        return Verdict { reason: Some("PodCompleted"), ..Verdict::yes("Initialized") };
+        return Verdict {
+            reason: Some("PodCompleted"),
+            ..Verdict::yes("Initialized")
+        };
     }
     if state.initialized {
         return Verdict::yes("Initialized");
@@ -177,7 +242,11 @@ fn initialized(state: &PodState, phase: &str) -> Verdict {
         Role::Main => false,
     };
     let open: Vec<_> = state.containers.iter().filter(open).collect();
-    Verdict::no("Initialized", "ContainersNotInitialized", Some(format!("containers with incomplete status: [{}]", names(&open))))
+    Verdict::no(
+        "Initialized",
+        "ContainersNotInitialized",
+        Some(format!("containers with incomplete status: [{}]", names(&open))),
+    )
 }
 
 fn containers_ready(state: &PodState, phase: &str) -> Verdict {
@@ -186,29 +255,51 @@ fn containers_ready(state: &PodState, phase: &str) -> Verdict {
         "Failed" => return Verdict::no("ContainersReady", "PodFailed", None),
         _ => {}
     }
-    let unready: Vec<_> = state.containers.iter().filter(|c| c.role != Role::Init && !c.ready).collect();
+    let unready: Vec<_> = state
+        .containers
+        .iter()
+        .filter(|c| c.role != Role::Init && !c.ready)
+        .collect();
     if unready.is_empty() {
         return Verdict::yes("ContainersReady");
     }
-    Verdict::no("ContainersReady", "ContainersNotReady", Some(format!("containers with unready status: [{}]", names(&unready))))
+    Verdict::no(
+        "ContainersReady",
+        "ContainersNotReady",
+        Some(format!("containers with unready status: [{}]", names(&unready))),
+    )
 }
 
 fn ready(now: &[PodCondition], pod: &Pod, containers: &Verdict) -> Verdict {
     if !containers.holds {
-        return Verdict { kind: "Ready", holds: false, reason: containers.reason, message: containers.message.clone() };
+        return Verdict {
+            kind: "Ready",
+            holds: false,
+            reason: containers.reason,
+            message: containers.message.clone(),
+        };
     }
     let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
     let mut open = Vec::new();
     for gate in gates.map(|g| &g.condition_type) {
         match now.iter().find(|c| c.type_ == *gate) {
-            None => open.push(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
+            None => open.push(format!(
+                "corresponding condition of pod readiness gate \"{gate}\" does not exist."
+            )),
             Some(condition) if condition.status != "True" => {
-                open.push(format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", condition.status));
+                open.push(format!(
+                    "the status of pod readiness gate \"{gate}\" is not \"True\", but {}",
+                    condition.status
+                ));
             }
             Some(_) => {}
         }
     }
-    if open.is_empty() { Verdict::yes("Ready") } else { Verdict::no("Ready", "ReadinessGatesNotReady", Some(open.join(", "))) }
+    if open.is_empty() {
+        Verdict::yes("Ready")
+    } else {
+        Verdict::no("Ready", "ReadinessGatesNotReady", Some(open.join(", ")))
+    }
 }
 
 #[cfg(test)]

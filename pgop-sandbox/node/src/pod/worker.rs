@@ -108,17 +108,27 @@ impl PodRun {
     /// Seconds that its containers have to end: as the deletion says, or the pod.
     pub(crate) fn grace(&self) -> i64 {
         let pod = self.pod();
-        let of_spec = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE);
+        let of_spec = pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.termination_grace_period_seconds)
+            .unwrap_or(DEFAULT_GRACE);
         pod.metadata.deletion_grace_period_seconds.unwrap_or(of_spec).max(0)
     }
 
     fn is_deleted(&self) -> bool {
-        self.object.borrow().as_ref().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
+        self.object
+            .borrow()
+            .as_ref()
+            .is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
     /// Works until the object is gone or the node stops.
     pub(crate) async fn work(self: Arc<Self>) {
-        let finished = matches!(self.pod().status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
+        let finished = matches!(
+            self.pod().status.as_ref().and_then(|s| s.phase.as_deref()),
+            Some("Succeeded" | "Failed")
+        );
         if !finished {
             tokio::select! {
                 () = self.lead() => {}
@@ -143,7 +153,13 @@ impl PodRun {
         }
         writer::remove(&self).await;
         // A finalizer may hold the object for a while; it must not be taken for a new pod.
-        if self.shared.stop.run_until_cancelled(object.wait_for(Option::is_none)).await.is_some() {
+        if self
+            .shared
+            .stop
+            .run_until_cancelled(object.wait_for(Option::is_none))
+            .await
+            .is_some()
+        {
             self.forget();
         }
     }
@@ -172,8 +188,19 @@ impl PodRun {
             self.update(|state| {
                 state.initialized = true;
                 for container in &mut state.containers {
-                    if container.role == Role::Main && matches!(container.state, State::Waiting { reason: "PodInitializing", .. }) {
-                        container.state = State::Waiting { reason: "ContainerCreating", message: None };
+                    if container.role == Role::Main
+                        && matches!(
+                            container.state,
+                            State::Waiting {
+                                reason: "PodInitializing",
+                                ..
+                            }
+                        )
+                    {
+                        container.state = State::Waiting {
+                            reason: "ContainerCreating",
+                            message: None,
+                        };
                     }
                 }
             });
@@ -184,14 +211,32 @@ impl PodRun {
             while mains.join_next().await.is_some() {}
         }
         let seconds = u64::try_from(self.grace()).unwrap_or(0);
-        let order = StopOrder { by: Instant::now() + Duration::from_secs(seconds) };
-        self.side.send_if_modified(|side| side.is_none().then(|| *side = Some(self.main.borrow().unwrap_or(order))).is_some());
+        let order = StopOrder {
+            by: Instant::now() + Duration::from_secs(seconds),
+        };
+        self.side.send_if_modified(|side| {
+            side.is_none()
+                .then(|| *side = Some(self.main.borrow().unwrap_or(order)))
+                .is_some()
+        });
         while sidecars.join_next().await.is_some() {}
     }
 
     fn life(self: &Arc<Self>, spec: &Spec, role: Role) -> Life {
-        let stop = if role == Role::Sidecar { self.side.subscribe() } else { self.main.subscribe() };
-        Life { pod: self.clone(), spec: spec.clone(), policy: Policy::of(&self.pod()).for_role(role), stop }
+        let stop = if role == Role::Sidecar {
+            self.side.subscribe()
+        } else {
+            self.main.subscribe()
+        };
+        let policy = Policy::of(&self.pod());
+        Life {
+            pod: self.clone(),
+            spec: spec.clone(),
+            policy: policy.for_role(role),
+            // What an init container has made may be gone with a former node, so it runs again where anything does.
+            again: role == Role::Init && policy != Policy::Never,
+            stop,
+        }
     }
 
     /// Runs the init containers one by one; sidecars are started in their turn. Whether all went well.
@@ -210,7 +255,10 @@ impl PodRun {
             } else {
                 self.life(spec, Role::Init).live().await;
                 let state = watch.borrow_and_update();
-                let good = state.containers.iter().any(|c| c.name == spec.name && c.ended().is_some_and(|e| e.code == 0));
+                let good = state
+                    .containers
+                    .iter()
+                    .any(|c| c.name == spec.name && c.ended().is_some_and(|e| e.code == 0));
                 if !good {
                     return false;
                 }
@@ -224,7 +272,11 @@ impl PodRun {
         let network = loop {
             match self.shared.network.attach().await {
                 Ok(network) => break network,
-                Err(error) => self.shared.events.warning(&self.pod(), None, "FailedCreatePodSandBox", error.to_string()),
+                Err(error) => {
+                    self.shared
+                        .events
+                        .warning(&self.pod(), None, "FailedCreatePodSandBox", error.to_string());
+                }
             }
             sleep(RETRY).await;
         };
@@ -233,7 +285,12 @@ impl PodRun {
         loop {
             let mut changes = Changes::of(&self.shared);
             let pod = self.pod();
-            let volumes = Volumes { shared: &self.shared, pod: &pod, folder: &self.folder, address: Some(address) };
+            let volumes = Volumes {
+                shared: &self.shared,
+                pod: &pod,
+                folder: &self.folder,
+                address: Some(address),
+            };
             match volumes.make().await {
                 Ok(made) => {
                     *lock(&self.volumes) = made;
@@ -263,8 +320,8 @@ impl PodRun {
             self.give_orders();
             let deadline = self.time_left();
             tokio::select! {
-                changed = object.changed() => {
-                    if changed.is_err() {
+                seen = object.changed() => {
+                    if seen.is_err() {
                         self.order(0);
                         return std::future::pending().await;
                     }
@@ -314,7 +371,14 @@ impl PodRun {
             return;
         }
         let (pod, address) = (self.pod(), self.state.borrow().address);
-        Volumes { shared: &self.shared, pod: &pod, folder: &self.folder, address }.refresh().await;
+        Volumes {
+            shared: &self.shared,
+            pod: &pod,
+            folder: &self.folder,
+            address,
+        }
+        .refresh()
+        .await;
     }
 
     /// What is left of `activeDeadlineSeconds`.
@@ -324,12 +388,18 @@ impl PodRun {
             return None;
         }
         let end = self.state.borrow().since + jiff::SignedDuration::from_secs(seconds);
-        Some(end.duration_since(jiff::Timestamp::now()).try_into().unwrap_or(Duration::ZERO))
+        Some(
+            end.duration_since(jiff::Timestamp::now())
+                .try_into()
+                .unwrap_or(Duration::ZERO),
+        )
     }
 
     fn fail_late(&self) {
         let message = "Pod was active on the node longer than the specified deadline";
-        self.shared.events.normal(&self.pod(), None, "DeadlineExceeded", message);
+        self.shared
+            .events
+            .normal(&self.pod(), None, "DeadlineExceeded", message);
         self.update(|state| state.failed = Some(("DeadlineExceeded", message.to_owned())));
         self.order(self.grace());
     }
@@ -343,7 +413,10 @@ struct Changes {
 
 impl Changes {
     fn of(shared: &Shared) -> Self {
-        let mut changes = Self { maps: shared.cluster.config_maps.changes(), secrets: shared.cluster.secrets.changes() };
+        let mut changes = Self {
+            maps: shared.cluster.config_maps.changes(),
+            secrets: shared.cluster.secrets.changes(),
+        };
         changes.seen();
         changes
     }

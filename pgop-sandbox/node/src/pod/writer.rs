@@ -20,7 +20,11 @@ fn api(run: &PodRun) -> (Api<Pod>, String, Option<String>) {
     let pod = run.pod();
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let name = pod.metadata.name.clone().unwrap_or_default();
-    (Api::namespaced(run.shared.client.clone(), namespace), name, pod.metadata.uid.clone())
+    (
+        Api::namespaced(run.shared.client.clone(), namespace),
+        name,
+        pod.metadata.uid.clone(),
+    )
 }
 
 /// Writes it after each change. Never returns.
@@ -79,7 +83,10 @@ pub(super) async fn remove(run: &PodRun) {
     let (api, name, uid) = api(run);
     let params = DeleteParams {
         grace_period_seconds: Some(0),
-        preconditions: Some(Preconditions { uid, resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     for _ in 0..TRIES {

@@ -16,11 +16,28 @@ use crate::logs::Stream;
 use crate::pod::state::State;
 use crate::pod::worker::PodRun;
 
-pub(super) fn attach(run: &Arc<PodRun>, live: &Arc<Live>, target: &Target, streams: &Streams) -> Result<Session, KubeletError> {
-    let failed = |source: io::Error| KubeletError::Open { what: "the container's streams".to_owned(), source };
+pub(super) fn attach(
+    run: &Arc<PodRun>,
+    live: &Arc<Live>,
+    target: &Target,
+    streams: &Streams,
+) -> Result<Session, KubeletError> {
+    let failed = |source: io::Error| KubeletError::Open {
+        what: "the container's streams".to_owned(),
+        source,
+    };
     let output = |wanted: bool, stream: Stream| wanted.then(|| follow(live, stream));
     let (mut resize, mut stdin) = (None, None);
-    if let Some(input) = live.input.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+    let input = {
+        let mut held = live.input.lock().unwrap_or_else(PoisonError::into_inner);
+        // With `stdinOnce` the container sees the end of its input when this client ends it: nobody else holds it then.
+        if streams.stdin && live.stdin_once && !live.tty {
+            held.take()
+        } else {
+            held.clone()
+        }
+    };
+    if let Some(input) = input {
         let copy = OwnedFd::from(input.try_clone().map_err(failed)?);
         if live.tty {
             let terminal = Terminal::new(copy).map_err(failed)?;
@@ -73,12 +90,17 @@ fn exit(run: Arc<PodRun>, container: String) -> oneshot::Receiver<i32> {
     tokio::spawn(async move {
         let mut watch = run.watch();
         let over = |state: &crate::pod::state::PodState| {
-            state.containers.iter().any(|c| c.name == container && !matches!(c.state, State::Running { .. }))
+            state
+                .containers
+                .iter()
+                .any(|c| c.name == container && !matches!(c.state, State::Running { .. }))
         };
         let code = match watch.wait_for(over).await {
             Ok(state) => {
                 let found = state.containers.iter().find(|c| c.name == container);
-                found.and_then(|c| c.ended().or(c.last.as_ref())).map_or(255, |ended| ended.code)
+                found
+                    .and_then(|c| c.ended().or(c.last.as_ref()))
+                    .map_or(255, |ended| ended.code)
             }
             Err(_) => 255,
         };

@@ -18,6 +18,10 @@ pub(super) async fn connect(run: &PodRun, target: &Target, port: u16) -> Result<
     };
     match stream {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(source) => Err(KubeletError::Connect { port, pod: target.pod.clone(), source }),
+        Err(source) => Err(KubeletError::Connect {
+            port,
+            pod: target.pod.clone(),
+            source,
+        }),
     }
 }

@@ -15,22 +15,40 @@ use crate::holder::{Process, open_terminal, set_size};
 
 pub(super) async fn exec(live: &Live, command: Vec<String>, streams: &Streams) -> Result<Session, KubeletError> {
     let program = command.first().cloned().unwrap_or_default();
-    let failed = |source: io::Error| KubeletError::Start { command: program.clone(), source };
+    let failed = |source: io::Error| KubeletError::Start {
+        command: program.clone(),
+        source,
+    };
     if streams.tty {
         return with_terminal(live, &command, streams).await.map_err(failed);
     }
     let piped = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
-    let given = Given { stdin: piped(streams.stdin), stdout: piped(streams.stdout), stderr: piped(streams.stderr), terminal: false };
+    let given = Given {
+        stdin: piped(streams.stdin),
+        stdout: piped(streams.stdout),
+        stderr: piped(streams.stderr),
+        terminal: false,
+    };
     let (process, child) = enter(live, &command, given).await.map_err(failed)?;
     with_pipes(process, child).map_err(failed)
 }
 
 fn with_pipes(process: Process, mut child: Child) -> io::Result<Session> {
     let reader = |fd: OwnedFd| -> io::Result<Reader> { Ok(Box::new(pipe::Receiver::from_owned_fd(fd)?)) };
-    let stdin = child.stdin.take().map(|fd| pipe::Sender::from_owned_fd(fd.into())).transpose()?;
+    let stdin = child
+        .stdin
+        .take()
+        .map(|fd| pipe::Sender::from_owned_fd(fd.into()))
+        .transpose()?;
     let stdout = child.stdout.take().map(|fd| reader(fd.into())).transpose()?;
     let stderr = child.stderr.take().map(|fd| reader(fd.into())).transpose()?;
-    Ok(Session { stdin: stdin.map(|s| Box::new(s) as Writer), stdout, stderr, resize: None, exit: watch(process) })
+    Ok(Session {
+        stdin: stdin.map(|s| Box::new(s) as Writer),
+        stdout,
+        stderr,
+        resize: None,
+        exit: watch(process),
+    })
 }
 
 /// The terminal is one of the container's own, so that programs in it find it by its name.
@@ -40,13 +58,24 @@ async fn with_terminal(live: &Live, command: &[String], streams: &Streams) -> io
     };
     let (ours, theirs) = open_terminal(init)?;
     let copy = || theirs.try_clone().map(Stdio::from);
-    let given = Given { stdin: copy()?, stdout: copy()?, stderr: copy()?, terminal: true };
+    let given = Given {
+        stdin: copy()?,
+        stdout: copy()?,
+        stderr: copy()?,
+        terminal: true,
+    };
     let (process, _) = enter(live, command, given).await?;
     drop(theirs);
     let terminal = Terminal::new(ours)?;
     let stdout = streams.stdout.then(|| Box::new(terminal.clone()) as Reader);
     let stdin = streams.stdin.then(|| Box::new(terminal.clone()) as Writer);
-    Ok(Session { stdin, stdout, stderr: None, resize: Some(resizes(terminal)), exit: watch(process) })
+    Ok(Session {
+        stdin,
+        stdout,
+        stderr: None,
+        resize: Some(resizes(terminal)),
+        exit: watch(process),
+    })
 }
 
 /// Takes new sizes for a terminal.

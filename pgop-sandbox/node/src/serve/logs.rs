@@ -24,11 +24,19 @@ pub(super) async fn logs(
     };
     let live = run.live(&target.container);
     let number = if options.previous { restarts - 1 } else { restarts };
-    let file = |number: i32| run.folder.join("containers").join(&target.container).join(format!("{number}.log"));
+    let file = |number: i32| {
+        run.folder
+            .join("containers")
+            .join(&target.container)
+            .join(format!("{number}.log"))
+    };
     let mut path = file(number);
     if options.previous {
         if number < 0 || !path.exists() {
-            return Err(KubeletError::NoPreviousRun { container: target.container.clone(), pod: target.pod.clone() });
+            return Err(KubeletError::NoPreviousRun {
+                container: target.container.clone(),
+                pod: target.pod.clone(),
+            });
         }
     } else if !path.exists() {
         // It waits to be started again: its last run is what there is to show.
@@ -37,7 +45,13 @@ pub(super) async fn logs(
             return Err(not_running(run, target));
         }
     }
-    let feed = if options.previous { None } else { live.map(|live| live.feed.clone()).filter(|feed| feed.path() == path) };
+    let feed = if options.previous {
+        None
+    } else {
+        live.map(|live| live.feed.clone()).filter(|feed| feed.path() == path)
+    };
     let what = path.display().to_string();
-    read(path, feed, options).await.map_err(|source| KubeletError::Open { what, source })
+    read(path, feed, options)
+        .await
+        .map_err(|source| KubeletError::Open { what, source })
 }

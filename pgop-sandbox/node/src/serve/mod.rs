@@ -20,7 +20,11 @@ use crate::pod::worker::PodRun;
 
 #[async_trait]
 impl Kubelet for Node {
-    async fn logs(&self, target: &Target, options: LogOptions) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
+    async fn logs(
+        &self,
+        target: &Target,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
         logs::logs(&*self.pods.find(target)?, target, options).await
     }
 
@@ -47,11 +51,20 @@ fn running(run: &PodRun, target: &Target) -> Result<Arc<Live>, KubeletError> {
 fn not_running(run: &PodRun, target: &Target) -> KubeletError {
     let state = run.watch();
     let state = state.borrow();
-    let why = match state.containers.iter().find(|c| c.name == target.container).map(|c| &c.state) {
+    let why = match state
+        .containers
+        .iter()
+        .find(|c| c.name == target.container)
+        .map(|c| &c.state)
+    {
         None => "the pod has no such container".to_owned(),
         Some(State::Waiting { reason, .. }) => (*reason).to_owned(),
         Some(State::Terminated(ended)) => format!("it ended with code {}", ended.code),
         Some(State::Running { .. }) => "it is just starting".to_owned(),
     };
-    KubeletError::NotRunning { container: target.container.clone(), pod: target.pod.clone(), why }
+    KubeletError::NotRunning {
+        container: target.container.clone(),
+        pod: target.pod.clone(),
+        why,
+    }
 }

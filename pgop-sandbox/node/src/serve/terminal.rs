@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::holder::pollable;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::unix::AsyncFd;
-use crate::holder::pollable;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Our end. Copies are the same terminal.
@@ -33,7 +33,9 @@ impl AsyncRead for Terminal {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(context))?;
-            match guard.try_io(|fd| nix::unistd::read(fd.get_ref(), buffer.initialize_unfilled()).map_err(io::Error::from)) {
+            match guard
+                .try_io(|fd| nix::unistd::read(fd.get_ref(), buffer.initialize_unfilled()).map_err(io::Error::from))
+            {
                 Ok(Ok(length)) => {
                     buffer.advance(length);
                     return Poll::Ready(Ok(()));

@@ -22,7 +22,11 @@ pub(crate) fn write(folder: &Path, files: &Files) -> io::Result<bool> {
     {
         return Ok(false);
     }
-    let name = format!("..{}.{:08x}", jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S"), rand::random::<u32>());
+    let name = format!(
+        "..{}.{:08x}",
+        jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S"),
+        rand::random::<u32>()
+    );
     let version = folder.join(&name);
     fs::create_dir(&version)?;
     fs::set_permissions(&version, fs::Permissions::from_mode(0o755))?;
@@ -59,17 +63,27 @@ fn holds(version: &Path, files: &Files) -> io::Result<bool> {
 
 fn count(folder: &Path) -> io::Result<usize> {
     let mut found = 0;
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(0) };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(0);
+    };
     for entry in entries {
         let entry = entry?;
-        found += if entry.file_type()?.is_dir() { count(&entry.path())? } else { 1 };
+        found += if entry.file_type()?.is_dir() {
+            count(&entry.path())?
+        } else {
+            1
+        };
     }
     Ok(found)
 }
 
 /// Links for the first step of each path; those that lead nowhere any more go.
 fn show(folder: &Path, files: &Files) -> io::Result<()> {
-    let names: std::collections::BTreeSet<_> = files.keys().filter_map(|p| p.components().next()).map(|c| c.as_os_str().to_owned()).collect();
+    let names: std::collections::BTreeSet<_> = files
+        .keys()
+        .filter_map(|p| p.components().next())
+        .map(|c| c.as_os_str().to_owned())
+        .collect();
     for name in &names {
         let link = folder.join(name);
         if fs::symlink_metadata(&link).is_err() {
@@ -93,7 +107,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(path, text)| (path.into(), (text.as_bytes().to_vec(), 0o440))).collect()
+        list.iter()
+            .map(|(path, text)| (path.into(), (text.as_bytes().to_vec(), 0o440)))
+            .collect()
     }
 
     #[test]
@@ -113,7 +129,10 @@ mod tests {
         let at = folder.path();
         write(at, &files(&[("a", "1"), ("b", "1")])).unwrap();
         let before = fs::read_link(at.join("..data")).unwrap();
-        assert!(!write(at, &files(&[("a", "1"), ("b", "1")])).unwrap(), "nothing changed");
+        assert!(
+            !write(at, &files(&[("a", "1"), ("b", "1")])).unwrap(),
+            "nothing changed"
+        );
         assert_eq!(fs::read_link(at.join("..data")).unwrap(), before);
         assert!(write(at, &files(&[("a", "2")])).unwrap());
         assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "2");

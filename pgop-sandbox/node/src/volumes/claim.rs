@@ -18,20 +18,34 @@ impl Volumes<'_> {
         let name = &source.claim_name;
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or("default");
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.shared.client.clone(), namespace);
-        let missing = |kind, name: &String| VolumeError::NoObject { kind, name: name.clone() };
-        let claim = claims.get_opt(name).await.map_err(api)?.ok_or_else(|| missing("persistentvolumeclaim", name))?;
+        let missing = |kind, name: &String| VolumeError::NoObject {
+            kind,
+            name: name.clone(),
+        };
+        let claim = claims
+            .get_opt(name)
+            .await
+            .map_err(api)?
+            .ok_or_else(|| missing("persistentvolumeclaim", name))?;
         let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
         let Some(volume) = claim.spec.and_then(|s| s.volume_name).filter(|_| bound) else {
             return Err(VolumeError::Unbound(name.clone()));
         };
         let volumes: Api<PersistentVolume> = Api::all(self.shared.client.clone());
-        let found = volumes.get_opt(&volume).await.map_err(api)?.ok_or_else(|| missing("persistentvolume", &volume))?;
+        let found = volumes
+            .get_opt(&volume)
+            .await
+            .map_err(api)?
+            .ok_or_else(|| missing("persistentvolume", &volume))?;
         let path = path_of(&found).ok_or(VolumeError::Elsewhere(volume))?;
         if !path.exists() {
             fs::create_dir_all(&path).map_err(make(&path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(make(&path))?;
         }
-        Ok(Ready { path, read_only: source.read_only == Some(true) })
+        Ok(Ready {
+            path,
+            read_only: source.read_only == Some(true),
+        })
     }
 }
 

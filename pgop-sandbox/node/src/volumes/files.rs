@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, SecretProjection, ServiceAccountTokenProjection, Volume,
-    VolumeProjection,
+    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, SecretProjection,
+    ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 
 use super::atomic::Files;
@@ -25,7 +25,10 @@ impl Projection {
     pub(super) fn of(volume: &Volume) -> Option<Self> {
         let mode = |mode: Option<i32>| mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(MODE);
         if let Some(source) = &volume.projected {
-            return Some(Self { sources: source.sources.clone().unwrap_or_default(), mode: mode(source.default_mode) });
+            return Some(Self {
+                sources: source.sources.clone().unwrap_or_default(),
+                mode: mode(source.default_mode),
+            });
         }
         let mut only = VolumeProjection::default();
         let default_mode = if let Some(source) = &volume.config_map {
@@ -43,12 +46,17 @@ impl Projection {
             });
             source.default_mode
         } else if let Some(source) = &volume.downward_api {
-            only.downward_api = Some(DownwardAPIProjection { items: source.items.clone() });
+            only.downward_api = Some(DownwardAPIProjection {
+                items: source.items.clone(),
+            });
             source.default_mode
         } else {
             return None;
         };
-        Some(Self { sources: vec![only], mode: mode(default_mode) })
+        Some(Self {
+            sources: vec![only],
+            mode: mode(default_mode),
+        })
     }
 }
 
@@ -64,22 +72,55 @@ impl Volumes<'_> {
                 match self.shared.cluster.config_map(namespace, &from.name) {
                     Some(map) => {
                         let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
-                        let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice()));
+                        let binary = map
+                            .binary_data
+                            .iter()
+                            .flatten()
+                            .map(|(k, v)| (k.as_str(), v.0.as_slice()));
                         let data: Vec<_> = text.chain(binary).collect();
-                        pick(&mut files, "ConfigMap", &data, from.items.as_deref(), projection.mode | group, from.optional)?;
+                        pick(
+                            &mut files,
+                            "ConfigMap",
+                            &data,
+                            from.items.as_deref(),
+                            projection.mode | group,
+                            from.optional,
+                        )?;
                     }
                     None if from.optional == Some(true) => {}
-                    None => return Err(VolumeError::NoObject { kind: "configmap", name: from.name.clone() }),
+                    None => {
+                        return Err(VolumeError::NoObject {
+                            kind: "configmap",
+                            name: from.name.clone(),
+                        });
+                    }
                 }
             }
             if let Some(from) = &source.secret {
                 match self.shared.cluster.secret(namespace, &from.name) {
                     Some(secret) => {
-                        let data: Vec<_> = secret.data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice())).collect();
-                        pick(&mut files, "Secret", &data, from.items.as_deref(), projection.mode | group, from.optional)?;
+                        let data: Vec<_> = secret
+                            .data
+                            .iter()
+                            .flatten()
+                            .map(|(k, v)| (k.as_str(), v.0.as_slice()))
+                            .collect();
+                        pick(
+                            &mut files,
+                            "Secret",
+                            &data,
+                            from.items.as_deref(),
+                            projection.mode | group,
+                            from.optional,
+                        )?;
                     }
                     None if from.optional == Some(true) => {}
-                    None => return Err(VolumeError::NoObject { kind: "secret", name: from.name.clone() }),
+                    None => {
+                        return Err(VolumeError::NoObject {
+                            kind: "secret",
+                            name: from.name.clone(),
+                        });
+                    }
                 }
             }
             if let Some(from) = &source.downward_api {
@@ -121,8 +162,16 @@ impl Volumes<'_> {
     async fn add_token(&self, files: &mut Files, wanted: &ServiceAccountTokenProjection) -> Result<(), VolumeError> {
         let token = self.shared.tokens.get(&self.shared.client, self.pod, wanted).await?;
         // The container's user owns the file, so nobody else need read it; others only if there is no telling who runs.
-        let named = self.pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).is_some_and(|c| c.run_as_user.is_some());
-        files.insert(safe(&wanted.path)?, (token.into_bytes(), if named { 0o600 } else { 0o644 }));
+        let named = self
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|s| s.security_context.as_ref())
+            .is_some_and(|c| c.run_as_user.is_some());
+        files.insert(
+            safe(&wanted.path)?,
+            (token.into_bytes(), if named { 0o600 } else { 0o644 }),
+        );
         Ok(())
     }
 }
@@ -147,7 +196,10 @@ fn pick(
             if optional == Some(true) {
                 continue;
             }
-            return Err(VolumeError::NoKey { kind, key: item.key.clone() });
+            return Err(VolumeError::NoKey {
+                kind,
+                key: item.key.clone(),
+            });
         };
         let mode = item.mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(mode);
         files.insert(safe(&item.path)?, (value.to_vec(), mode));
@@ -159,7 +211,11 @@ fn pick(
 pub(super) fn safe(path: &str) -> Result<PathBuf, VolumeError> {
     let found = Path::new(path);
     let plain = found.components().all(|c| matches!(c, Component::Normal(_)));
-    if plain && !path.is_empty() { Ok(found.to_owned()) } else { Err(VolumeError::Path(path.to_owned())) }
+    if plain && !path.is_empty() {
+        Ok(found.to_owned())
+    } else {
+        Err(VolumeError::Path(path.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -200,7 +256,12 @@ mod tests {
             volume["name"] = json!("v");
             Projection::of(&from_value(volume).unwrap())
         };
-        assert_eq!(volume(json!({"configMap": {"name": "a", "defaultMode": 292}})).unwrap().mode, 0o444);
+        assert_eq!(
+            volume(json!({"configMap": {"name": "a", "defaultMode": 292}}))
+                .unwrap()
+                .mode,
+            0o444
+        );
         assert_eq!(volume(json!({"secret": {"secretName": "a"}})).unwrap().mode, 0o644);
         assert!(volume(json!({"projected": {"sources": []}})).is_some());
         assert!(volume(json!({"downwardAPI": {"items": []}})).is_some());

@@ -30,7 +30,14 @@ pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
         "BlockDevice" => meta.file_type().is_block_device(),
         _ => false,
     };
-    if is { Ok(()) } else { Err(VolumeError::HostPath { path: source.path.clone(), kind: kind.to_owned() }) }
+    if is {
+        Ok(())
+    } else {
+        Err(VolumeError::HostPath {
+            path: source.path.clone(),
+            kind: kind.to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

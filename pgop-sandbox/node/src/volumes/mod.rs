@@ -81,7 +81,10 @@ impl Volumes<'_> {
     pub(crate) async fn make(&self) -> Result<BTreeMap<String, Ready>, (String, VolumeError)> {
         let mut made = BTreeMap::new();
         for volume in self.all() {
-            let ready = self.make_one(volume).await.map_err(|error| (volume.name.clone(), error))?;
+            let ready = self
+                .make_one(volume)
+                .await
+                .map_err(|error| (volume.name.clone(), error))?;
             made.insert(volume.name.clone(), ready);
         }
         Ok(made)
@@ -174,5 +177,8 @@ impl Volumes<'_> {
 }
 
 fn make(path: &Path) -> impl FnOnce(io::Error) -> VolumeError {
-    move |source| VolumeError::Make { path: path.to_owned(), source }
+    move |source| VolumeError::Make {
+        path: path.to_owned(),
+        source,
+    }
 }

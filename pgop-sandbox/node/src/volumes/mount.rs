@@ -47,14 +47,22 @@ pub(crate) fn mounts(
 ) -> Result<Vec<Mount>, MountError> {
     let mut all = Vec::new();
     for mount in container.volume_mounts.iter().flatten() {
-        let volume = volumes.get(&mount.name).ok_or_else(|| MountError::NoVolume(mount.name.clone()))?;
+        let volume = volumes
+            .get(&mount.name)
+            .ok_or_else(|| MountError::NoVolume(mount.name.clone()))?;
         let to = PathBuf::from(&mount.mount_path);
-        let inside = to.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
+        let inside = to
+            .components()
+            .all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
         if !to.is_absolute() || !inside || to == Path::new("/") {
             return Err(MountError::Path(mount.mount_path.clone()));
         }
         let from = sub_path(volume, mount, env)?;
-        all.push(Mount { from, to, read_only: volume.read_only || mount.read_only == Some(true) });
+        all.push(Mount {
+            from,
+            to,
+            read_only: volume.read_only || mount.read_only == Some(true),
+        });
     }
     all.sort_by_key(|m| m.to.components().count());
     Ok(all)
@@ -70,11 +78,18 @@ fn sub_path(volume: &Ready, mount: &VolumeMount, env: &HashMap<String, String>) 
         return Ok(volume.path.clone());
     }
     let outside = || MountError::SubPath(below.clone());
-    if !Path::new(&below).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) || below.contains("$(") {
+    if !Path::new(&below)
+        .components()
+        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
+        || below.contains("$(")
+    {
         return Err(outside());
     }
     let path = volume.path.join(&below);
-    let failed = |source| MountError::Make { path: path.clone(), source };
+    let failed = |source| MountError::Make {
+        path: path.clone(),
+        source,
+    };
     if !path.exists() {
         // A link that leads out must not be followed, not even to make something.
         let mut parent = volume.path.clone();
@@ -87,8 +102,15 @@ fn sub_path(volume: &Ready, mount: &VolumeMount, env: &HashMap<String, String>) 
         fs::create_dir_all(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(failed)?;
     }
-    let (real, root) = (path.canonicalize().map_err(failed)?, volume.path.canonicalize().map_err(failed)?);
-    if real.starts_with(&root) { Ok(real) } else { Err(outside()) }
+    let (real, root) = (
+        path.canonicalize().map_err(failed)?,
+        volume.path.canonicalize().map_err(failed)?,
+    );
+    if real.starts_with(&root) {
+        Ok(real)
+    } else {
+        Err(outside())
+    }
 }
 
 #[cfg(test)]
@@ -99,19 +121,30 @@ mod tests {
     use std::path::Path;
 
     fn volumes(path: &Path) -> BTreeMap<String, Ready> {
-        let ready = |read_only| Ready { path: path.to_owned(), read_only };
+        let ready = |read_only| Ready {
+            path: path.to_owned(),
+            read_only,
+        };
         [("data".to_owned(), ready(false)), ("config".to_owned(), ready(true))].into()
     }
 
     fn ask(path: &Path, list: &Value) -> Result<Vec<super::Mount>, super::MountError> {
         let env = HashMap::from([("NAME".to_owned(), "orders-0".to_owned())]);
-        mounts(&from_value(json!({"name": "main", "volumeMounts": list})).unwrap(), &volumes(path), &env)
+        mounts(
+            &from_value(json!({"name": "main", "volumeMounts": list})).unwrap(),
+            &volumes(path),
+            &env,
+        )
     }
 
     #[test]
     fn outer_ones_come_first_and_files_of_objects_are_read_only() {
         let folder = tempfile::tempdir().unwrap();
-        let found = ask(folder.path(), &json!([{"name": "config", "mountPath": "/a/b"}, {"name": "data", "mountPath": "/a"}])).unwrap();
+        let found = ask(
+            folder.path(),
+            &json!([{"name": "config", "mountPath": "/a/b"}, {"name": "data", "mountPath": "/a"}]),
+        )
+        .unwrap();
         let short: Vec<_> = found.iter().map(|m| (m.to.to_str().unwrap(), m.read_only)).collect();
         assert_eq!(short, [("/a", false), ("/a/b", true)]);
     }
@@ -119,7 +152,11 @@ mod tests {
     #[test]
     fn sub_paths_are_made_and_may_be_expressions() {
         let folder = tempfile::tempdir().unwrap();
-        let found = ask(folder.path(), &json!([{"name": "data", "mountPath": "/a", "subPathExpr": "x/$(NAME)"}])).unwrap();
+        let found = ask(
+            folder.path(),
+            &json!([{"name": "data", "mountPath": "/a", "subPathExpr": "x/$(NAME)"}]),
+        )
+        .unwrap();
         assert!(found[0].from.ends_with("x/orders-0") && found[0].from.is_dir());
     }
 
@@ -129,11 +166,17 @@ mod tests {
         std::os::unix::fs::symlink("/etc", folder.path().join("out")).unwrap();
         std::os::unix::fs::symlink("/nowhere-at-all", folder.path().join("broken")).unwrap();
         for sub in ["../x", "/etc", "out", "out/ssl", "broken/x"] {
-            let found = ask(folder.path(), &json!([{"name": "data", "mountPath": "/a", "subPath": sub}]));
+            let found = ask(
+                folder.path(),
+                &json!([{"name": "data", "mountPath": "/a", "subPath": sub}]),
+            );
             assert!(found.is_err(), "{sub}: {found:?}");
         }
         for path in ["relative", "/a/../b", "/"] {
-            assert!(ask(folder.path(), &json!([{"name": "data", "mountPath": path}])).is_err(), "{path}");
+            assert!(
+                ask(folder.path(), &json!([{"name": "data", "mountPath": path}])).is_err(),
+                "{path}"
+            );
         }
         assert!(ask(folder.path(), &json!([{"name": "none", "mountPath": "/a"}])).is_err());
     }

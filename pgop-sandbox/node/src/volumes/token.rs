@@ -58,11 +58,20 @@ impl Tokens {
 }
 
 async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64) -> Result<Token, VolumeError> {
-    let account = pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"));
+    let account = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.service_account_name.clone())
+        .unwrap_or_else(|| "default".to_owned());
+    let accounts: Api<ServiceAccount> =
+        Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"));
     let request = TokenRequest {
         spec: TokenRequestSpec {
-            audiences: if audience.is_empty() { Vec::new() } else { vec![audience.to_owned()] },
+            audiences: if audience.is_empty() {
+                Vec::new()
+            } else {
+                vec![audience.to_owned()]
+            },
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Pod".to_owned()),
@@ -74,11 +83,22 @@ async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64)
         ..TokenRequest::default()
     };
     let asked = Timestamp::now();
-    let answer = accounts.create_token_request(&account, &PostParams::default(), &request).await;
-    let failed = |source| VolumeError::Token { account, source: Box::new(source) };
+    let answer = accounts
+        .create_token_request(&account, &PostParams::default(), &request)
+        .await;
+    let failed = |source| VolumeError::Token {
+        account,
+        source: Box::new(source),
+    };
     let Some(status) = answer.map_err(failed)?.status else {
-        return Err(VolumeError::NoObject { kind: "token of a TokenRequest", name: request.metadata.name.unwrap_or_default() });
+        return Err(VolumeError::NoObject {
+            kind: "token of a TokenRequest",
+            name: request.metadata.name.unwrap_or_default(),
+        });
     };
     let life = status.expiration_timestamp.0.duration_since(asked).as_secs().max(1);
-    Ok(Token { text: status.token, renew: asked + SignedDuration::from_secs(life / 5 * 4) })
+    Ok(Token {
+        text: status.token,
+        renew: asked + SignedDuration::from_secs(life / 5 * 4),
+    })
 }

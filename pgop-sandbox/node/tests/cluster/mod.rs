@@ -35,7 +35,9 @@ pub fn config(folder: &TempDir) -> Config {
     Config {
         name: "sandbox".into(),
         folder: folder.path().join("node"),
-        api: ApiAccess { address: SocketAddr::from(([127, 0, 0, 1], 9)) },
+        api: ApiAccess {
+            address: SocketAddr::from(([127, 0, 0, 1], 9)),
+        },
         images: BTreeMap::new(),
         path: vec![PathBuf::from("/usr/lib/postgresql/15/bin")],
     }
@@ -43,14 +45,31 @@ pub fn config(folder: &TempDir) -> Config {
 
 impl Cluster {
     pub async fn start() -> Self {
-        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let server = Server::open(pgop_sandbox_server::Config::default()).unwrap();
         let (folder, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
         let client = server.client();
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-        accounts.create(&PostParams::default(), &from_value(json!({"metadata": {"name": "default"}})).unwrap()).await.unwrap();
-        let node = Node::start(config(&folder), client.clone(), stop.clone()).await.unwrap();
-        Self { client, node, stop, folder, server }
+        accounts
+            .create(
+                &PostParams::default(),
+                &from_value(json!({"metadata": {"name": "default"}})).unwrap(),
+            )
+            .await
+            .unwrap();
+        let node = Node::start(config(&folder), client.clone(), stop.clone())
+            .await
+            .unwrap();
+        Self {
+            client,
+            node,
+            stop,
+            folder,
+            server,
+        }
     }
 
     /// Stops the node and starts another one in its folder.
@@ -58,7 +77,9 @@ impl Cluster {
         self.stop.cancel();
         self.node.stopped().await;
         self.stop = CancellationToken::new();
-        self.node = Node::start(config(&self.folder), self.client.clone(), self.stop.clone()).await.unwrap();
+        self.node = Node::start(config(&self.folder), self.client.clone(), self.stop.clone())
+            .await
+            .unwrap();
     }
 
     pub async fn end(self) {
@@ -96,7 +117,9 @@ impl Cluster {
             + std::fmt::Debug,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), "default");
-        api.create(&PostParams::default(), &from_value(object).unwrap()).await.unwrap()
+        api.create(&PostParams::default(), &from_value(object).unwrap())
+            .await
+            .unwrap()
     }
 
     pub async fn wait(&self, name: &str, what: &str, condition: impl Condition<Pod>) -> Pod {
@@ -104,21 +127,30 @@ impl Cluster {
             Ok(pod) => pod.unwrap().unwrap(),
             Err(_) => {
                 let pod = self.pods().get(name).await.unwrap();
-                panic!("{name} is not {what}: {:#}\n{:?}", json!(pod.status), self.events(name).await);
+                panic!(
+                    "{name} is not {what}: {:#}\n{:?}",
+                    json!(pod.status),
+                    self.events(name).await
+                );
             }
         }
     }
 
     pub async fn phase(&self, name: &str, phase: &'static str) -> Pod {
-        self.wait(name, phase, move |pod: Option<&Pod>| self::phase(pod) == Some(phase)).await
+        self.wait(name, phase, move |pod: Option<&Pod>| self::phase(pod) == Some(phase))
+            .await
     }
 
     pub async fn ready(&self, name: &str) -> Pod {
-        self.wait(name, "ready", |pod: Option<&Pod>| pod.is_some_and(is_ready)).await
+        self.wait(name, "ready", |pod: Option<&Pod>| pod.is_some_and(is_ready))
+            .await
     }
 
     pub async fn delete(&self, name: &str, grace: u32) {
-        let params = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
+        let params = DeleteParams {
+            grace_period_seconds: Some(grace),
+            ..DeleteParams::default()
+        };
         self.pods().delete(name, &params).await.unwrap();
     }
 
@@ -131,8 +163,12 @@ impl Cluster {
     pub async fn events(&self, name: &str) -> Vec<(String, String)> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
         let all = events.list(&ListParams::default()).await.unwrap().items;
-        let about = all.into_iter().filter(|e| e.involved_object.name.as_deref() == Some(name));
-        about.map(|e| (e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect()
+        let about = all
+            .into_iter()
+            .filter(|e| e.involved_object.name.as_deref() == Some(name));
+        about
+            .map(|e| (e.reason.unwrap_or_default(), e.message.unwrap_or_default()))
+            .collect()
     }
 
     /// Waits for an event; it comes after the status.
@@ -145,12 +181,19 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no event {reason}"))
+        timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("no event {reason}"))
     }
 
     pub async fn target(&self, pod: &str, container: &str) -> Target {
         let uid = self.pods().get(pod).await.unwrap().metadata.uid.unwrap();
-        Target { namespace: "default".into(), pod: pod.into(), uid, container: container.into() }
+        Target {
+            namespace: "default".into(),
+            pod: pod.into(),
+            uid,
+            container: container.into(),
+        }
     }
 
     pub async fn logs(&self, pod: &str, options: LogOptions) -> String {
@@ -168,10 +211,25 @@ impl Cluster {
 
     /// Exit code, output, errors.
     pub async fn exec_with(&self, pod: &str, command: &[&str], input: &str) -> (i32, String, String) {
-        let streams = Streams { stdin: true, stdout: true, stderr: true, tty: false };
+        let streams = Streams {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            tty: false,
+        };
         let words = command.iter().map(ToString::to_string).collect();
-        let session = self.node.exec(&self.target(pod, "main").await, words, streams).await.unwrap();
-        let Session { stdin, stdout, stderr, exit, .. } = session;
+        let session = self
+            .node
+            .exec(&self.target(pod, "main").await, words, streams)
+            .await
+            .unwrap();
+        let Session {
+            stdin,
+            stdout,
+            stderr,
+            exit,
+            ..
+        } = session;
         let mut stdin = stdin.unwrap();
         stdin.write_all(input.as_bytes()).await.unwrap();
         stdin.shutdown().await.unwrap();
