@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
         change
             .new
             .iter()
-            .for_each(|deployment| on_deployment.add(Key::of(&**deployment)))
+            .for_each(|deployment| on_deployment.add(Key::of(&**deployment)));
     });
     let (on_set, weak) = (queue.clone(), Arc::downgrade(cache));
     cache.replica_sets.listen(move |change| {

@@ -37,13 +37,13 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
     cache.services.listen(move |change| {
         change
             .versions()
-            .for_each(|service| on_service.add(Key::of(&**service)))
+            .for_each(|service| on_service.add(Key::of(&**service)));
     });
     let on_endpoints = queue.clone();
     cache.endpoints.listen(move |change| {
         change
             .versions()
-            .for_each(|endpoints| on_endpoints.add(Key::of(&**endpoints)))
+            .for_each(|endpoints| on_endpoints.add(Key::of(&**endpoints)));
     });
     let on_slice = queue.clone();
     cache.endpoint_slices.listen(move |change| {

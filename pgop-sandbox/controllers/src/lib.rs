@@ -1,8 +1,9 @@
 //! The controllers of an embedded Kubernetes: from Deployments to garbage collection.
 //!
 //! They speak only [`kube::Client`], so they would run on any API server. Each controller listens to the shared
-//! reflectors, puts keys in its queue, and
-//! plans in a pure function from objects to actions; a thin loop carries the actions out with preconditions.
+//! reflectors, puts keys in its queue, and plans in a pure function from objects to actions; a thin loop carries the actions out
+//! with preconditions. On another API server they take the place of kube-controller-manager and kube-scheduler, from Kubernetes 1.25 on:
+//! nothing starts before all kinds they watch are served.
 //!
 //! ```text
 //!   cache      one reflector per kind ──changes──▶ queue ──key──▶ plan (pure) ──actions──▶ verbs ──▶ API server

@@ -4,7 +4,12 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 use crate::{
     context::Context,
@@ -13,7 +18,7 @@ use crate::{
     verbs::{self, VerbError},
 };
 
-/// A node that was just made may be bound to before the cache knows it: its pods are looked at twice, this long apart.
+/// A node may be away for a moment, as when the machine restarts: its pods are given this long.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Whether nobody will end the pod. `node_exists` says whether a node of that name is there.
@@ -51,29 +56,36 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
             .filter(|pod| pod::node_name(pod) == Some(&gone))
             .for_each(|pod| queue.add(Key::of(&**pod)));
     });
-    let waiting = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+    let waiting = Arc::new(Waiting::default());
     context.work("pod-garbage-collector", requests, move |context, key| {
         let waiting = waiting.clone();
-        async move {
-            let known = |name: &str| context.cache.nodes.get(&Key::new("", name)).is_some();
-            let Some(pod) = context.cache.pods.get(&key).filter(|pod| is_abandoned(pod, known)) else {
-                return Ok(Next::OnChange);
-            };
-            let first = waiting
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .insert(pod.uid());
-            if first && pod::node_name(&pod).is_some() {
-                return Ok(Next::After(PATIENCE));
-            }
-            let done = remove(&context, &pod).await.map(|()| Next::OnChange);
-            waiting
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .remove(&pod.uid());
-            done
-        }
+        async move { reconcile(&context, &waiting, &key).await }
     })
+}
+
+/// Since when pods on lost nodes are known, by uid.
+type Waiting = Mutex<HashMap<String, Instant>>;
+
+async fn reconcile(context: &Context, waiting: &Waiting, key: &Key) -> Result<Next, VerbError> {
+    let known = |name: &str| context.cache.nodes.get(&Key::new("", name)).is_some();
+    let Some(pod) = context.cache.pods.get(key) else {
+        return Ok(Next::OnChange);
+    };
+    let uid = pod.uid().unwrap_or_default();
+    if !is_abandoned(&pod, known) {
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        return Ok(Next::OnChange);
+    }
+    if pod::node_name(&pod).is_some() {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = PATIENCE.saturating_sub(waiting.entry(uid.clone()).or_insert_with(Instant::now).elapsed());
+        if !left.is_zero() {
+            return Ok(Next::After(left));
+        }
+    }
+    remove(context, &pod).await?;
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+    Ok(Next::OnChange)
 }
 
 async fn remove(context: &Context, pod: &Pod) -> Result<(), VerbError> {

@@ -63,7 +63,7 @@ pub(crate) enum Next {
 }
 
 impl Next {
-    /// The sooner of an optional time and nothing.
+    /// After the time there is, or on a change only.
     pub(crate) fn after(wait: Option<Duration>) -> Self {
         wait.map_or(Self::OnChange, Self::After)
     }
@@ -89,6 +89,25 @@ impl Queue {
     pub(crate) fn add(&self, key: Key) {
         // The receiver is only gone when the controller has stopped: then nobody wants the key.
         let _ = self.sender.send(key);
+    }
+}
+
+/// How the work on a key ended.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Done(Next),
+    /// Someone else was first, so the cache was old.
+    Raced,
+    Failed,
+}
+
+impl From<&Result<Next, VerbError>> for Outcome {
+    fn from(result: &Result<Next, VerbError>) -> Self {
+        match result {
+            Ok(next) => Self::Done(*next),
+            Err(error) if error.is_race() => Self::Raced,
+            Err(_) => Self::Failed,
+        }
     }
 }
 
@@ -140,20 +159,21 @@ impl Schedule {
         Some(key)
     }
 
-    /// Notes the end of the work on a key. `None` stands for a failure.
-    fn done(&mut self, key: Key, next: Option<Next>) {
+    /// Notes the end of the work on a key.
+    fn done(&mut self, key: Key, outcome: Outcome) {
         let again = self.busy.remove(&key).unwrap_or(false);
-        let wait = match next {
-            Some(next) => {
+        let next = match outcome {
+            Outcome::Done(next) => {
                 self.failures.remove(&key);
                 next
             }
-            None => Next::After(self.pause(&key)),
+            Outcome::Raced | Outcome::Failed => Next::After(self.pause(&key)),
         };
-        // After a failure a change does not cut the pause short: it would make a failing write a busy loop.
-        if again && next.is_some() {
+        // After a failure a change does not cut the pause short: it would make a failing write a busy loop. After a race the
+        // change is the other's write, which is what to plan on.
+        if again && !matches!(outcome, Outcome::Failed) {
             self.now(key);
-        } else if let Next::After(wait) = wait {
+        } else if let Next::After(wait) = next {
             self.after(key, wait);
         }
     }
@@ -190,7 +210,7 @@ where
                 if let Err(error) = &result {
                     report(controller, &key, error);
                 }
-                schedule.done(key, result.ok());
+                schedule.done(key, Outcome::from(&result));
             }
         }
     }
@@ -234,7 +254,7 @@ mod tests {
         schedule.start();
         schedule.now(key("a"));
         assert_eq!(schedule.start(), None, "never two at a time");
-        schedule.done(key("a"), Some(Next::OnChange));
+        schedule.done(key("a"), Outcome::Done(Next::OnChange));
         assert_eq!(schedule.start(), Some(key("a")));
     }
 
@@ -247,7 +267,7 @@ mod tests {
             schedule.pause(&key("a"));
         }
         assert_eq!(schedule.pause(&key("a")), LONGEST_PAUSE);
-        schedule.done(key("a"), Some(Next::OnChange));
+        schedule.done(key("a"), Outcome::Done(Next::OnChange));
         assert_eq!(schedule.pause(&key("a")), FIRST_PAUSE);
     }
 
@@ -257,9 +277,19 @@ mod tests {
         schedule.now(key("a"));
         schedule.start();
         schedule.now(key("a"));
-        schedule.done(key("a"), None);
+        schedule.done(key("a"), Outcome::Failed);
         assert_eq!(schedule.start(), None);
         assert_eq!(schedule.later.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_after_a_lost_race_is_looked_at_at_once() {
+        let mut schedule = Schedule::default();
+        schedule.now(key("a"));
+        schedule.start();
+        schedule.now(key("a"));
+        schedule.done(key("a"), Outcome::Raced);
+        assert_eq!(schedule.start(), Some(key("a")));
     }
 
     #[tokio::test(start_paused = true)]

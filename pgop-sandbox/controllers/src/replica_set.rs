@@ -196,7 +196,7 @@ fn with_failure(mut status: ReplicaSetStatus, error: Option<&VerbError>, now: Ti
                 reason: Some("FailedCreate".into()),
                 message: Some(error.message()),
                 last_transition_time: Some(Time(now)),
-            })
+            });
         }
         Some(_) => {}
     }
@@ -325,13 +325,13 @@ mod tests {
             pod_of("pending", |pod| pod["status"]["phase"] = json!("Pending")),
             pod_of("unready", unready),
             pod_of("cheap", |pod| {
-                pod["metadata"]["annotations"] = json!({ (DELETION_COST): "-5" })
+                pod["metadata"]["annotations"] = json!({ (DELETION_COST): "-5" });
             }),
             pod_of("lately", |pod| {
-                pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:50:00Z")
+                pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:50:00Z");
             }),
             pod_of("young", |pod| {
-                pod["metadata"]["creationTimestamp"] = json!("2026-11-01T09:10:00Z")
+                pod["metadata"]["creationTimestamp"] = json!("2026-11-01T09:10:00Z");
             }),
             pod_of("old", |_| {}),
         ];
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn the_status_counts() {
         let fresh = pod_of("b", |pod| {
-            pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:59:55Z")
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-11-01T09:59:55Z");
         });
         let other = pod_of("c", |pod| {
             unready(pod);

@@ -2,6 +2,7 @@
 //! See <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>.
 
 pub(crate) mod claim;
+mod ephemeral;
 mod folder;
 pub(crate) mod matching;
 mod release;
@@ -39,8 +40,9 @@ pub(crate) fn run(context: &Context, place: Place) -> BoxFuture<'static, ()> {
     let class = ensure_class(context.clone());
     let claims = run_claims(context, place.clone());
     let volumes = run_volumes(context, place);
+    let ephemeral = ephemeral::run(context);
     async move {
-        futures::join!(class, claims, volumes);
+        futures::join!(class, claims, volumes, ephemeral);
     }
     .boxed()
 }

@@ -69,7 +69,7 @@ fn all_addresses_are_published_when_asked_for() {
 #[test]
 fn a_pod_that_is_going_is_only_in_the_slices() {
     let going = pod("db-0", "10.244.0.2", true, |pod| {
-        pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z")
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-01T10:00:00Z");
     });
     assert!(subsets(&service(|_| {}), std::slice::from_ref(&going)).is_empty());
     let contents = contents(&service(|_| {}), &[going]);
@@ -83,7 +83,7 @@ fn a_pod_that_is_going_is_only_in_the_slices() {
 #[test]
 fn pods_that_ended_or_have_no_address_are_left_out() {
     let ended = pod("db-0", "10.244.0.2", true, |pod| {
-        pod["status"]["phase"] = json!("Succeeded")
+        pod["status"]["phase"] = json!("Succeeded");
     });
     let unborn = pod("db-1", "", false, |pod| pod["status"]["podIPs"] = Value::Null);
     assert!(subsets(&service(|_| {}), &[ended.clone(), unborn.clone()]).is_empty());
@@ -97,7 +97,7 @@ fn a_headless_service_names_its_pods() {
     let headless = service(|service| service["spec"]["clusterIP"] = json!("None"));
     let here = pod("db-0", "10.244.0.2", true, |_| {});
     let elsewhere = pod("db-1", "10.244.0.3", true, |pod| {
-        pod["spec"]["subdomain"] = json!("other")
+        pod["spec"]["subdomain"] = json!("other");
     });
     let subsets = subsets(&headless, &[here, elsewhere]);
     let names: Vec<_> = subsets[0]
@@ -150,7 +150,7 @@ fn a_sidecars_port_counts_and_an_init_containers_does_not() {
 #[test]
 fn pods_with_different_numbers_for_a_name_are_different_groups() {
     let other = pod("db-1", "10.244.0.3", true, |pod| {
-        pod["spec"]["containers"][0]["ports"][0]["containerPort"] = json!(6000)
+        pod["spec"]["containers"][0]["ports"][0]["containerPort"] = json!(6000);
     });
     let pods = [pod("db-0", "10.244.0.2", true, |_| {}), other];
     assert_eq!(subsets(&service(|_| {}), &pods).len(), 2);

@@ -238,7 +238,7 @@ fn an_indexed_job_makes_one_pod_for_each_index() {
         job["status"] = json!({ "completedIndexes": "1", "succeeded": 1 });
     });
     let running = pod_of("a", "Running", |pod| {
-        pod["metadata"]["annotations"] = json!({ (INDEX): "0" })
+        pod["metadata"]["annotations"] = json!({ (INDEX): "0" });
     });
     let plan = planned(&indexed, &[running]);
     assert_eq!(steps(&plan), ["+2", "+3"]);
@@ -248,7 +248,7 @@ fn an_indexed_job_makes_one_pod_for_each_index() {
 #[test]
 fn surplus_pods_go_and_those_not_ready_first() {
     let ready = pod_of("ready", "Running", |pod| {
-        pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }])
+        pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "True" }]);
     });
     let plan = planned(&job(|_| {}), &[ready, pod_of("starting", "Pending", |_| {})]);
     assert_eq!(steps(&plan), ["-starting"]);

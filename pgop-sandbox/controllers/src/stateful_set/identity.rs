@@ -249,7 +249,7 @@ mod tests {
         let with = |deleted: &str, scaled: &str| {
             set(|set| {
                 set["spec"]["persistentVolumeClaimRetentionPolicy"] =
-                    json!({ "whenDeleted": deleted, "whenScaled": scaled })
+                    json!({ "whenDeleted": deleted, "whenScaled": scaled });
             })
         };
         let claim = claims(&set(|_| {}), 1).remove(0);

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ async fn a_deployment_takes_its_sets_and_pods_along() {
     assert!(
         cluster
             .api::<ReplicaSet>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .items
@@ -205,7 +205,7 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     assert!(
         cluster
             .api::<ConfigMap>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .items

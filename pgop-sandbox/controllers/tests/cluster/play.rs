@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
 use pgop_sandbox_controllers::{CancellationToken, Controllers};
@@ -140,7 +140,7 @@ impl Cluster {
     pub async fn pods(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .api::<Pod>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .iter()

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -134,7 +134,7 @@ async fn a_deployment_rolls_out_and_back() {
         };
         cluster.until::<Deployment>("web", image_name, rolled).await;
         eventually("three pods of that image", || async {
-            let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap();
+            let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap();
             let images: Vec<_> = pods
                 .iter()
                 .map(|pod| pod.spec.as_ref().unwrap().containers[0].image.clone())
@@ -143,7 +143,7 @@ async fn a_deployment_rolls_out_and_back() {
         })
         .await;
     }
-    let sets = cluster.api::<ReplicaSet>().list(&Default::default()).await.unwrap();
+    let sets = cluster.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap();
     assert_eq!(sets.items.len(), 2, "going back takes the first set up again");
     cluster.stop().await;
 }
@@ -196,11 +196,11 @@ async fn a_job_completes_and_its_pod_is_counted_once() {
     let status = job.status.unwrap();
     assert_eq!((status.succeeded, status.failed, status.active), (Some(1), None, None));
     assert!(status.completion_time.is_some());
-    let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap();
+    let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap();
     assert_eq!(pods.items.len(), 1);
     assert!(pods.items[0].finalizers().is_empty(), "the pod can be deleted");
     eventually("its events", || async {
-        let events = cluster.api::<Event>().list(&Default::default()).await.unwrap();
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap();
         let told = |reason: &str| events.iter().any(|event| event.reason.as_deref() == Some(reason));
         ["SuccessfulCreate", "Completed", "Scheduled"]
             .iter()
