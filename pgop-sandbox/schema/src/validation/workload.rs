@@ -56,7 +56,7 @@ pub(super) fn daemon_set(object: &Value, old: Option<&Value>, causes: &mut Vec<C
 /// A `StatefulSet`. Most of its spec stays as it was created.
 pub(super) fn stateful_set(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
-    selected_template(spec, "statefulset", causes);
+    selected_template(&with_claims_mounted(spec), "statefulset", causes);
     runs_always(spec, "StatefulSet", causes);
     for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         not_negative(spec, field, "spec", causes);
@@ -84,6 +84,30 @@ pub(super) fn stateful_set(object: &Value, old: Option<&Value>, causes: &mut Vec
                       'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
         causes.push(Cause::forbidden("spec", detail));
     }
+}
+
+/// The spec as its pods will have it: each claim template is a volume of its name, before those that the pod template names.
+fn with_claims_mounted(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let templates = spec["volumeClaimTemplates"].as_array();
+    let claims: Vec<Value> = templates
+        .into_iter()
+        .flatten()
+        .map(|claim| claim["metadata"]["name"].clone())
+        .collect();
+    let Some(pod) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) else {
+        return spec;
+    };
+    let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
+    if let Some(volumes) = volumes.as_array_mut() {
+        for name in claims {
+            if !volumes.iter().any(|volume| volume["name"] == name) {
+                let source = json!({"claimName": name});
+                volumes.push(json!({"name": name, "persistentVolumeClaim": source}));
+            }
+        }
+    }
+    spec
 }
 
 /// A `ControllerRevision`.

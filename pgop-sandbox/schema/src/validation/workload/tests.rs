@@ -32,6 +32,21 @@ fn good_workloads() {
 }
 
 #[test]
+fn a_stateful_sets_claims_can_be_mounted() {
+    let mounted = |name: &str| {
+        let container = json!({"name": "web", "image": "nginx", "volumeMounts": [{"name": name, "mountPath": "/data"}]});
+        let claims = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+        let spec = json!({"volumeClaimTemplates": claims, "template": {"spec": {"containers": [container]}}});
+        lines("apps", "StatefulSet", &workload("apps", "StatefulSet", &spec), None)
+    };
+    assert_eq!(mounted("data"), [""; 0]);
+    assert_eq!(
+        mounted("other"),
+        ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\""]
+    );
+}
+
+#[test]
 fn selectors_select_the_template() {
     let other = workload(
         "apps",
