@@ -1,4 +1,5 @@
-//! The node's own life: stopping, being killed, starting again; and PostgreSQL on it.
+//! The node's own life: stopping, being killed, starting again; and a database on it.
+#![allow(clippy::unwrap_used)] // a test ends where it can not go on
 
 mod cluster;
 
@@ -219,5 +220,18 @@ async fn postgresql_runs_as_its_user_on_a_claim_and_keeps_its_data() {
     cluster.delete("db", 10).await;
     cluster.gone("db").await;
     assert!(data.join("db/PG_VERSION").exists());
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_the_nodes_stop_ends_has_not_succeeded() {
+    let mut cluster = Cluster::start().await;
+    cluster
+        .script("polite", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+        .await;
+    cluster.ready("polite").await;
+    cluster.restart().await;
+    let pod = cluster.phase("polite", "Failed").await;
+    assert_eq!(at(&pod, "/containerStatuses/0/state/terminated/exitCode"), 137);
     cluster.end().await;
 }

@@ -93,6 +93,8 @@ impl Life {
             if let Some(ended) = container.ended() {
                 go = again || policy.restarts(ended.code);
                 former = Some(ended.clone());
+            } else if container.last.is_some() {
+                container.restarts += 1; // it was waiting to be started again
             }
         });
         if let (true, Some(ended)) = (go, former) {
@@ -343,7 +345,8 @@ impl Life {
         };
         let by = deadline(*self.stop.borrow());
         let mut at_least = by.min(Instant::now());
-        if let Some(hook) = self.spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) {
+        let hook = self.spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
+        if let Some(hook) = hook.filter(|_| by > Instant::now()) {
             let action = Action::of_hook(hook);
             let hook = act(
                 &self.pod,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -39,11 +39,13 @@ pub(crate) struct PodRun {
     network: Mutex<Option<Arc<PodNetwork>>>,
     volumes: Mutex<BTreeMap<String, Ready>>,
     live: Mutex<HashMap<String, Arc<Live>>>,
+    /// The status that was written last.
+    pub(super) written: Mutex<Option<PodStatus>>,
     main: watch::Sender<Option<StopOrder>>,
     side: watch::Sender<Option<StopOrder>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -60,6 +62,7 @@ impl PodRun {
             network: Mutex::default(),
             volumes: Mutex::default(),
             live: Mutex::default(),
+            written: Mutex::default(),
             main: watch::Sender::new(None),
             side: watch::Sender::new(None),
         })
@@ -133,6 +136,7 @@ impl PodRun {
             tokio::select! {
                 () = self.lead() => {}
                 () = self.control() => {}
+                () = self.follow_objects() => {}
                 () = writer::keep(&self) => {}
             }
             // What the containers were given goes with the last of them.
@@ -315,30 +319,43 @@ impl PodRun {
     /// Looks at what happens to the object and gives orders. Never returns.
     async fn control(self: &Arc<Self>) {
         let mut object = self.object.clone();
-        let mut changes = Changes::of(&self.shared);
         loop {
             self.give_orders();
             let deadline = self.time_left();
+            let late = async {
+                match deadline {
+                    Some(left) => sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                seen = object.changed() => {
-                    if seen.is_err() {
-                        self.order(0);
-                        return std::future::pending().await;
-                    }
-                    self.refresh().await;
-                }
-                () = changes.next() => {
-                    sleep(SETTLE).await;
-                    changes.seen();
-                    self.refresh().await;
-                }
-                () = sleep(REFRESH) => self.refresh().await,
-                () = async { match deadline { Some(left) => sleep(left).await, None => std::future::pending().await } } => self.fail_late(),
+                seen = object.changed() => if seen.is_err() {
+                    self.order(0);
+                    return std::future::pending().await;
+                },
+                () = late => self.fail_late(),
                 () = self.shared.stop.cancelled() => {
                     self.order(self.grace().min(NODE_GRACE));
                     return std::future::pending().await;
                 }
             }
+        }
+    }
+
+    /// Brings the files of objects up to date. Never returns.
+    async fn follow_objects(self: &Arc<Self>) {
+        let mut object = self.object.clone();
+        let mut changes = Changes::of(&self.shared);
+        loop {
+            tokio::select! {
+                Ok(()) = object.changed() => {}
+                () = changes.next() => {}
+                () = sleep(REFRESH) => {}
+            }
+            sleep(SETTLE).await;
+            object.mark_unchanged();
+            changes.seen();
+            self.refresh().await;
         }
     }
 

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use tokio::time::sleep;
 
 use super::status::status;
-use super::worker::PodRun;
+use super::worker::{PodRun, lock};
 
 /// The API may be away for a moment.
 const RETRY: Duration = Duration::from_millis(500);
@@ -27,11 +27,14 @@ fn api(run: &PodRun) -> (Api<Pod>, String, Option<String>) {
     )
 }
 
-/// Writes it after each change. Never returns.
+/// Writes it after each change. Never returns. When the node stops, pods keep the status they have: their containers did not end by themselves.
 pub(super) async fn keep(run: &Arc<PodRun>) {
     let mut watch = run.watch();
     loop {
         watch.borrow_and_update();
+        if run.shared.stop.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
         write(run).await;
         if watch.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -43,11 +46,15 @@ pub(super) async fn keep(run: &Arc<PodRun>) {
 pub(super) async fn write(run: &PodRun) {
     let (api, name, uid) = api(run);
     let mut base = Some((*run.pod()).clone());
+    let mut fresh = false;
     for _ in 0..TRIES {
         let mut pod = match base.take() {
             Some(pod) => pod,
             None => match api.get_opt(&name).await {
-                Ok(Some(pod)) if pod.metadata.uid == uid => pod,
+                Ok(Some(pod)) if pod.metadata.uid == uid => {
+                    fresh = true;
+                    pod
+                }
                 Ok(_) => return, // gone, or another one
                 Err(error) => {
                     tracing::debug!(pod = name, %error, "pod could not be read");
@@ -59,11 +66,19 @@ pub(super) async fn write(run: &PodRun) {
         let state = run.watch().borrow().clone();
         let new = status(&pod, &state, Timestamp::now());
         if pod.status.as_ref() == Some(&new) {
+            let behind = lock(&run.written).as_ref().is_some_and(|written| *written != new);
+            if !fresh && behind {
+                fresh = true; // what we know of the object is older than what we wrote last
+                continue;
+            }
             return;
         }
-        pod.status = Some(new);
+        pod.status = Some(new.clone());
         match api.replace_status(&name, &PostParams::default(), &pod).await {
-            Ok(_) => return,
+            Ok(_) => {
+                *lock(&run.written) = Some(new);
+                return;
+            }
             Err(kube::Error::Api(status)) if status.is_conflict() => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => return,
             Err(error) => {

@@ -1,5 +1,5 @@
 //! A server in memory and a node: what the tests need to run pods for real.
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)] // each test file uses a part; a test ends where it can not go on
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -123,17 +123,11 @@ impl Cluster {
     }
 
     pub async fn wait(&self, name: &str, what: &str, condition: impl Condition<Pod>) -> Pod {
-        match timeout(PATIENCE, await_condition(self.pods(), name, condition)).await {
-            Ok(pod) => pod.unwrap().unwrap(),
-            Err(_) => {
-                let pod = self.pods().get(name).await.unwrap();
-                panic!(
-                    "{name} is not {what}: {:#}\n{:?}",
-                    json!(pod.status),
-                    self.events(name).await
-                );
-            }
+        if let Ok(pod) = timeout(PATIENCE, await_condition(self.pods(), name, condition)).await {
+            return pod.unwrap().unwrap();
         }
+        let (pod, events) = (self.pods().get(name).await.unwrap(), self.events(name).await);
+        panic!("{name} is not {what}: {:#}\n{events:?}", json!(pod.status));
     }
 
     pub async fn phase(&self, name: &str, phase: &'static str) -> Pod {
@@ -237,7 +231,8 @@ impl Cluster {
         let (mut out, mut err) = (String::new(), String::new());
         let (mut stdout, mut stderr) = (stdout.unwrap(), stderr.unwrap());
         let (a, b) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
-        (a.unwrap(), b.unwrap());
+        a.unwrap();
+        b.unwrap();
         (timeout(PATIENCE, exit).await.unwrap().unwrap(), out, err)
     }
 }
