@@ -179,8 +179,19 @@ fn serve_network(shared: &Arc<Shared>, api: std::net::SocketAddr) -> Result<(), 
     Ok(())
 }
 
+/// The folder is this node's until this is dropped.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a program that is just being started has a copy of the descriptor until it runs.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Makes the folder and takes it for this node alone.
-fn take(folder: &Path) -> Result<File, NodeError> {
+fn take(folder: &Path) -> Result<Lock, NodeError> {
     let failed = |source: io::Error| NodeError::Folder {
         path: folder.to_owned(),
         source,
@@ -188,7 +199,7 @@ fn take(folder: &Path) -> Result<File, NodeError> {
     fs::create_dir_all(folder.join("pods")).map_err(failed)?;
     let lock = File::create(folder.join("lock")).map_err(failed)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(NodeError::Taken(folder.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }

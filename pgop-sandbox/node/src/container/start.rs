@@ -266,14 +266,21 @@ impl Run {
         };
         let changed = async {
             // There is no event for an exec that needs no rights; it takes a few milliseconds.
-            while fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "bwrap") {
-                sleep(Duration::from_millis(2)).await;
+            loop {
+                match fs::read_to_string(format!("/proc/{pid}/comm")) {
+                    Ok(name) if name.trim_end() == "bwrap" => sleep(Duration::from_millis(2)).await,
+                    Ok(_) => return true,
+                    Err(_) => {
+                        let _ = self.process.wait().await; // it has ended, and bubblewrap is about to tell how
+                        return false;
+                    }
+                }
             }
         };
         tokio::select! {
             biased;
             _ = self.process.wait() => false,
-            _ = timeout(PATIENCE, changed) => true,
+            begun = timeout(PATIENCE, changed) => begun.unwrap_or(true),
         }
     }
 }
