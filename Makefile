@@ -1,3 +1,4 @@
+# make demo    PostgreSQL on a Kubernetes of your own, on this machine: installs what is missing, builds, shows the whole way
 # make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
 # make bench   a table of measured figures, on the same cluster
@@ -7,17 +8,22 @@ LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: test setup lint purity package unit e2e bench generate
+# Installs Debian packages of programs that are missing: $(call install,PROGRAM:PACKAGE ...).
+define install
+	missing=(); for pair in $(1); do command -v $${pair%%:*} >/dev/null || missing+=($${pair##*:}); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+endef
+
+.PHONY: demo test setup lint purity package unit e2e bench generate
 
 test: setup lint purity package unit
 
 # Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for our scripts.
 setup:
-	@missing=(); for pair in gcc:gcc make:make shellcheck:shellcheck; do command -v $${pair%%:*} >/dev/null || missing+=($${pair##*:}); done; \
-	if [ $${#missing[@]} -gt 0 ]; then \
-	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
-	fi
+	@$(call install,gcc:gcc make:make shellcheck:shellcheck)
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 
 lint:
@@ -30,6 +36,19 @@ purity:
 	@found=$$(cargo tree -p pgop-core -e normal --prefix none | grep -E '^(kube-client|kube-runtime|tokio|handlebars) ' || true); \
 	if [ -n "$$found" ]; then echo "pgop-core without features depends on: $$found" >&2; exit 1; fi
 	@echo "pgop-core without features names no kube-client, tokio or handlebars"
+
+# `postgresql` makes and starts a server of its own; only its programs are wanted.
+demo:
+	@$(call install,gcc:gcc bwrap:bubblewrap)
+	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null; \
+	  $$sudo sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf; \
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+	fi
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
+	cargo build --release --quiet -p pgop-operator -p pgop-cli
+	target/release/pgo sandbox demo
 
 # What would be published holds the templates.
 package:

@@ -4,6 +4,7 @@
 
 pub mod create;
 pub mod operate;
+pub mod sandbox;
 pub mod show;
 
 use std::ffi::OsString;
@@ -112,6 +113,7 @@ pub enum Verb {
     Logs(operate::Logs),
     Install(operate::Install),
     Uninstall(operate::Uninstall),
+    Sandbox(sandbox::Sandbox),
     /// List the strategies that are built in
     Strategies,
     /// Show every configuration key, its value, and where the value comes from

@@ -8,6 +8,8 @@ mod delete;
 mod install;
 mod logs;
 mod psql;
+#[cfg(target_os = "linux")]
+pub(crate) mod sandbox;
 mod scale;
 mod show;
 mod strategies;
@@ -53,10 +55,32 @@ impl<'a> Context<'a> {
         if let Some(cluster) = &self.cluster {
             Ok(cluster.clone())
         } else {
+            self.find_sandbox();
             let cluster = Cluster::connect(&self.config).await?;
             self.cluster = Some(cluster.clone());
             Ok(cluster)
         }
+    }
+
+    /// Without a kubeconfig, and outside of pods, a sandbox that runs is meant.
+    fn find_sandbox(&mut self) {
+        #[cfg(target_os = "linux")]
+        if self.config.kubeconfig.is_empty()
+            && self.env.get("KUBERNETES_SERVICE_HOST").is_none()
+            && let Some(path) = sandbox::running(self.env)
+        {
+            self.screen
+                .note_line("no kubeconfig was given: this is the sandbox (`pgo sandbox status`)");
+            self.config.kubeconfig = vec![path];
+        }
+    }
+
+    /// From now on, the cluster of that kubeconfig.
+    #[cfg(target_os = "linux")]
+    fn use_kubeconfig(&mut self, path: std::path::PathBuf) {
+        self.config.kubeconfig = vec![path];
+        self.config.context = None;
+        self.cluster = None;
     }
 
     /// Says an error and returns its code.
@@ -132,6 +156,14 @@ pub async fn run(verb: Verb, context: &mut Context<'_>) -> Result<ExitCode, Erro
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Install(args) => install::run(args, context).await,
         Verb::Uninstall(args) => uninstall::run(args, context).await,
+        #[cfg(target_os = "linux")]
+        Verb::Sandbox(args) => sandbox::run(args, context).await,
+        #[cfg(not(target_os = "linux"))]
+        Verb::Sandbox(_) => Err(Error::Object(
+            "a sandbox needs Linux: its pods are processes in Linux namespaces. On this system use a local cluster such as kind \
+             (https://kind.sigs.k8s.io) and `pgo install`"
+                .to_owned(),
+        )),
         Verb::Strategies => strategies::run(context),
         Verb::Config => Ok(config::run(context)),
         Verb::Version(args) => version::run(&args, context).await,

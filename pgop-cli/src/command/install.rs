@@ -36,17 +36,42 @@ pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, E
         context.screen.raw(text.as_bytes());
         return Ok(ExitCode::Ok);
     }
+    install(&args, options, manifests, context, false).await
+}
+
+/// As `pgo install --wait`, and says only what it did not find as it should be.
+#[cfg(target_os = "linux")]
+pub(super) async fn quietly(args: Install, context: &mut Context<'_>) -> Result<(), Error> {
+    let options = Options {
+        namespace: install::NAMESPACE.to_owned(),
+        ..options(&args, context)
+    };
+    let manifests = install::manifests(&options);
+    install(&args, options, manifests, context, true).await.map(drop)
+}
+
+async fn install(
+    args: &Install,
+    options: Options,
+    manifests: Vec<Value>,
+    context: &mut Context<'_>,
+    quiet: bool,
+) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
     alone(&cluster, &options).await?;
-    definitions(&cluster, context).await?;
+    definitions(&cluster, context, quiet).await?;
     for manifest in manifests {
         let name = output::name(&manifest);
         let done = apply(&cluster, &manifest).await?;
-        context.screen.line(format!("{name} {done}"));
+        if !quiet {
+            context.screen.line(format!("{name} {done}"));
+        }
     }
-    context
-        .screen
-        .note_line(format!("the operator's image is {}", options.image));
+    if !quiet {
+        context
+            .screen
+            .note_line(format!("the operator's image is {}", options.image));
+    }
     if args.wait.wait {
         let place = cluster.in_namespace(&options.namespace);
         let waited = wait::until::<Deployment>(
@@ -158,7 +183,7 @@ fn options(args: &Install, context: &Context<'_>) -> Options {
     }
 }
 
-async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(), Error> {
+async fn definitions(cluster: &Cluster, context: &mut Context<'_>, quiet: bool) -> Result<(), Error> {
     let done = crds::ensure(cluster.client.clone()).await.map_err(|error| {
         let hint = if error.is_forbidden() {
             "; installing needs the rights of a cluster admin"
@@ -167,7 +192,7 @@ async fn definitions(cluster: &Cluster, context: &mut Context<'_>) -> Result<(),
         };
         Error::Object(format!("the resource definitions can't be installed: {error}{hint}"))
     })?;
-    for (name, changed) in done {
+    for (name, changed) in done.into_iter().filter(|_| !quiet) {
         let word = match changed {
             Changed::Created => "created",
             Changed::Updated => "updated",

@@ -1,0 +1,118 @@
+//! The process of a sandbox: started, watched, ended.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pgop_sandbox::Folder;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::error::Error;
+
+const PAUSE: Duration = Duration::from_millis(20);
+/// Pods get their grace periods; then it is killed, and the next start cleans up.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// Starts it in the background and waits until it serves.
+pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Result<(), Error> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| Error::Object(format!("sandbox {name} can't start: {what}: {error}"));
+    fs::create_dir_all(folder.path()).map_err(|error| failed(&folder.path().display().to_string(), &error))?;
+    let log = folder.path().join("log");
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|error| failed(&log.display().to_string(), &error))?;
+    // A kubeconfig of the last time is no sign of life.
+    let _ = fs::remove_file(folder.kubeconfig());
+    let own = std::env::current_exe().map_err(|error| failed("pgo does not find itself", &error))?;
+    let again = file.try_clone().map_err(|error| failed("log", &error))?;
+    let mut child = Command::new(own)
+        .args(["sandbox", "run", "--name", name])
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(again)
+        .process_group(0) // Ctrl-C in this terminal is not meant for it
+        .spawn()
+        .map_err(|error| failed("its process", &error))?;
+    let started = Instant::now();
+    while !folder.kubeconfig().exists() {
+        if ended(&mut child) {
+            return Err(failed("it ended", &last_words(&log)));
+        }
+        if started.elapsed() > timeout {
+            let _ = child.kill();
+            return Err(failed(&format!("it did not serve within {} s", timeout.as_secs()), &last_words(&log)));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+fn ended(child: &mut Child) -> bool {
+    matches!(child.try_wait(), Ok(Some(_)) | Err(_))
+}
+
+fn last_words(log: &std::path::Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines[lines.len().saturating_sub(5)..].join("\n  ");
+    format!("the end of {} is\n  {last}", log.display())
+}
+
+/// Ends it, and waits until it is gone. Returns whether it ran.
+pub(super) async fn stop(folder: &Folder) -> Result<bool, Error> {
+    let Some(process) = folder.holder().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) else {
+        return Ok(false);
+    };
+    let send = |signal| {
+        kill_process(process, signal).map_err(|error| {
+            Error::Object(format!(
+                "process {} of the sandbox can't be ended: {error}",
+                process.as_raw_nonzero()
+            ))
+        })
+    };
+    send(Signal::TERM)?;
+    let started = Instant::now();
+    let mut killed = false;
+    while folder.holder().is_some() {
+        if started.elapsed() > FAREWELL && !killed {
+            killed = true;
+            send(Signal::KILL)?;
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(true)
+}
+
+/// Completes when the process is told to end.
+pub(super) fn end_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // The terminal that it was started from was closed: that is no reason to end.
+                _ = hang_up.recv() => {}
+            }
+        }
+    })
+}
+
+/// Tells on standard error, which is the log file, what goes on.
+pub(super) fn log() {
+    let filter = std::env::var("PGOP_SANDBOX_LOG").unwrap_or_else(|_| "info".to_owned());
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .try_init();
+}

@@ -1,0 +1,15 @@
+//! Containers: what they are started with, their start, life and end.
+
+mod action;
+mod enter;
+mod etc;
+mod identity;
+mod life;
+mod plan;
+mod probes;
+mod root;
+mod start;
+
+pub(crate) use enter::{Given, enter};
+pub(crate) use life::{Life, StopOrder};
+pub(crate) use start::Live;

@@ -1,0 +1,140 @@
+//! One request about a resource, understood as far as all verbs need it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::identity::Identity;
+use crate::request::{Accept, Query, ResourcePath};
+use crate::resource::Resource;
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::state::State;
+use crate::status::{ApiError, Result};
+use crate::store::{Key, Object};
+
+pub(crate) struct Call {
+    pub(crate) state: Arc<State>,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) verb: &'static str,
+    pub(crate) path: ResourcePath,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) accept: Accept,
+    pub(crate) identity: Identity,
+}
+
+impl Call {
+    /// A call of the server to itself.
+    pub(crate) fn internal(state: &Arc<State>, group: &str, plural: &str, namespace: &str) -> Result<Self> {
+        let resource = state
+            .catalog()
+            .find(group, "v1", plural)
+            .ok_or_else(ApiError::unknown_path)?;
+        let path = ResourcePath {
+            namespace: namespace.into(),
+            ..ResourcePath::default()
+        };
+        let (query, headers) = (Query::default(), HeaderMap::new());
+        let (accept, identity) = (Accept::default(), Identity::admin());
+        Ok(Self {
+            state: state.clone(),
+            resource,
+            verb: "create",
+            path,
+            query,
+            headers,
+            accept,
+            identity,
+        })
+    }
+
+    /// Where the object of the path is.
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.path.namespace.as_str(), self.path.name.as_str())
+    }
+
+    /// The object of the path as it is stored.
+    pub(crate) fn stored(&self) -> Result<Arc<Object>> {
+        self.state
+            .store
+            .get(&self.resource.table, &self.key())
+            .ok_or_else(|| ApiError::not_found(&self.resource, &self.path.name))
+    }
+
+    pub(crate) fn labels(&self) -> Result<LabelSelector> {
+        LabelSelector::parse(self.query.get("labelSelector").unwrap_or_default())
+            .map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+
+    pub(crate) fn fields(&self) -> Result<FieldSelector> {
+        let mut text = self.query.get("fieldSelector").unwrap_or_default().to_owned();
+        if !self.path.name.is_empty() {
+            text = format!("metadata.name={},{text}", self.path.name);
+        }
+        FieldSelector::parse(&text, &self.resource).map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+
+    pub(crate) fn dry_run(&self) -> Result<bool> {
+        let mut dry = false;
+        for value in self.query.all("dryRun").filter(|value| !value.is_empty()) {
+            if value != "All" {
+                return Err(ApiError::bad_request(format!(
+                    "dryRun: Unsupported value: {value:?}: supported values: \"All\""
+                )));
+            }
+            dry = true;
+        }
+        Ok(dry)
+    }
+
+    /// Who is written down as the one that set fields.
+    pub(crate) fn field_manager(&self) -> Result<String> {
+        if let Some(manager) = self.query.get("fieldManager") {
+            if manager.len() > 128 || manager.chars().any(char::is_control) {
+                return Err(ApiError::bad_request(
+                    "fieldManager: Invalid value: may not be more than 128 bytes of printable characters",
+                ));
+            }
+            return Ok(manager.to_owned());
+        }
+        let agent = self
+            .headers
+            .get(http::header::USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let name: String = agent.split('/').next().unwrap_or_default().chars().take(128).collect();
+        Ok(if name.is_empty() { "unknown".into() } else { name })
+    }
+}
+
+/// A stored object as a version of its API shows it.
+pub(crate) fn present<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
+    if is_shown_as_stored(resource) {
+        return Cow::Borrowed(object);
+    }
+    let mut object = object.clone();
+    if resource.is("events.k8s.io", "events") {
+        crate::strategy::event::to_new(&mut object);
+    }
+    object["apiVersion"] = resource.api_version().into();
+    Cow::Owned(object)
+}
+
+/// Whether the version shows objects as they are stored.
+pub(crate) fn is_shown_as_stored(resource: &Resource) -> bool {
+    let (group, version) = resource.stored_as.split_once('/').unwrap_or(("", &resource.stored_as));
+    resource.group == group && resource.version == version
+}
+
+/// An object of a version of the API as it is stored.
+pub(crate) fn to_stored(resource: &Resource, mut object: Value) -> Value {
+    if !is_shown_as_stored(resource) {
+        if resource.is("events.k8s.io", "events") {
+            crate::strategy::event::to_core(&mut object);
+        }
+        object["apiVersion"] = resource.stored_as.clone().into();
+    }
+    object
+}
