@@ -75,7 +75,13 @@ impl Credentials {
         let key = KeyPair::generate()?;
         let mut server = params("pgop-sandbox", now);
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        for name in ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"] {
+        for name in [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ] {
             server.subject_alt_names.push(rcgen::SanType::DnsName(name.try_into()?));
         }
         for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1)] {

@@ -200,7 +200,10 @@ mod tests {
         let held = folder.hold().unwrap();
         assert_eq!(folder.holder(), Some(std::process::id()));
         let refusal = folder.hold().unwrap_err().to_string();
-        assert!(refusal.contains("runs in") && refusal.contains(&std::process::id().to_string()), "{refusal}");
+        assert!(
+            refusal.contains("runs in") && refusal.contains(&std::process::id().to_string()),
+            "{refusal}"
+        );
         drop(held);
         assert_eq!(folder.holder(), None);
         folder.hold().unwrap();

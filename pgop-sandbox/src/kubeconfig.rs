@@ -26,11 +26,19 @@ mod tests {
 
     #[test]
     fn kube_reads_it() {
-        let text = text("pgop-sandbox", "https://127.0.0.1:6443", "-----BEGIN CERTIFICATE-----\n", "t0k3n");
+        let text = text(
+            "pgop-sandbox",
+            "https://127.0.0.1:6443",
+            "-----BEGIN CERTIFICATE-----\n",
+            "t0k3n",
+        );
         let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("pgop-sandbox"));
         let cluster = config.clusters[0].cluster.as_ref().unwrap();
         assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
-        assert_eq!(cluster.certificate_authority_data.as_deref(), Some("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="));
+        assert_eq!(
+            cluster.certificate_authority_data.as_deref(),
+            Some("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==")
+        );
     }
 }

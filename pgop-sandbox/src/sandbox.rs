@@ -48,7 +48,9 @@ pub enum StartError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// TLS with these certificates.
-    #[error("can't serve TLS with the certificates of the sandbox: {0}; delete its folder `credentials` to have new ones made")]
+    #[error(
+        "can't serve TLS with the certificates of the sandbox: {0}; delete its folder `credentials` to have new ones made"
+    )]
     Tls(String),
     /// The objects.
     #[error(transparent)]
@@ -187,10 +189,7 @@ async fn listen(folder: &Folder) -> Result<(TcpListener, SocketAddr), StartError
         Some(port) => TcpListener::bind(at(port)).await.ok(),
         None => None,
     };
-    let failed = |source| StartError::Listen {
-        address: at(0),
-        source,
-    };
+    let failed = |source| StartError::Listen { address: at(0), source };
     let listener = match again {
         Some(listener) => listener,
         None => TcpListener::bind(at(0)).await.map_err(failed)?,

@@ -102,12 +102,19 @@ fn status(name: &str, folder: &Folder, context: &mut Context<'_>) -> ExitCode {
     context
         .screen
         .line(format!("folder     : {} ({})", folder.path().display(), bytes(size)));
-    if folder.holder().is_some() { ExitCode::Ok } else { ExitCode::Failed }
+    if folder.holder().is_some() {
+        ExitCode::Ok
+    } else {
+        ExitCode::Failed
+    }
 }
 
 async fn stop(name: &str, folder: &Folder, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let line = if process::stop(folder).await? {
-        format!("sandbox {name} stopped; its resources and data stay in {}", folder.path().display())
+        format!(
+            "sandbox {name} stopped; its resources and data stay in {}",
+            folder.path().display()
+        )
     } else {
         format!("sandbox {name} does not run")
     };
@@ -121,9 +128,14 @@ async fn delete(name: &str, folder: &Folder, yes: bool, context: &mut Context<'_
     }
     if !yes {
         if !(context.env.stdin_terminal && context.env.stderr_terminal) {
-            return Err(Error::Usage("deleting without a terminal to ask on needs --yes".to_owned()));
+            return Err(Error::Usage(
+                "deleting without a terminal to ask on needs --yes".to_owned(),
+            ));
         }
-        confirm(context, &format!("Delete sandbox {name} with all its databases and their data?"))?;
+        confirm(
+            context,
+            &format!("Delete sandbox {name} with all its databases and their data?"),
+        )?;
     }
     process::stop(folder).await?;
     pgop_sandbox::remove(folder).map_err(|error| Error::Object(error.to_string()))?;

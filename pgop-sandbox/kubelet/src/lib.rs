@@ -41,6 +41,7 @@ pub struct LogOptions {
 
 /// A command to run in a container, or (`attach`) how to hold on to the one that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // four switches of the API, each on its own
 pub struct Streams {
     /// Something will be written to its input.
     pub stdin: bool,

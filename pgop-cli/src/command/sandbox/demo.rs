@@ -24,11 +24,15 @@ pub(super) async fn run(folder: &Folder, clean: bool, context: &mut Context<'_>)
     let started = Instant::now();
     let mut tour = Tour { folder, context };
     if tour.ask("show cluster hippo").await?.is_none() {
-        tour.tell("create cluster hippo --replicas 2 --storage-size 1Gi --wait").await?;
+        tour.tell("create cluster hippo --replicas 2 --storage-size 1Gi --wait")
+            .await?;
     }
     tour.tell("show cluster hippo").await?;
-    tour.sql("hippo", "create table if not exists visit (at timestamptz default now())")
-        .await?;
+    tour.sql(
+        "hippo",
+        "create table if not exists visit (at timestamptz default now())",
+    )
+    .await?;
     tour.sql("hippo", "insert into visit default values").await?;
     tour.sql("hippo --replica", "select count(*) as visits_on_a_replica from visit")
         .await?;
@@ -41,7 +45,8 @@ pub(super) async fn run(folder: &Folder, clean: bool, context: &mut Context<'_>)
         "create database {copy} --storage-size 1Gi --backup-pvc={claim} --backup-path={path} --wait"
     ))
     .await?;
-    tour.sql(&copy, "select count(*) as visits_in_the_copy from visit").await?;
+    tour.sql(&copy, "select count(*) as visits_in_the_copy from visit")
+        .await?;
     tour.tell(&format!("show database {copy}")).await?;
     if clean {
         tour.tell("delete cluster hippo --yes --wait").await?;
@@ -63,7 +68,8 @@ struct Tour<'a, 'c> {
 
 impl Tour<'_, '_> {
     fn command(&self, words: &[&str]) -> Result<Command, Error> {
-        let own = std::env::current_exe().map_err(|error| Error::Object(format!("pgo does not find itself: {error}")))?;
+        let own =
+            std::env::current_exe().map_err(|error| Error::Object(format!("pgo does not find itself: {error}")))?;
         let mut command = Command::new(own);
         command
             .args(words)

@@ -64,9 +64,15 @@ mod tests {
     fn the_place_is_where_state_belongs() {
         let at = |variables: &[(&str, &str)]| folder(&env(variables), "default").map(|f| f.path().to_owned());
         let home = ("HOME", "/home/ada");
-        assert_eq!(at(&[home]).unwrap(), Path::new("/home/ada/.local/state/pgop/sandbox/default"));
+        assert_eq!(
+            at(&[home]).unwrap(),
+            Path::new("/home/ada/.local/state/pgop/sandbox/default")
+        );
         let state = ("XDG_STATE_HOME", "/var/state");
-        assert_eq!(at(&[home, state]).unwrap(), Path::new("/var/state/pgop/sandbox/default"));
+        assert_eq!(
+            at(&[home, state]).unwrap(),
+            Path::new("/var/state/pgop/sandbox/default")
+        );
         let own = ("PGOP_SANDBOX_HOME", "/tmp/s");
         assert_eq!(at(&[home, state, own]).unwrap(), Path::new("/tmp/s/default"));
         assert!(at(&[]).unwrap_err().to_string().contains("HOME"));

@@ -19,7 +19,9 @@ const FAREWELL: Duration = Duration::from_secs(60);
 
 /// Starts it in the background and waits until it serves.
 pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Result<(), Error> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| Error::Object(format!("sandbox {name} can't start: {what}: {error}"));
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Error::Object(format!("sandbox {name} can't start: {what}: {error}"))
+    };
     fs::create_dir_all(folder.path()).map_err(|error| failed(&folder.path().display().to_string(), &error))?;
     let log = folder.path().join("log");
     let file = OpenOptions::new()
@@ -46,7 +48,10 @@ pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Res
         }
         if started.elapsed() > timeout {
             let _ = child.kill();
-            return Err(failed(&format!("it did not serve within {} s", timeout.as_secs()), &last_words(&log)));
+            return Err(failed(
+                &format!("it did not serve within {} s", timeout.as_secs()),
+                &last_words(&log),
+            ));
         }
         sleep(PAUSE).await;
     }

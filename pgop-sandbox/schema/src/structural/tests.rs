@@ -187,7 +187,17 @@ fn hostile() -> impl Strategy<Value = Value> {
         "rule",
         "name",
     ];
-    let texts = vec!["object", "array", "string", "map", "set", "(", "self == oldSelf", "self.", "name"];
+    let texts = vec![
+        "object",
+        "array",
+        "string",
+        "map",
+        "set",
+        "(",
+        "self == oldSelf",
+        "self.",
+        "name",
+    ];
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

@@ -34,7 +34,8 @@ fn good_workloads() {
 #[test]
 fn a_stateful_sets_claims_can_be_mounted() {
     let mounted = |name: &str| {
-        let container = json!({"name": "web", "image": "nginx", "volumeMounts": [{"name": name, "mountPath": "/data"}]});
+        let container =
+            json!({"name": "web", "image": "nginx", "volumeMounts": [{"name": name, "mountPath": "/data"}]});
         let claims = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
         let spec = json!({"volumeClaimTemplates": claims, "template": {"spec": {"containers": [container]}}});
         lines("apps", "StatefulSet", &workload("apps", "StatefulSet", &spec), None)
