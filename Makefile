@@ -1,6 +1,7 @@
 # make demo    PostgreSQL on a Kubernetes of your own, on this machine: installs what is missing, builds, shows the whole way
 # make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
+# make sandbox tests that run pods on this machine, and the fidelity suite against a sandbox; installs what it needs
 # make bench   a table of measured figures, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ define install
 	fi
 endef
 
-.PHONY: demo test setup lint purity package unit e2e bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e bench generate
 
 test: setup lint purity package unit
 
@@ -37,8 +38,13 @@ purity:
 	if [ -n "$$found" ]; then echo "pgop-core without features depends on: $$found" >&2; exit 1; fi
 	@echo "pgop-core without features names no kube-client, tokio or handlebars"
 
-# `postgresql` makes and starts a server of its own; only its programs are wanted.
-demo:
+demo: pods
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
+	cargo build --release --quiet -p pgop-operator -p pgop-cli
+	target/release/pgo sandbox demo
+
+# What pods of a sandbox need. `postgresql` would make and start a server of its own; only its programs are wanted.
+pods:
 	@$(call install,gcc:gcc bwrap:bubblewrap)
 	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -46,9 +52,15 @@ demo:
 	  $$sudo sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf; \
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
 	fi
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
-	cargo build --release --quiet -p pgop-operator -p pgop-cli
-	target/release/pgo sandbox demo
+
+# Its state is a folder of its own, which goes with it.
+sandbox: pods
+	cargo test -p pgop-sandbox-node --quiet
+	cargo build --quiet -p pgop-operator -p pgop-cli
+	@export PGOP_SANDBOX_HOME=$$(mktemp -d); pgo=target/debug/pgo; \
+	trap '$$pgo sandbox delete --yes --name fidelity' EXIT; \
+	$$pgo sandbox start --name fidelity --without-operator && \
+	KUBECONFIG=$$($$pgo sandbox kubeconfig --path --name fidelity) cargo test -p pgop-fidelity --test fidelity -- --ignored
 
 # What would be published holds the templates.
 package:
@@ -57,7 +69,8 @@ package:
 	@echo "the package of pgop-strategies holds every template"
 
 unit:
-	cargo test --workspace --quiet
+	cargo test --workspace --exclude pgop-sandbox-node --quiet
+	cargo test -p pgop-sandbox-node --lib --quiet
 	cargo doc --workspace --no-deps --quiet
 
 # Brings the lab up when no cluster is named; never touches one that is.
