@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::websocket::Pending;
+use super::websocket::{Pending, farewell};
 use super::{kubelet, pod, refused, target};
 use crate::call::Call;
 use crate::response::Body;
@@ -83,7 +83,7 @@ async fn serve(
             frame.extend_from_slice(&bytes);
             sink.send(Message::Binary(frame.freeze())).await?;
         }
-        sink.send(Message::Close(None)).await?;
+        sink.send(farewell()).await?;
         Ok(())
     };
     let running = async {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::websocket::Pending;
+use super::websocket::{Pending, farewell};
 use super::{kubelet, pod, target_pod};
 use crate::call::Call;
 use crate::response::Body;
@@ -85,7 +85,7 @@ async fn serve(
             sink.send(Message::Binary(frame)).await?;
         }
         // All connections have ended.
-        sink.send(Message::Close(None)).await
+        sink.send(farewell()).await
     };
     let feeding = async move {
         while let Some(Ok(message)) = stream.next().await {

@@ -5,11 +5,21 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::call::Call;
 use crate::response::{self, Body};
 use crate::status::{ApiError, Result};
+
+/// The end as clients want it: without a status, kubectl takes it for an accident.
+pub(super) fn farewell() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::from_static(""),
+    }))
+}
 
 /// A connection that will be a websocket once the answer has been sent.
 pub(super) struct Pending {
