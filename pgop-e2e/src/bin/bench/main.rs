@@ -1,5 +1,12 @@
 //! What things cost: `make bench`. Prints a table.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)] // a program for developers
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)] // a program for developers
+
+mod sandbox;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -19,6 +26,7 @@ const MANY: usize = 20;
 fn main() {
     println!("{:<72} {:>10}", "what", "cost");
     planning();
+    sandbox::measure();
     if std::env::var_os("KUBECONFIG").is_none() {
         println!("(no KUBECONFIG: the rest was not measured)");
         return;
