@@ -143,8 +143,8 @@ impl Sandbox {
         })
     }
 
-    /// A client that may do anything. It works in process: no socket, no TLS; logs stream, but `exec`, `attach` and `port-forward` need the
-    /// [kubeconfig](Self::kubeconfig).
+    /// A client that may do anything. It works in process: no socket, no TLS; `exec`, `attach` and `port-forward` work over a pipe.
+    /// What runs outside of this process uses the [kubeconfig](Self::kubeconfig).
     pub fn client(&self) -> kube::Client {
         self.server.client()
     }

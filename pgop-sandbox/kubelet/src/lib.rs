@@ -1,6 +1,8 @@
-//! What an API server asks of the node that runs a pod: logs, exec, attach and port-forward.
+//! What an API server asks of the node that runs a pod: logs, exec, attach, port-forward and proxying.
 //!
 //! The server holds a `dyn Kubelet`; the node implements it. Neither knows the other.
+
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -143,4 +145,7 @@ pub trait Kubelet: Send + Sync + 'static {
 
     /// A connection to a port on the loopback of a pod.
     async fn connect(&self, target: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError>;
+
+    /// A connection to an address of the pod network, as another pod would make it.
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<Box<dyn Duplex>>;
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use pgop_sandbox_kubelet::{KubeletError, Target};
 use tokio::sync::watch;
 
+use crate::network::Network;
 use crate::pod::worker::PodRun;
 use crate::shared::Shared;
 
@@ -29,6 +30,11 @@ impl Pods {
             shared,
             workers: Mutex::default(),
         })
+    }
+
+    /// The network they are in.
+    pub(crate) fn network(&self) -> &Network {
+        &self.shared.network
     }
 
     /// The pod that is meant.

@@ -1,8 +1,9 @@
-//! What goes through to the containers of a pod: logs, exec, attach and port-forward.
+//! What goes through to the containers of a pod: logs, exec, attach, port-forward and requests.
 
 pub(crate) mod exec;
 mod forward;
 mod log;
+mod proxy;
 mod websocket;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use pgop_sandbox_kubelet::{Kubelet, KubeletError, Target};
 use serde_json::Value;
 
+pub(crate) use self::proxy::proxy;
 use crate::call::Call;
 use crate::response::Body;
 use crate::status::{ApiError, Result};

@@ -36,10 +36,13 @@ pub(crate) struct ResourcePath {
     pub(crate) plural: String,
     pub(crate) name: String,
     pub(crate) subresource: String,
+    /// What follows `proxy`, as it was sent: empty, or from its slash on. It is the proxied server's to understand.
+    pub(crate) rest: String,
 }
 
 impl Path {
     pub(crate) fn parse(path: &str) -> Result<Self> {
+        let (path, proxied) = split_proxied(path);
         let segments = path
             .split('/')
             .filter(|segment| !segment.is_empty())
@@ -71,7 +74,20 @@ impl Path {
             plural: plural.into(),
             name: name.into(),
             subresource: subresource.into(),
+            rest: proxied.into(),
         }))
+    }
+}
+
+/// The path of a `proxy` subresource, and what follows it. Other paths have nothing that follows.
+fn split_proxied(path: &str) -> (&str, &str) {
+    // `/api/v1/namespaces/NAMESPACE/pods/NAME/proxy`, then a slash or nothing.
+    let end = path.match_indices('/').nth(7).map_or(path.len(), |(at, _)| at);
+    let (head, rest) = path.split_at(end);
+    let segments: Vec<&str> = head.split('/').collect();
+    match segments.as_slice() {
+        ["", "api", _, "namespaces", _, _, _, "proxy"] => (head, rest),
+        _ => (path, ""),
     }
 }
 
@@ -96,7 +112,9 @@ pub(crate) fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Resul
         (&Method::PUT, false) => "update",
         (&Method::PATCH, false) => "patch",
         (&Method::DELETE, true) => "deletecollection",
-        (&Method::DELETE, false) if path.subresource.is_empty() => "delete",
+        (&Method::DELETE, false) if path.subresource.is_empty() || path.subresource == "proxy" => "delete",
+        // RBAC has no word for it; only who may do anything may do this.
+        (&Method::OPTIONS, false) if path.subresource == "proxy" => "",
         _ => return Err(ApiError::method_not_allowed()),
     })
 }
@@ -300,6 +318,11 @@ mod tests {
         );
         assert_eq!(told("/apis/x.io/v1/things/b"), "x.io|v1||things|b|");
         assert_eq!(told("/api/v1/nodes/a%20b"), "|v1||nodes|a b|");
+        for rest in ["", "/", "/a/../%2f//b/"] {
+            let path = format!("/api/v1/namespaces/a/pods/https:b:8080/proxy{rest}");
+            assert_eq!(told(&path), "|v1|a|pods|https:b:8080|proxy");
+            assert_eq!(resource(&path).rest, rest);
+        }
         assert_eq!(
             Path::parse("/apis/apps/v1").unwrap(),
             Path::Other(vec!["apis".into(), "apps".into(), "v1".into()])

@@ -96,7 +96,9 @@ impl Resource {
                 ("exec", "", "v1", "PodExecOptions", &["create", "get"]),
                 ("log", "", "v1", "Pod", &["get"]),
                 ("portforward", "", "v1", "PodPortForwardOptions", &["create", "get"]),
+                ("proxy", "", "v1", "PodProxyOptions", PROXY),
             ],
+            Some(("", "services")) => &[("proxy", "", "v1", "ServiceProxyOptions", PROXY)],
             Some(("", "namespaces")) => &[("finalize", "", "v1", "Namespace", &["update"])],
             Some(("", "serviceaccounts")) => &[("token", "authentication.k8s.io", "v1", "TokenRequest", &["create"])],
             _ => &[],
@@ -134,6 +136,9 @@ impl Resource {
         self.verbs() == ["create"]
     }
 }
+
+/// What can be asked through a proxy.
+const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 /// A subresource, as discovery tells it.
 pub(crate) struct Subresource {

@@ -24,7 +24,7 @@ use crate::{
 /// Answers a request. Whatever goes wrong is an answer too.
 pub(crate) async fn serve<B>(state: Arc<State>, identity: Option<Identity>, request: Request<B>) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
@@ -43,7 +43,7 @@ where
 
 async fn answer<B>(state: &Arc<State>, identity: Option<Identity>, parts: &mut Parts, body: B) -> Result<Response<Body>>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let identity = access::authenticate(state, identity, &parts.headers)?;
@@ -68,14 +68,11 @@ where
             permit(state, &identity, &parts.method, &path, &query)?;
             let upgrade = parts.extensions.remove::<OnUpgrade>();
             let call = understand(state.clone(), identity, parts, path, query)?;
-            if matches!(
-                call.path.subresource.as_str(),
-                "log" | "exec" | "attach" | "portforward"
-            ) {
-                return connect::connect(&call, upgrade).await;
+            match call.path.subresource.as_str() {
+                "log" | "exec" | "attach" | "portforward" => connect::connect(&call, upgrade).await,
+                "proxy" => connect::proxy(&call, parts, upgrade, body).await,
+                _ => dispatch(&call, &read_body(body).await?),
             }
-            let body = read_body(body).await?;
-            dispatch(&call, &body)
         }
     }
 }
@@ -195,11 +192,15 @@ fn understand(state: Arc<State>, identity: Identity, parts: &Parts, path: Resour
             .iter()
             .find(|sub| sub.name == path.subresource)
             .ok_or_else(ApiError::unknown_path)?;
-        if !served.verbs.contains(&verb) {
+        if !served.verbs.contains(&verb) && !verb.is_empty() {
             return Err(ApiError::method_not_allowed());
         }
     }
-    let mut accept = Accept::parse(&parts.headers)?;
+    let mut accept = match path.subresource.as_str() {
+        // They answer in a form of their own, whatever is accepted.
+        "log" | "exec" | "attach" | "portforward" | "proxy" => Accept::default(),
+        _ => Accept::parse(&parts.headers)?,
+    };
     if path.subresource == "scale" {
         accept.form = scale::form(accept.form);
     }

@@ -217,6 +217,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry_after(1)
     }
 
+    /// What is asked for can't be reached; to try again at once is no use.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Box<Self> {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
     /// The object that is told: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>.
     pub(crate) fn status(&self) -> Value {
         let mut status = json!({

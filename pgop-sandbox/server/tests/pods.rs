@@ -1,121 +1,16 @@
 //! Pods: what the server adds to them, and how containers are reached.
 #![allow(clippy::unwrap_used)] // a test that can't go on has failed
 
-use std::sync::Arc;
+mod echo;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
 use kube::api::{Api, AttachParams, DeleteParams, EvictParams, LogParams, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
-use pgop_sandbox_kubelet::{Duplex, Kubelet, KubeletError, LogOptions, Session, Streams, Target};
-use pgop_sandbox_server::{Config, Server};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::oneshot;
 
-/// Runs nothing: it answers what it was asked.
-struct Echo;
-
-#[async_trait]
-impl Kubelet for Echo {
-    async fn logs(
-        &self,
-        target: &Target,
-        options: LogOptions,
-    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, KubeletError> {
-        if options.previous {
-            return Err(KubeletError::NoPreviousRun {
-                container: target.container.clone(),
-                pod: target.pod.clone(),
-            });
-        }
-        let lines = vec![
-            Ok(Bytes::from(format!("{} {:?}\n", target.container, options.tail_lines))),
-            Ok(Bytes::from("two\n")),
-        ];
-        Ok(futures::stream::iter(lines).boxed())
-    }
-
-    async fn exec(&self, target: &Target, command: Vec<String>, streams: Streams) -> Result<Session, KubeletError> {
-        if command[0] == "missing" {
-            return Err(KubeletError::Start {
-                command: command[0].clone(),
-                source: std::io::ErrorKind::NotFound.into(),
-            });
-        }
-        let (input, mut from_client) = tokio::io::duplex(64);
-        let (mut to_client, output) = tokio::io::duplex(64);
-        let (ended, exit) = oneshot::channel();
-        let told = format!("{}:{} ", target.container, command.join(" "));
-        tokio::spawn(async move {
-            to_client.write_all(told.as_bytes()).await.unwrap();
-            if streams.stdin {
-                tokio::io::copy(&mut from_client, &mut to_client).await.unwrap();
-            }
-            drop(to_client);
-            let _ = ended.send(if command[0] == "fail" { 7 } else { 0 });
-        });
-        Ok(Session {
-            stdin: streams.stdin.then(|| Box::new(input) as Box<_>),
-            stdout: streams.stdout.then(|| Box::new(output) as Box<_>),
-            stderr: None,
-            resize: None,
-            exit,
-        })
-    }
-
-    async fn attach(&self, target: &Target, streams: Streams) -> Result<Session, KubeletError> {
-        self.exec(target, vec!["attached".into()], streams).await
-    }
-
-    async fn connect(&self, _: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
-        if port == 9 {
-            return Err(KubeletError::Connect {
-                port,
-                pod: "a".into(),
-                source: std::io::ErrorKind::ConnectionRefused.into(),
-            });
-        }
-        let (near, far) = tokio::io::duplex(64);
-        tokio::spawn(async move {
-            let (mut reader, mut writer) = tokio::io::split(far);
-            writer.write_all(format!("port {port}: ").as_bytes()).await.unwrap();
-            let _ = tokio::io::copy(&mut reader, &mut writer).await;
-        });
-        Ok(Box::new(near))
-    }
-}
-
-fn pod(name: &str) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": name, "labels": {"app": "db"}}, "spec": {"containers": [{"name": "main", "image": "x"}]}})).unwrap()
-}
-
-async fn client() -> Client {
-    let server = Server::open(Config::default()).unwrap();
-    server.set_kubelet(Arc::new(Echo));
-    let client = server.client();
-    let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
-    let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
-    accounts.create(&PostParams::default(), &account).await.unwrap();
-    client
-}
-
-async fn running(client: &Client, name: &str) -> Api<Pod> {
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    pods.create(&PostParams::default(), &pod(name)).await.unwrap();
-    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "sandbox"}});
-    let request = http::Request::post(format!("/api/v1/namespaces/default/pods/{name}/binding"))
-        .header("content-type", "application/json");
-    client
-        .request_text(request.body(binding.to_string().into_bytes()).unwrap())
-        .await
-        .unwrap();
-    pods
-}
+use self::echo::{client, pod, running};
 
 #[tokio::test]
 async fn a_new_pod_gets_its_defaults_and_credentials() {

@@ -6,6 +6,8 @@ mod exec;
 mod logs;
 pub(crate) mod terminal;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,6 +42,10 @@ impl Kubelet for Node {
 
     async fn connect(&self, target: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
         connect::connect(&*self.pods.find(target)?, target, port).await
+    }
+
+    async fn dial(&self, address: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+        Ok(Box::new(self.pods.network().connect(address).await?))
     }
 }
 
