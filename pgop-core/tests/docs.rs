@@ -174,7 +174,8 @@ struct Rows {
 impl Rows {
     fn children(&mut self, path: &str, schema: &Value) {
         for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
-            let _ = writeln!(self.rules, "- `{path}`: {}", rule["message"].as_str().unwrap());
+            let field = rule["fieldPath"].as_str().unwrap_or_default();
+            let _ = writeln!(self.rules, "- `{path}{field}`: {}", rule["message"].as_str().unwrap());
         }
         let required: Vec<&str> = schema["required"]
             .as_array()

@@ -44,9 +44,11 @@ pub struct ServerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = kube::core::Rule::new("!has(self.user) || (self.user != 'postgres' && !self.user.startsWith('pg_'))")
-    .message("postgres.user names the ordinary role: `postgres` and names with `pg_` are PostgreSQL's own"))]
+    .message("it names the ordinary role: `postgres` and names with `pg_` are PostgreSQL's own")
+    .field_path(".user"))]
 #[x_kube(validation = kube::core::Rule::new("!has(self.database) || (self.database != 'template0' && self.database != 'template1')")
-    .message("postgres.database can't be one of PostgreSQL's templates"))]
+    .message("it can't be one of PostgreSQL's templates")
+    .field_path(".database"))]
 pub struct Postgres {
     /// Major version; it chooses the default image `postgres:<version>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

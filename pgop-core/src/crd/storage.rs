@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = kube::core::Rule::new("!(has(self.claim) && has(self.className))")
-    .message("storage.className is for a claim that pgop makes: leave it out, or leave out storage.claim"))]
+    .message("it is for a claim that pgop makes: leave it out, or leave out storage.claim")
+    .field_path(".className"))]
 pub struct Storage {
     /// Size of each claim that is made, such as `10Gi`. It can grow later and never shrinks. Default: 5Gi for a
     /// server, twice the source's size for backups.
