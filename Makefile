@@ -1,7 +1,8 @@
 # make demo    PostgreSQL on a Kubernetes of your own, on this machine: installs what is missing, builds, shows the whole way
 # make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
+# make sandbox the part of it that runs pods on this machine: the end-to-end suite and the fidelity suite, on sandboxes
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
-# make sandbox tests that run pods on this machine, and the fidelity suite against a sandbox; installs what it needs
+# make fidelity  the fidelity suite on the same cluster
 # make bench   a table of measured figures, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
@@ -18,9 +19,9 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench generate
 
-test: setup lint purity package unit
+test: setup lint purity package unit sandbox
 
 # Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for our scripts.
 setup:
@@ -53,14 +54,25 @@ pods:
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
 	fi
 
-# Its state is a folder of its own, which goes with it.
+# Runs $(2) on a sandbox of that name, without operator, whose state goes with it.
+define on_sandbox
+	set -euo pipefail; \
+	export PGOP_SANDBOX_HOME=$$(mktemp -d) PGO=$(CURDIR)/target/debug/pgo; \
+	trap 'unset KUBECONFIG; $$PGO sandbox delete --yes --name $(1); rmdir $$PGOP_SANDBOX_HOME' EXIT; \
+	$$PGO sandbox start --name $(1) --without-operator; \
+	export KUBECONFIG=$$($$PGO sandbox kubeconfig --path --name $(1)); \
+	$(2) || { tail -n 50 $$PGOP_SANDBOX_HOME/$(1)/log >&2; exit 1; }
+endef
+
+FIDELITY := cargo test -p pgop-fidelity --test fidelity -- --ignored
+STORIES := cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 --nocapture
+
+# The whole product on this machine: real pods, real PostgreSQL, no cluster.
 sandbox: pods
-	cargo test -p pgop-sandbox-node --quiet
 	cargo build --quiet -p pgop-operator -p pgop-cli
-	@export PGOP_SANDBOX_HOME=$$(mktemp -d); pgo=target/debug/pgo; \
-	trap '$$pgo sandbox delete --yes --name fidelity' EXIT; \
-	$$pgo sandbox start --name fidelity --without-operator && \
-	KUBECONFIG=$$($$pgo sandbox kubeconfig --path --name fidelity) cargo test -p pgop-fidelity --test fidelity -- --ignored
+	cargo test -p pgop-sandbox-node --quiet
+	@$(call on_sandbox,fidelity,$(FIDELITY))
+	@$(call on_sandbox,stories,$(STORIES))
 
 # What would be published holds the templates.
 package:
@@ -73,22 +85,26 @@ unit:
 	cargo test -p pgop-sandbox-node --lib --quiet
 	cargo doc --workspace --no-deps --quiet
 
-# Brings the lab up when no cluster is named; never touches one that is.
+# Brings the lab up when no cluster is named; never touches one that is. $(1): debug or release.
 define with_cluster
 	set -euo pipefail; \
 	if [ -z "$${KUBECONFIG:-}" ]; then \
 	  [ -x $(LAB)/up ] || { echo "set KUBECONFIG to a cluster whose nodes have the images (see docs/)" >&2; exit 1; }; \
 	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
 	fi; \
-	cargo build --release --quiet -p pgop-operator -p pgop-cli; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image $(CURDIR)/target/release/pgop-operator pgop/operator:dev; fi
+	cargo build --quiet $(if $(filter release,$(1)),--release) -p pgop-operator -p pgop-cli; \
+	export PGO=$(CURDIR)/target/$(1)/pgo; \
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
 endef
 
 e2e:
-	@$(with_cluster); cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 --nocapture
+	@$(call with_cluster,debug); $(STORIES)
 
-bench:
-	@$(with_cluster); cargo run --release --quiet -p pgop-e2e --bin bench
+fidelity:
+	@$(call with_cluster,debug); $(FIDELITY)
+
+bench: pods
+	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
 
 generate:
 	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy

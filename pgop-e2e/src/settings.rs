@@ -28,7 +28,7 @@ pub fn settings() -> &'static Settings {
                 .filter(|v| !v.is_empty())
                 .unwrap_or(default.to_owned())
         };
-        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/pgo");
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debug/pgo");
         Settings {
             pgo: text("PGO", built).into(),
             operator_image: text("PGOP_E2E_IMAGE", "pgop/operator:dev"),
