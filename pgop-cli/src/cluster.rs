@@ -18,7 +18,9 @@ use crate::exit_code::ExitCode;
 #[derive(Debug, Error)]
 pub enum ClusterError {
     /// No kubeconfig, or one that can't be used.
-    #[error("no cluster to talk to: {problem}; give --kubeconfig and --context, or set KUBECONFIG")]
+    #[error(
+        "no cluster to talk to: {problem}; give --kubeconfig and --context, set KUBECONFIG, or run `pgo sandbox start` for a Kubernetes of your own"
+    )]
     NoConfig {
         /// What is wrong.
         problem: String,

@@ -47,7 +47,7 @@ fn without_any_kubeconfig() {
         .run()
         .code(3)
         .out("")
-        .err_has("give --kubeconfig and --context, or set KUBECONFIG");
+        .err_has("or run `pgo sandbox start`");
     one_line(&ran.err);
 }
 
