@@ -34,3 +34,21 @@ pub const VERSION: &str = "v1alpha1";
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![PgDatabase::crd(), PgCluster::crd(), PgBackup::crd()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_programs_are_those_of_the_api_server() {
+        let nothing = || serde_json::json!({});
+        assert_eq!(
+            serde_json::from_value::<PgDatabaseSpec>(nothing()).unwrap(),
+            PgDatabaseSpec::default()
+        );
+        assert_eq!(
+            serde_json::from_value::<PgClusterSpec>(nothing()).unwrap(),
+            PgClusterSpec::default()
+        );
+    }
+}

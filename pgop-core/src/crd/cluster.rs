@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ServerSpec, ServerStatus};
 
 /// A primary, and replicas that follow it by streaming replication.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "pgop.dev",
     version = "v1alpha1",
@@ -58,6 +58,17 @@ pub struct PgClusterSpec {
     /// The servers.
     #[serde(flatten)]
     pub server: ServerSpec,
+}
+
+/// What the API server makes of an empty `spec`.
+impl Default for PgClusterSpec {
+    fn default() -> Self {
+        Self {
+            strategy: default_strategy(),
+            replicas: default_replicas(),
+            server: ServerSpec::default(),
+        }
+    }
 }
 
 fn default_strategy() -> String {

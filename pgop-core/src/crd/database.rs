@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ServerSpec, ServerStatus};
 
 /// One `PostgreSQL` server with one claim and one Service.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "pgop.dev",
     version = "v1alpha1",
@@ -46,6 +46,16 @@ pub struct PgDatabaseSpec {
     /// The server.
     #[serde(flatten)]
     pub server: ServerSpec,
+}
+
+/// What the API server makes of an empty `spec`.
+impl Default for PgDatabaseSpec {
+    fn default() -> Self {
+        Self {
+            strategy: default_strategy(),
+            server: ServerSpec::default(),
+        }
+    }
 }
 
 fn default_strategy() -> String {
