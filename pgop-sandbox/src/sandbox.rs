@@ -27,8 +27,6 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Name of its context in the kubeconfig. Default: `pgop-sandbox`.
     pub name: Option<String>,
-    /// Whether roles decide who may do what.
-    pub enforce_rbac: bool,
     /// Folders that come first on the PATH of containers.
     pub path: Vec<PathBuf>,
     /// Root folders of images. A container of another image sees the machine's programs.
@@ -99,7 +97,6 @@ impl Sandbox {
         let server = Server::open(Config {
             storage,
             admin_token: Some(credentials.token.clone()),
-            enforce_rbac: options.enforce_rbac,
         })?;
         let acceptor = serve::acceptor(&credentials)?;
         let (listener, address) = listen(&folder).await?;

@@ -1,43 +1,51 @@
-//! Who sends a request, and whether they may: <https://kubernetes.io/docs/reference/access-authn-authz/rbac/>.
+//! Who sends a request, and whether they may: <https://kubernetes.io/docs/reference/access-authn-authz/>.
+
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, header};
-use serde_json::Value;
+use percent_encoding::percent_decode_str;
 
 use crate::identity::Identity;
+use crate::rbac;
 use crate::state::State;
 use crate::status::{ApiError, Result};
-use crate::store::Key;
 use crate::token;
 
-/// Who sends a request: by its bearer token, and by whom an administrator asks to be taken for.
+/// What the header of a further fact about an impersonated user starts with.
+const EXTRA: &str = "impersonate-extra-";
+
+/// Who sends a request: by its bearer token, and by whom the sender asks to be taken for.
 pub(crate) fn authenticate(state: &State, vouched: Option<Identity>, headers: &HeaderMap) -> Result<Identity> {
     let identity = match vouched {
         Some(identity) => identity,
-        None => match bearer(headers) {
-            Some(token) => of_token(state, token).ok_or_else(ApiError::unauthorized)?,
+        None => match headers.get(header::AUTHORIZATION) {
+            Some(value) => bearer(value)
+                .and_then(|token| of_token(state, token))
+                .ok_or_else(ApiError::unauthorized)?,
             None => Identity::anonymous(),
         },
     };
-    impersonated(identity, headers)
+    impersonated(state, identity, headers)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+fn bearer(value: &http::HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Whose token it is, if it is one for this server.
 fn of_token(state: &State, token: &str) -> Option<Identity> {
-    if state
-        .config
-        .admin_token
-        .as_deref()
-        .is_some_and(|admin| same(admin, token))
-    {
-        return Some(Identity::admin());
-    }
-    let (identity, audiences) = token::verify(state, token)?;
+    let (identity, audiences) = of_any_token(state, token)?;
     token::is_for_server(&audiences).then_some(identity)
+}
+
+/// Whose token it is, and for which audiences.
+pub(crate) fn of_any_token(state: &State, token: &str) -> Option<(Identity, Vec<String>)> {
+    let admin = state.config.admin_token.as_deref();
+    if admin.is_some_and(|admin| same(admin, token)) {
+        return Some((Identity::admin(), token::server_audiences()));
+    }
+    token::verify(state, token)
 }
 
 /// Compares in a time that does not tell where they differ.
@@ -50,36 +58,100 @@ fn same(left: &str, right: &str) -> bool {
             == 0
 }
 
-fn impersonated(identity: Identity, headers: &HeaderMap) -> Result<Identity> {
-    let Some(user) = headers.get("impersonate-user").and_then(|value| value.to_str().ok()) else {
-        return Ok(identity);
+/// Whom the sender asks to be taken for: <https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/>.
+fn impersonated(state: &State, identity: Identity, headers: &HeaderMap) -> Result<Identity> {
+    let texts = |name: &str| -> Vec<String> {
+        let values = headers.get_all(name).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned)
+            .collect()
     };
-    if !identity.is_admin() {
-        let why = format!(
-            "User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
-            identity.username
-        );
-        return Err(ApiError::forbidden_path(&why));
+    let user = texts("impersonate-user").into_iter().next().unwrap_or_default();
+    let uid = texts("impersonate-uid").into_iter().next().unwrap_or_default();
+    let mut groups = texts("impersonate-group");
+    let extra = extra(headers);
+    if user.is_empty() {
+        if uid.is_empty() && groups.is_empty() && extra.is_empty() {
+            return Ok(identity);
+        }
+        return Err(ApiError::internal(
+            "an impersonation of a group, uid or extra needs a user to impersonate",
+        ));
     }
-    let mut groups: Vec<String> = headers
-        .get_all("impersonate-group")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .collect();
-    if let Some((namespace, _)) = user
+    let account = user
         .strip_prefix("system:serviceaccount:")
-        .and_then(|rest| rest.split_once(':'))
-    {
-        groups.push("system:serviceaccounts".into());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
+        .and_then(|rest| rest.split_once(':'));
+    match account {
+        Some((namespace, name)) => may_impersonate(state, &identity, "", "serviceaccounts", namespace, name)?,
+        None => may_impersonate(state, &identity, "", "users", "", &user)?,
     }
-    groups.push("system:authenticated".into());
+    for group in &groups {
+        may_impersonate(state, &identity, "", "groups", "", group)?;
+    }
+    if !uid.is_empty() {
+        may_impersonate(state, &identity, "authentication.k8s.io", "uids", "", &uid)?;
+    }
+    for (key, values) in &extra {
+        for value in values {
+            let resource = format!("userextras/{key}");
+            may_impersonate(state, &identity, "authentication.k8s.io", &resource, "", value)?;
+        }
+    }
+    if let (Some((namespace, _)), true) = (account, groups.is_empty()) {
+        groups = vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+        ];
+    }
+    let known = if user == "system:anonymous" {
+        "system:unauthenticated"
+    } else {
+        "system:authenticated"
+    };
+    if !groups.iter().any(|group| group == known) {
+        groups.push(known.into());
+    }
     Ok(Identity {
-        username: user.into(),
-        uid: String::new(),
+        username: user,
+        uid,
         groups,
+        extra,
     })
+}
+
+fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let Some(key) = name.as_str().strip_prefix(EXTRA) else {
+            continue;
+        };
+        let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
+        extra
+            .entry(key)
+            .or_default()
+            .push(value.to_str().unwrap_or_default().to_owned());
+    }
+    extra
+}
+
+fn may_impersonate(
+    state: &State,
+    identity: &Identity,
+    group: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<()> {
+    let attempt = Attempt {
+        verb: "impersonate".into(),
+        group: group.into(),
+        resource: resource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        path: None,
+    };
+    require(state, identity, &attempt)
 }
 
 /// What somebody wants to do.
@@ -97,7 +169,7 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// Why it is refused, in Kubernetes' words.
-    pub(crate) fn refusal(&self, identity: &Identity) -> String {
+    fn refusal(&self, identity: &Identity) -> String {
         let Self {
             verb,
             group,
@@ -120,153 +192,25 @@ impl Attempt {
     }
 }
 
-/// Whether somebody may do something.
-pub(crate) fn allows(state: &State, identity: &Identity, attempt: &Attempt) -> bool {
+/// Why somebody may do something. None: they may not.
+pub(crate) fn allows(state: &State, identity: &Identity, attempt: &Attempt) -> Option<String> {
+    // As in Kubernetes, no role can take rights from this group: whoever broke the roles can mend them.
     if identity.is_admin() {
-        return true;
+        return Some(String::new());
     }
-    if let Some(path) = &attempt.path
-        && ["/healthz", "/livez", "/readyz", "/version"]
-            .iter()
-            .any(|open| path.starts_with(open))
-    {
-        return true;
-    }
-    if !identity.groups.iter().any(|group| group == "system:authenticated") {
-        return false;
-    }
-    if !state.config.enforce_rbac || is_open(attempt) {
-        return true;
-    }
-    rules_for(state, identity, &attempt.namespace)
-        .iter()
-        .any(|rule| grants(rule, attempt))
+    rbac::reason(state, identity, attempt)
 }
 
-/// What everybody who is known may do: find out what is served and what they may do.
-fn is_open(attempt: &Attempt) -> bool {
-    match &attempt.path {
-        Some(path) => attempt.verb == "get" && ["/api", "/apis", "/openapi"].iter().any(|open| path.starts_with(open)),
-        None => attempt.verb == "create" && (attempt.resource.starts_with("selfsubject")),
+/// The error for who may not do something.
+pub(crate) fn require(state: &State, identity: &Identity, attempt: &Attempt) -> Result<()> {
+    if allows(state, identity, attempt).is_some() {
+        return Ok(());
     }
-}
-
-/// The rules that hold for somebody, in a namespace and in all.
-pub(crate) fn rules_for(state: &State, identity: &Identity, namespace: &str) -> Vec<Value> {
-    let mut rules = Vec::new();
-    for (table, namespace) in [("clusterrolebindings", ""), ("rolebindings", namespace)] {
-        let (_, bindings) = state.store.list(&format!("{table}.rbac.authorization.k8s.io"));
-        for binding in bindings
-            .iter()
-            .filter(|(key, _)| key.namespace == namespace)
-            .map(|(_, object)| &object.value)
-        {
-            if binding["subjects"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|subject| is_subject(subject, identity))
-            {
-                rules.extend(rules_of(state, &binding["roleRef"], namespace));
-            }
-        }
-    }
-    rules
-}
-
-fn rules_of(state: &State, role: &Value, namespace: &str) -> Vec<Value> {
-    let name = role["name"].as_str().unwrap_or_default();
-    let (table, namespace) = if role["kind"] == "Role" {
-        ("roles", namespace)
+    let why = attempt.refusal(identity);
+    Err(if attempt.path.is_some() {
+        ApiError::forbidden_path(&why)
     } else {
-        ("clusterroles", "")
-    };
-    let stored = state.store.get(
-        &format!("{table}.rbac.authorization.k8s.io"),
-        &Key::new(namespace, name),
-    );
-    stored
-        .and_then(|role| role.value["rules"].as_array().cloned())
-        .unwrap_or_default()
-}
-
-fn is_subject(subject: &Value, identity: &Identity) -> bool {
-    let name = subject["name"].as_str().unwrap_or_default();
-    match subject["kind"].as_str() {
-        Some("User") => identity.username == name,
-        Some("Group") => identity.groups.iter().any(|group| group == name),
-        Some("ServiceAccount") => {
-            let namespace = subject["namespace"].as_str().unwrap_or_default();
-            identity.username == format!("system:serviceaccount:{namespace}:{name}")
-        }
-        _ => false,
-    }
-}
-
-fn grants(rule: &Value, attempt: &Attempt) -> bool {
-    let has = |field: &str, wanted: &str| {
-        rule[field]
-            .as_array()
-            .is_some_and(|list| list.iter().any(|one| one == wanted || one == "*"))
-    };
-    if !has("verbs", &attempt.verb) {
-        return false;
-    }
-    if let Some(path) = &attempt.path {
-        let mut paths = rule["nonResourceURLs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
-        return paths
-            .any(|known| known == path || known.strip_suffix('*').is_some_and(|start| path.starts_with(start)));
-    }
-    let subresource = attempt
-        .resource
-        .split_once('/')
-        .map(|(_, subresource)| format!("*/{subresource}"));
-    let resource = has("resources", &attempt.resource) || subresource.is_some_and(|any| has("resources", &any));
-    let names = rule["resourceNames"].as_array().filter(|names| !names.is_empty());
-    resource
-        && has("apiGroups", &attempt.group)
-        && names.is_none_or(|names| names.iter().any(|name| *name == attempt.name))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{Attempt, grants};
-
-    fn granted(rule: &serde_json::Value, verb: &str, resource: &str, name: &str) -> bool {
-        let attempt = Attempt {
-            verb: verb.into(),
-            resource: resource.into(),
-            name: name.into(),
-            ..Attempt::default()
-        };
-        grants(rule, &attempt)
-    }
-
-    #[test]
-    fn rules_grant_what_they_say_and_no_more() {
-        let rule = json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "*/log"]});
-        assert!(granted(&rule, "get", "pods", "a"));
-        assert!(granted(&rule, "get", "pods/log", "a"));
-        assert!(!granted(&rule, "delete", "pods", "a"));
-        assert!(!granted(&rule, "get", "pods/exec", "a"));
-        assert!(!granted(&rule, "get", "secrets", "a"));
-        let named = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": ["a"]});
-        assert!(granted(&named, "get", "secrets", "a"));
-        assert!(!granted(&named, "get", "secrets", "b"));
-        assert!(!granted(&named, "list", "secrets", ""));
-        let path = json!({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/logs/*"]});
-        let attempt = |path: &str| Attempt {
-            verb: "get".into(),
-            path: Some(path.into()),
-            ..Attempt::default()
-        };
-        assert!(grants(&path, &attempt("/metrics")) && grants(&path, &attempt("/logs/x")));
-        assert!(!grants(&path, &attempt("/other")));
-    }
+        let plural = attempt.resource.split('/').next().unwrap_or_default();
+        ApiError::forbidden_resource(&attempt.group, plural, &attempt.name, &why)
+    })
 }

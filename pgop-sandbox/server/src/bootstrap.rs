@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::rbac::defaults::{AUTO_UPDATE, defaults};
+use crate::rbac::rule::{Rule, uncovered};
+use crate::rbac::{GROUP, aggregation};
 use crate::state::State;
-use crate::status::Result;
+use crate::status::{ApiError, Result};
 use crate::store::Key;
-use crate::write::{Options, Owners, UnknownFields, create_object};
-
-const RBAC: &str = "rbac.authorization.k8s.io";
+use crate::write::{Failed, Options, Owners, UnknownFields, create_object, update_object};
 
 /// Makes what is missing of them.
 pub(crate) fn bootstrap(state: &Arc<State>) -> Result<()> {
@@ -26,87 +27,26 @@ pub(crate) fn bootstrap(state: &Arc<State>) -> Result<()> {
         },
     });
     ensure(state, "", "services", "default", service)?;
-    for role in cluster_roles() {
-        ensure(state, RBAC, "clusterroles", "", role)?;
+    let (roles, bindings) = defaults().map_err(|error| ApiError::internal(&error))?;
+    for role in roles {
+        mend(state, "clusterroles", &role, "rules", missing_rules)?;
+        ensure(state, GROUP, "clusterroles", "", role)?;
     }
-    let binding = json!({
-        "metadata": {"name": "cluster-admin"},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": "system:masters"}],
-    });
-    ensure(state, RBAC, "clusterrolebindings", "", binding)
+    for binding in bindings {
+        mend(state, "clusterrolebindings", &binding, "subjects", missing_items)?;
+        ensure(state, GROUP, "clusterrolebindings", "", binding)?;
+    }
+    let roles = Call::internal(state, GROUP, "clusterroles", "")?;
+    aggregation::aggregate(state, &roles.resource);
+    Ok(())
 }
 
-/// The roles for people that bindings everywhere refer to:
-/// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>.
-fn cluster_roles() -> Vec<Value> {
-    let groups = [
-        "",
-        "apps",
-        "batch",
-        "policy",
-        "networking.k8s.io",
-        "discovery.k8s.io",
-        "coordination.k8s.io",
-    ];
-    let read = ["get", "list", "watch"];
-    let write = [
-        "get",
-        "list",
-        "watch",
-        "create",
-        "update",
-        "patch",
-        "delete",
-        "deletecollection",
-    ];
-    let resources = [
-        "configmaps",
-        "endpoints",
-        "endpointslices",
-        "events",
-        "persistentvolumeclaims",
-        "pods",
-        "pods/log",
-        "pods/status",
-        "replicasets",
-        "serviceaccounts",
-        "services",
-        "daemonsets",
-        "deployments",
-        "deployments/scale",
-        "statefulsets",
-        "statefulsets/scale",
-        "cronjobs",
-        "jobs",
-        "poddisruptionbudgets",
-        "ingresses",
-        "networkpolicies",
-        "limitranges",
-        "resourcequotas",
-        "controllerrevisions",
-    ];
-    let view = json!({"apiGroups": groups, "resources": resources, "verbs": read});
-    let inside = [
-        "pods/exec",
-        "pods/attach",
-        "pods/portforward",
-        "pods/eviction",
-        "secrets",
-        "leases",
-    ];
-    let edit = [
-        json!({"apiGroups": groups, "resources": resources, "verbs": write}),
-        json!({"apiGroups": groups, "resources": inside, "verbs": write}),
-    ];
-    let roles = json!({"apiGroups": [RBAC], "resources": ["roles", "rolebindings"], "verbs": write});
-    vec![
-        json!({"metadata": {"name": "cluster-admin"}, "rules": [
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]}),
-        json!({"metadata": {"name": "view"}, "rules": [view]}),
-        json!({"metadata": {"name": "edit"}, "rules": edit}),
-        json!({"metadata": {"name": "admin"}, "rules": [edit[0], edit[1], roles]}),
-    ]
+fn options() -> Options {
+    Options {
+        dry_run: false,
+        manager: "kube-apiserver".into(),
+        unknown_fields: UnknownFields::Refuse,
+    }
 }
 
 fn ensure(state: &Arc<State>, group: &str, plural: &str, namespace: &str, object: Value) -> Result<()> {
@@ -115,10 +55,51 @@ fn ensure(state: &Arc<State>, group: &str, plural: &str, namespace: &str, object
     if state.store.get(&call.resource.table, &key).is_some() {
         return Ok(());
     }
-    let options = Options {
-        dry_run: false,
-        manager: "kube-apiserver".into(),
-        unknown_fields: UnknownFields::Refuse,
-    };
-    create_object(&call, object, &options, Owners::Track).map(drop)
+    create_object(&call, object, &options(), Owners::Track).map(drop)
+}
+
+/// Adds to a list of a default role or binding what was taken from it, or what it did not have when it was made:
+/// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation>.
+fn mend(
+    state: &Arc<State>,
+    plural: &str,
+    default: &Value,
+    field: &str,
+    missing: fn(&Value, &Value) -> Vec<Value>,
+) -> Result<()> {
+    let mut call = Call::internal(state, GROUP, plural, "")?;
+    call.verb = "update";
+    call.path.name = default["metadata"]["name"].as_str().unwrap_or_default().into();
+    while let Some(stored) = state.store.get(&call.resource.table, &call.key()) {
+        if stored.value["metadata"]["annotations"][AUTO_UPDATE] == "false" {
+            break;
+        }
+        let missing = missing(&stored.value[field], &default[field]);
+        if missing.is_empty() {
+            break;
+        }
+        let mut mended = stored.value.clone();
+        match mended.get_mut(field).and_then(Value::as_array_mut) {
+            Some(list) => list.extend(missing),
+            None => mended[field] = missing.into(),
+        }
+        match update_object(&call, &stored, mended, &options(), Owners::Track) {
+            Err(Failed::Raced) => {}
+            Err(Failed::Refused(error)) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    Ok(())
+}
+
+fn missing_rules(stored: &Value, default: &Value) -> Vec<Value> {
+    let rules = |list: &Value| -> Vec<Rule> { list.as_array().into_iter().flatten().map(Rule::of).collect() };
+    let missing = uncovered(&rules(stored), &rules(default));
+    missing.iter().map(Rule::to_json).collect()
+}
+
+fn missing_items(stored: &Value, default: &Value) -> Vec<Value> {
+    let stored = stored.as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = default.as_array().into_iter().flatten();
+    items.filter(|item| !stored.contains(item)).cloned().collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::access::{self, Attempt};
 use crate::identity::Identity;
 use crate::request::{Accept, Query, ResourcePath};
 use crate::resource::Resource;
@@ -48,6 +49,19 @@ impl Call {
             accept,
             identity,
         })
+    }
+
+    /// The error for a sender who may not do this too with the object of the path.
+    pub(crate) fn require(&self, verb: &str) -> Result<()> {
+        let attempt = Attempt {
+            verb: verb.into(),
+            group: self.resource.group.clone(),
+            resource: self.resource.plural.clone(),
+            namespace: self.path.namespace.clone(),
+            name: self.path.name.clone(),
+            path: None,
+        };
+        access::require(&self.state, &self.identity, &attempt)
     }
 
     /// Where the object of the path is.

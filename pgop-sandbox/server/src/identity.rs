@@ -1,5 +1,7 @@
 //! Who sends a request.
 
+use std::collections::BTreeMap;
+
 /// A user, as authentication found it: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/>.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -9,6 +11,8 @@ pub struct Identity {
     pub uid: String,
     /// Such as `system:masters`.
     pub groups: Vec<String>,
+    /// What else is known, such as the pod of a token.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
@@ -18,6 +22,7 @@ impl Identity {
             username: "kubernetes-admin".into(),
             uid: String::new(),
             groups: vec!["system:masters".into(), "system:authenticated".into()],
+            extra: BTreeMap::new(),
         }
     }
 
@@ -27,6 +32,7 @@ impl Identity {
             username: "system:anonymous".into(),
             uid: String::new(),
             groups: vec!["system:unauthenticated".into()],
+            extra: BTreeMap::new(),
         }
     }
 
@@ -40,6 +46,7 @@ impl Identity {
                 format!("system:serviceaccounts:{namespace}"),
                 "system:authenticated".into(),
             ],
+            extra: BTreeMap::new(),
         }
     }
 

@@ -27,6 +27,7 @@ mod openapi;
 mod ownership;
 mod patch;
 mod placement;
+mod rbac;
 mod read;
 mod request;
 mod resource;
@@ -79,8 +80,6 @@ pub struct Config {
     pub storage: Storage,
     /// The bearer token of the administrator. None: nobody gets in by it.
     pub admin_token: Option<String>,
-    /// Whether roles and bindings decide who may do what. Otherwise everybody who is known may do everything.
-    pub enforce_rbac: bool,
 }
 
 /// Why a server can't be opened.

@@ -71,6 +71,7 @@ fn without_revision(mut object: Value) -> Value {
 
 /// Applies to nothing: a create.
 fn apply_new(call: &Call, config: &Value, options: &Options) -> Result<Response<Body>, Failed> {
+    call.require("create")?;
     if config["metadata"]["resourceVersion"]
         .as_str()
         .is_some_and(|revision| !revision.is_empty() && revision != "0")

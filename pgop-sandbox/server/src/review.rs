@@ -1,11 +1,16 @@
 //! Questions that are answered and not stored: may somebody do something, whose token is this, who am I.
 
+use std::collections::BTreeMap;
+
 use http::{Response, StatusCode};
+use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 
 use crate::access::{self, Attempt};
 use crate::call::Call;
 use crate::identity::Identity;
+use crate::rbac;
+use crate::rbac::rule::texts;
 use crate::response::{self, Body, Style};
 use crate::status::{ApiError, Result};
 use crate::token;
@@ -19,10 +24,10 @@ pub(crate) fn review(call: &Call, mut review: Value) -> Result<Response<Body>> {
     }
     let spec = &review["spec"];
     let status = match call.resource.kind.as_str() {
-        "SelfSubjectAccessReview" => access_of(call, &call.identity, spec),
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => access_of(call, &subject(spec), spec),
-        "SelfSubjectRulesReview" => rules(call, spec["namespace"].as_str().unwrap_or_default()),
-        "TokenReview" => whose(call, spec),
+        "SelfSubjectAccessReview" => access_of(call, &call.identity, spec)?,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => access_of(call, &subject(call, spec)?, spec)?,
+        "SelfSubjectRulesReview" => rules(call, spec)?,
+        "TokenReview" => whose(call, spec)?,
         _ => json!({"userInfo": user(&call.identity)}),
     };
     review["kind"] = call.resource.kind.as_str().into();
@@ -36,72 +41,95 @@ pub(crate) fn review(call: &Call, mut review: Value) -> Result<Response<Body>> {
     ))
 }
 
-fn texts(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+fn text(object: &Value, field: &str) -> String {
+    object[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn subject(spec: &Value) -> Identity {
-    let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
-    let mut groups = texts(&spec["groups"]);
-    if !groups.iter().any(|group| group == "system:unauthenticated") {
-        groups.push("system:authenticated".into());
-    }
-    Identity {
-        username: text("user"),
-        uid: text("uid"),
-        groups,
-    }
+fn invalid(call: &Call, cause: Cause) -> Box<ApiError> {
+    ApiError::invalid(&call.resource, "", &[cause])
 }
 
-fn access_of(call: &Call, identity: &Identity, spec: &Value) -> Value {
-    let resource = &spec["resourceAttributes"];
-    let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
-    let attempt = if resource.is_object() {
-        let subresource = text(resource, "subresource");
-        let plural = text(resource, "resource");
-        Attempt {
-            verb: text(resource, "verb"),
-            group: text(resource, "group"),
-            resource: if subresource.is_empty() {
-                plural
-            } else {
-                format!("{plural}/{subresource}")
-            },
-            namespace: text(resource, "namespace"),
-            name: text(resource, "name"),
-            path: None,
+/// Of whom a review asks.
+fn subject(call: &Call, spec: &Value) -> Result<Identity> {
+    let namespace = &spec["resourceAttributes"]["namespace"];
+    if call.resource.namespaced && *namespace != *call.path.namespace {
+        let field = "spec.resourceAttributes.namespace";
+        return Err(invalid(
+            call,
+            Cause::invalid(field, namespace, "must match metadata.namespace"),
+        ));
+    }
+    let identity = Identity {
+        username: text(spec, "user"),
+        uid: text(spec, "uid"),
+        groups: texts(&spec["groups"]),
+        extra: BTreeMap::new(),
+    };
+    if identity.username.is_empty() && identity.groups.is_empty() {
+        let detail = "at least one of user or group must be specified";
+        return Err(invalid(call, Cause::invalid("spec.user", &"".into(), detail)));
+    }
+    Ok(identity)
+}
+
+fn access_of(call: &Call, identity: &Identity, spec: &Value) -> Result<Value> {
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let attempt = match (resource.is_object(), path.is_object()) {
+        (true, false) => {
+            let (plural, subresource) = (text(resource, "resource"), text(resource, "subresource"));
+            Attempt {
+                verb: text(resource, "verb"),
+                group: text(resource, "group"),
+                resource: if subresource.is_empty() {
+                    plural
+                } else {
+                    format!("{plural}/{subresource}")
+                },
+                namespace: text(resource, "namespace"),
+                name: text(resource, "name"),
+                path: None,
+            }
         }
-    } else {
-        let path = &spec["nonResourceAttributes"];
-        Attempt {
+        (false, true) => Attempt {
             verb: text(path, "verb"),
             path: Some(text(path, "path")),
             ..Attempt::default()
+        },
+        (both, _) => {
+            let (field, detail) = if both {
+                (
+                    "spec.nonResourceAttributes",
+                    "cannot be specified in combination with resourceAttributes",
+                )
+            } else {
+                (
+                    "spec.resourceAttributes",
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                )
+            };
+            return Err(invalid(call, Cause::invalid(field, &Value::Null, detail)));
         }
     };
-    let allowed = access::allows(&call.state, identity, &attempt);
-    let mut status = json!({"allowed": allowed});
-    if allowed && !call.state.config.enforce_rbac && !identity.is_admin() {
-        status["reason"] = "roles are stored but not enforced".into();
+    let reason = access::allows(&call.state, identity, &attempt);
+    let mut status = json!({"allowed": reason.is_some()});
+    if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
+        status["reason"] = reason.into();
     }
-    status
+    Ok(status)
 }
 
-fn rules(call: &Call, namespace: &str) -> Value {
-    let everything = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
-    let paths = json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]);
-    if call.identity.is_admin() || !call.state.config.enforce_rbac {
-        return json!({"resourceRules": everything, "nonResourceRules": paths, "incomplete": false});
+/// What the sender may do in a namespace.
+fn rules(call: &Call, spec: &Value) -> Result<Value> {
+    let namespace = text(spec, "namespace");
+    if namespace.is_empty() {
+        return Err(ApiError::bad_request("no namespace on request"));
     }
-    let rules = access::rules_for(&call.state, &call.identity, namespace);
-    let (paths, resources): (Vec<Value>, Vec<Value>) =
-        rules.into_iter().partition(|rule| rule["nonResourceURLs"].is_array());
-    json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    let rules = rbac::rules_for(&call.state, &call.identity, &namespace);
+    let told = |of_paths: bool| -> Vec<Value> {
+        let rules = rules.iter().filter(|rule| rule.paths.is_empty() != of_paths);
+        rules.map(rbac::rule::Rule::to_json).collect()
+    };
+    Ok(json!({"resourceRules": told(false), "nonResourceRules": told(true), "incomplete": false}))
 }
 
 fn user(identity: &Identity) -> Value {
@@ -109,14 +137,23 @@ fn user(identity: &Identity) -> Value {
     if !identity.uid.is_empty() {
         user["uid"] = identity.uid.as_str().into();
     }
+    if !identity.extra.is_empty() {
+        user["extra"] = json!(identity.extra);
+    }
     user
 }
 
-fn whose(call: &Call, spec: &Value) -> Value {
-    let token = spec["token"].as_str().unwrap_or_default();
+/// Whose a token is.
+fn whose(call: &Call, spec: &Value) -> Result<Value> {
+    let token = text(spec, "token");
+    if token.is_empty() {
+        return Err(ApiError::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
+    }
     let asked = texts(&spec["audiences"]);
-    let Some((identity, audiences)) = token::verify(&call.state, token) else {
-        return json!({"authenticated": false, "error": "invalid bearer token", "user": {}});
+    let Some((identity, audiences)) = access::of_any_token(&call.state, &token) else {
+        return Ok(json!({"error": "invalid bearer token", "user": {}}));
     };
     let fits = if asked.is_empty() {
         token::is_for_server(&audiences)
@@ -124,11 +161,11 @@ fn whose(call: &Call, spec: &Value) -> Value {
         asked.iter().any(|one| audiences.contains(one))
     };
     if !fits {
-        return json!({"authenticated": false, "error": "the token is for another audience", "user": {}});
+        return Ok(json!({"error": "the token is for another audience", "user": {}}));
     }
     let common: Vec<&String> = audiences
         .iter()
         .filter(|audience| asked.is_empty() || asked.contains(audience))
         .collect();
-    json!({"authenticated": true, "user": user(&identity), "audiences": common})
+    Ok(json!({"authenticated": true, "user": user(&identity), "audiences": common}))
 }

@@ -56,12 +56,7 @@ where
                 path: Some(parts.uri.path().to_owned()),
                 ..Attempt::default()
             };
-            if !access::allows(state, &identity, &attempt) {
-                return Err(refused(
-                    &identity,
-                    ApiError::forbidden_path(&attempt.refusal(&identity)),
-                ));
-            }
+            access::require(state, &identity, &attempt)?;
             other(state, parts, &query, &segments)
         }
         Path::Resource(path) => {
@@ -91,33 +86,27 @@ fn permit(state: &State, identity: &Identity, method: &Method, path: &ResourcePa
     } else {
         path.namespace.clone()
     };
-    let (group, name) = (path.group.clone(), path.name.clone());
+    let mut name = path.name.clone();
+    if name.is_empty() && verb != "create" {
+        // Who may see only certain objects may list and watch each of them.
+        name = named_by_selector(query).unwrap_or_default();
+    }
     let attempt = Attempt {
         verb: verb.into(),
-        group,
+        group: path.group.clone(),
         resource,
         namespace,
         name,
         path: None,
     };
-    if access::allows(state, identity, &attempt) {
-        return Ok(());
-    }
-    let why = attempt.refusal(identity);
-    let error = match state.catalog().find(&path.group, &path.version, &path.plural) {
-        Some(resource) => ApiError::forbidden(&resource, &path.name, &why),
-        None => ApiError::forbidden_path(&why),
-    };
-    Err(refused(identity, error))
+    access::require(state, identity, &attempt)
 }
 
-/// Who has not said who they are is asked to.
-fn refused(identity: &Identity, error: Box<ApiError>) -> Box<ApiError> {
-    if *identity == Identity::anonymous() {
-        ApiError::unauthorized()
-    } else {
-        error
-    }
+/// The one name that a field selector leaves.
+fn named_by_selector(query: &Query) -> Option<String> {
+    let mut terms = query.get("fieldSelector")?.split(',').map(str::trim);
+    let name = terms.find_map(|term| term.strip_prefix("metadata.name="))?;
+    Some(name.trim_start_matches('=').to_owned())
 }
 
 fn count(state: &State, parts: &Parts, code: StatusCode) {

@@ -29,12 +29,16 @@ impl ApiError {
         })
     }
 
-    fn about(mut self: Box<Self>, resource: &Resource, kind: &str, name: &str) -> Box<Self> {
+    fn about(self: Box<Self>, resource: &Resource, kind: &str, name: &str) -> Box<Self> {
+        self.named(&resource.group, kind, name)
+    }
+
+    fn named(mut self: Box<Self>, group: &str, kind: &str, name: &str) -> Box<Self> {
         if !name.is_empty() {
             self.details.insert("name".into(), name.into());
         }
-        if !resource.group.is_empty() {
-            self.details.insert("group".into(), resource.group.clone().into());
+        if !group.is_empty() {
+            self.details.insert("group".into(), group.into());
         }
         self.details.insert("kind".into(), kind.into());
         self
@@ -151,12 +155,22 @@ impl ApiError {
     }
 
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Box<Self> {
-        let message = if name.is_empty() {
-            format!("{} is forbidden: {why}", resource.qualified())
+        Self::forbidden_resource(&resource.group, &resource.plural, name, why)
+    }
+
+    /// The same for a resource that need not exist.
+    pub(crate) fn forbidden_resource(group: &str, plural: &str, name: &str, why: &str) -> Box<Self> {
+        let qualified = if group.is_empty() {
+            plural.to_owned()
         } else {
-            format!("{} \"{name}\" is forbidden: {why}", resource.qualified())
+            format!("{plural}.{group}")
         };
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, &resource.plural, name)
+        let message = if name.is_empty() {
+            format!("{qualified} is forbidden: {why}")
+        } else {
+            format!("{qualified} \"{name}\" is forbidden: {why}")
+        };
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).named(group, plural, name)
     }
 
     /// The namespace for which an object is meant is being deleted.

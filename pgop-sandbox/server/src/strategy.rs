@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::rbac::{self, escalation};
 use crate::resource::Resource;
 use crate::state::State;
 use crate::status::{ApiError, Result};
@@ -81,6 +82,8 @@ pub(crate) fn create(call: &Call, object: &mut Value, name: &str) -> Result<()> 
         }
         Some(("batch", "jobs")) => job::create(object),
         Some(("apiextensions.k8s.io", "customresourcedefinitions")) => definition::create(object),
+        Some((rbac::GROUP, "roles" | "clusterroles")) => escalation::check_role(call, None, object, name)?,
+        Some((rbac::GROUP, _)) => escalation::check_binding(call, None, object, name)?,
         Some(("apps", "statefulsets" | "replicasets")) => object["status"] = json!({"replicas": 0}),
         Some(("apps", "daemonsets")) => {
             object["status"] = json!({
@@ -107,6 +110,8 @@ pub(crate) fn update(call: &Call, old: &Value, new: &mut Value) -> Result<()> {
         Some(("", "services")) if subresource.is_empty() => service::update(call, old, new, name)?,
         Some(("", "persistentvolumeclaims")) if subresource.is_empty() => claim::update(call, old, new, name)?,
         Some(("apiextensions.k8s.io", "customresourcedefinitions")) => definition::update(old, new),
+        Some((rbac::GROUP, "roles" | "clusterroles")) => escalation::check_role(call, Some(old), new, name)?,
+        Some((rbac::GROUP, _)) => escalation::check_binding(call, Some(old), new, name)?,
         _ => {}
     }
     Ok(())
@@ -198,6 +203,9 @@ pub(crate) fn check_delete(call: &Call, object: &Value) -> Result<()> {
 pub(crate) fn written(state: &State, resource: &Resource) {
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
         state.renew_catalog();
+    }
+    if resource.is(rbac::GROUP, "clusterroles") {
+        rbac::aggregation::aggregate(state, resource);
     }
 }
 

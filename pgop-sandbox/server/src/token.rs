@@ -145,10 +145,19 @@ pub(crate) fn verify(state: &State, token: &str) -> Option<(Identity, Vec<String
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    Some((
-        Identity::service_account(namespace, account["name"].as_str()?, account["uid"].as_str()?),
-        audiences,
-    ))
+    let mut identity = Identity::service_account(namespace, account["name"].as_str()?, account["uid"].as_str()?);
+    for (fact, value) in [("name", &bound["pod"]["name"]), ("uid", &bound["pod"]["uid"])] {
+        if let Some(value) = value.as_str() {
+            let key = format!("authentication.kubernetes.io/pod-{fact}");
+            identity.extra.insert(key, vec![value.to_owned()]);
+        }
+    }
+    Some((identity, audiences))
+}
+
+/// The audiences of the API server itself.
+pub(crate) fn server_audiences() -> Vec<String> {
+    vec![ISSUER.to_owned()]
 }
 
 /// Whether a token is for the API server itself.

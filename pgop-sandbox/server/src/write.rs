@@ -90,6 +90,7 @@ pub(crate) fn update(call: &Call, body: &Value) -> Result<Response<Body>> {
                 {
                     return Err(error);
                 }
+                call.require("create")?;
                 let written = create_object(call, body.clone(), &options, Owners::Track)?;
                 return Ok(answer(call, StatusCode::CREATED, &written));
             }

@@ -1,60 +1,13 @@
 //! The API as bytes: what clients other than kube's see.
 #![allow(clippy::unwrap_used, clippy::too_many_lines)] // a test that can't go on has failed
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+mod client;
+
+use client::{Api, MAPS, map, told};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use pgop_sandbox_server::{Body, Config, Identity, Server, Storage};
+use pgop_sandbox_server::{Config, Identity, Server, Storage};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
-
-struct Api(Server, Option<Identity>);
-
-impl Api {
-    fn new() -> Self {
-        Self(Server::open(Config::default()).unwrap(), Some(Identity::admin()))
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Response<Body> {
-        self.0.service(self.1.clone()).oneshot(request).await.unwrap()
-    }
-
-    async fn call(&self, method: &str, path: &str, media: &str, body: &str) -> (StatusCode, Value) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", media);
-        let response = self.send(request.body(Full::from(body.to_owned())).unwrap()).await;
-        told(response).await
-    }
-
-    async fn get(&self, path: &str, accept: &str) -> (StatusCode, Value) {
-        let request = Request::get(path)
-            .header("accept", accept)
-            .body(Full::default())
-            .unwrap();
-        told(self.send(request).await).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
-        self.call("POST", path, "application/json", &body.to_string()).await
-    }
-}
-
-async fn told(response: Response<Body>) -> (StatusCode, Value) {
-    let code = response.status();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (
-        code,
-        serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes))),
-    )
-}
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-fn map(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
-}
 
 #[tokio::test]
 async fn bad_requests_are_told_in_kubernetes_own_shape() {
@@ -416,7 +369,6 @@ async fn a_namespace_waits_to_be_finalized() {
 async fn only_the_known_get_in_and_only_the_permitted_may() {
     let config = Config {
         admin_token: Some("geheim".into()),
-        enforce_rbac: true,
         ..Config::default()
     };
     let server = Server::open(config).unwrap();
@@ -427,7 +379,14 @@ async fn only_the_known_get_in_and_only_the_permitted_may() {
             .body(Full::default())
             .unwrap()
     };
-    assert_eq!(api.get(MAPS, "*/*").await.0.as_u16(), 401);
+    let (code, refused) = api.get(MAPS, "*/*").await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{refused}");
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains(r#"User "system:anonymous" cannot list"#)
+    );
     assert_eq!(
         told(api.send(with("falsch", MAPS)).await).await.1["reason"],
         "Unauthorized"

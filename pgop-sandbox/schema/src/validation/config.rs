@@ -1,8 +1,8 @@
-//! The rules for small types: configuration, budgets, roles, leases, priorities.
+//! The rules for small types: configuration, budgets, leases, priorities.
 
 use serde_json::{Value, json};
 
-use super::{entries, immutable, items, labels, names::config_key, not_negative, text, workload::int_or_percent};
+use super::{entries, immutable, labels, names::config_key, not_negative, text, workload::int_or_percent};
 use crate::{Cause, path};
 
 /// The data of a config map or secret, in bytes.
@@ -109,40 +109,6 @@ pub(super) fn disruption_budget(object: &Value, _: Option<&Value>, causes: &mut 
         int_or_percent(spec, field, "spec", causes);
     }
     labels::selector(&spec["selector"], "spec.selector", causes);
-}
-
-/// A `RoleBinding` or `ClusterRoleBinding`.
-pub(super) fn binding(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    let role = &object["roleRef"];
-    if !["Role", "ClusterRole"].contains(&text(role, "kind")) {
-        causes.push(Cause::not_supported(
-            "roleRef.kind",
-            &role["kind"],
-            &["ClusterRole", "Role"],
-        ));
-    }
-    if text(role, "name").is_empty() {
-        causes.push(Cause::required("roleRef.name", ""));
-    }
-    for (at, subject) in items(object, "subjects", "") {
-        if text(subject, "name").is_empty() {
-            causes.push(Cause::required(path::child(&at, "name"), ""));
-        }
-        match text(subject, "kind") {
-            "ServiceAccount" if text(subject, "namespace").is_empty() => {
-                causes.push(Cause::required(path::child(&at, "namespace"), ""));
-            }
-            "ServiceAccount" | "User" | "Group" => {}
-            _ => causes.push(Cause::not_supported(
-                path::child(&at, "kind"),
-                &subject["kind"],
-                &["Group", "ServiceAccount", "User"],
-            )),
-        }
-    }
-    if old.is_some_and(|old| old["roleRef"] != *role) {
-        causes.push(Cause::invalid("roleRef", role, "cannot change roleRef"));
-    }
 }
 
 /// A Lease.
@@ -252,28 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn budgets_bindings_leases_priorities() {
+    fn budgets_leases_priorities() {
         let budget = json!({"spec": {"minAvailable": 1, "maxUnavailable": "x"}});
         assert_eq!(lines("policy", "PodDisruptionBudget", &budget, None).len(), 2);
-
-        let group = "rbac.authorization.k8s.io";
-        let subject = json!({"kind": "ServiceAccount", "name": "pgop", "namespace": "pgop"});
-        let binding =
-            |role: &str, subject: &Value| json!({"roleRef": {"kind": "Role", "name": role}, "subjects": [subject]});
-        let good = binding("a", &subject);
-        assert_eq!(lines(group, "RoleBinding", &good, Some(&good)), [""; 0]);
-        assert_eq!(
-            lines(
-                group,
-                "RoleBinding",
-                &binding("b", &json!({"kind": "ServiceAccount", "name": "a"})),
-                Some(&good)
-            ),
-            [
-                "subjects[0].namespace: Required value",
-                r#"roleRef: Invalid value: {"kind":"Role","name":"b"}: cannot change roleRef"#,
-            ]
-        );
 
         let lease = json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}});
         assert_eq!(lines("coordination.k8s.io", "Lease", &lease, None).len(), 2);

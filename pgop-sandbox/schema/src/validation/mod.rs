@@ -7,6 +7,7 @@ mod labels;
 mod metadata;
 mod names;
 mod pod;
+mod roles;
 mod service;
 mod storage;
 mod workload;
@@ -42,7 +43,10 @@ pub fn built_in(group: &str, kind: &str, object: &Value, old: Option<&Value>) ->
         ("batch", "CronJob") => workload::cron_job(object, old, &mut causes),
         ("policy", "PodDisruptionBudget") => config::disruption_budget(object, old, &mut causes),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            config::binding(object, old, &mut causes);
+            roles::binding(object, old, &mut causes);
+        }
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+            roles::role(object, kind == "ClusterRole", &mut causes);
         }
         ("coordination.k8s.io", "Lease") => config::lease(object, &mut causes),
         ("scheduling.k8s.io", "PriorityClass") => config::priority_class(object, old, &mut causes),
