@@ -17,6 +17,7 @@ mod built_in;
 mod cause;
 mod cel;
 mod check;
+mod decode;
 mod defaulting;
 mod format;
 pub mod merge;

@@ -106,6 +106,9 @@ pub(crate) struct Range {
     pub(crate) max: Option<u64>,
 }
 
+/// The `format` by which quantities of built-in types are known here.
+pub(crate) const QUANTITY: &str = "quantity";
+
 impl Node {
     /// A place where everything is allowed and kept.
     pub(crate) fn any() -> Self {
@@ -144,6 +147,11 @@ impl Node {
     /// The node of an object's field: declared, a map's entry, or nothing known.
     pub(crate) fn field(&self, name: &str) -> Option<&Self> {
         self.properties.get(name).or(self.additional.as_deref())
+    }
+
+    /// Whether values are quantities such as `500m`.
+    pub(crate) fn is_quantity(&self) -> bool {
+        self.checks.format.as_deref() == Some(QUANTITY)
     }
 
     /// Forgets which fields are required, here and below.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::node::Node;
+
 /// How many thousandths a quantity is, rounded up. `None`: not a quantity, or beyond all measure.
 ///
 /// Takes text and JSON numbers, as Kubernetes does.
@@ -67,6 +69,73 @@ fn scale(suffix: &str) -> Option<(i128, i128)> {
     }
 }
 
+/// The suffixes of powers of 1024 and of 1000, largest first.
+const BINARY: [&str; 6] = ["Ei", "Pi", "Ti", "Gi", "Mi", "Ki"];
+const DECIMAL: [&str; 6] = ["E", "P", "T", "G", "M", "k"];
+
+/// A quantity as Kubernetes writes it: without fractions, with the largest suffix that allows that, in the family of suffixes that it
+/// was given in. `None`: not a quantity, or with digits below a thousandth, which stays as it is.
+pub fn canonical(quantity: &Value) -> Option<String> {
+    let text = match quantity {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let amount = thousandths(quantity)?;
+    let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    if matches!(suffix, "n" | "u") {
+        return None;
+    }
+    // Below 1024, and where there are fractions, Kubernetes leaves the binary family.
+    let is_binary = suffix.ends_with('i') && amount % 1000 == 0 && amount.abs() >= 1024 * 1000;
+    if is_binary {
+        let (mut whole, mut power) = (amount / 1000, 0);
+        while whole != 0 && whole % 1024 == 0 && power < BINARY.len() {
+            (whole, power) = (whole / 1024, power + 1);
+        }
+        let suffix = if power == 0 { "" } else { BINARY[BINARY.len() - power] };
+        return Some(format!("{whole}{suffix}"));
+    }
+    if amount % 1000 != 0 {
+        return Some(format!("{amount}m"));
+    }
+    let (mut whole, mut power) = (amount / 1000, 0);
+    while whole != 0 && whole % 1000 == 0 && power < DECIMAL.len() {
+        (whole, power) = (whole / 1000, power + 1);
+    }
+    let is_exponent = suffix.len() > 1 && suffix.starts_with(['e', 'E']);
+    Some(match (power, is_exponent) {
+        (0, _) => whole.to_string(),
+        (power, true) => format!("{whole}e{}", 3 * power),
+        (power, false) => format!("{whole}{}", DECIMAL[DECIMAL.len() - power]),
+    })
+}
+
+/// Writes all quantities in a value as Kubernetes does.
+pub(crate) fn canonicalize(node: &Node, value: &mut Value) {
+    if node.is_quantity() {
+        if let Some(text) = canonical(value) {
+            *value = text.into();
+        }
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(node) = node.field(name) {
+                    canonicalize(node, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(node) = node.items.as_deref() {
+                items.iter_mut().for_each(|item| canonicalize(node, item));
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +159,40 @@ mod tests {
         ] {
             assert_eq!(super::thousandths(&quantity), Some(thousandths), "{quantity}");
         }
+    }
+
+    #[test]
+    fn quantities_are_written_as_kubernetes_does() {
+        for (given, written) in [
+            (json!("1000m"), "1"),
+            (json!("1500m"), "1500m"),
+            (json!("0.5"), "500m"),
+            (json!(2), "2"),
+            (json!(1.5), "1500m"),
+            (json!("1024Mi"), "1Gi"),
+            (json!("1536Mi"), "1536Mi"),
+            (json!("1.5Gi"), "1536Mi"),
+            (json!("1000k"), "1M"),
+            (json!("1000"), "1k"),
+            (json!("1024"), "1024"),
+            (json!("0"), "0"),
+            (json!("1e3"), "1e3"),
+            (json!("-1000m"), "-1"),
+        ] {
+            assert_eq!(canonical(&given).as_deref(), Some(written), "{given}");
+        }
+        assert_eq!(canonical(&json!("ten")), None);
+    }
+
+    #[test]
+    fn all_quantities_of_an_object_are_written_so() {
+        let schema = crate::Schema::built_in("", "v1", "Pod").expect("served");
+        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1024Mi"}}}]}});
+        schema.canonicalize(&mut pod);
+        assert_eq!(
+            pod,
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}})
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
-use crate::{Cause, built_in, check, defaulting, node::Node, prune, structural};
+use crate::{Cause, built_in, check, decode, defaulting, node::Node, prune, quantity, structural};
 
 /// One type of object: what its fields are, mean and may hold.
 #[derive(Debug)]
@@ -80,6 +80,21 @@ impl Schema {
         defaulting::default(&self.root, object);
         if let Origin::BuiltIn { group, kind } = self.origin {
             built_in::default(group, kind, object);
+        }
+    }
+
+    /// Of a built-in type: the first value that can't be read as the type of its field, in the words of Go's decoder. `kind` is what
+    /// paths start with. Types of CRDs are not decoded: [`Schema::validate`] tells of theirs.
+    pub fn mistyped(&self, object: &Value, kind: &str) -> Option<String> {
+        self.is_built_in()
+            .then(|| decode::mistyped(&self.root, object, kind))
+            .flatten()
+    }
+
+    /// Writes the quantities of a built-in type as Kubernetes does: `1000m` as `1`, the number `2` as text.
+    pub fn canonicalize(&self, object: &mut Value) {
+        if self.is_built_in() {
+            quantity::canonicalize(&self.root, object);
         }
     }
 

@@ -37,7 +37,7 @@ async fn bind(admin: &Api, role: &str, name: &str, namespace: Option<&str>) {
     assert_eq!(code, StatusCode::CREATED, "{told}");
 }
 
-fn role(name: &str, rules: Value) -> Value {
+fn role(name: &str, rules: &Value) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules})
 }
 
@@ -73,7 +73,7 @@ async fn a_part_that_is_added_comes_to_the_role_and_goes_with_it() {
     assert_eq!(ann.get(events, "*/*").await.0, StatusCode::FORBIDDEN);
     let mut part = role(
         "part",
-        json!([{"verbs": ["list"], "apiGroups": ["events.k8s.io"], "resources": ["events"]}]),
+        &json!([{"verbs": ["list"], "apiGroups": ["events.k8s.io"], "resources": ["events"]}]),
     );
     part["metadata"]["labels"] = json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"});
     admin.post(&format!("{RBAC}/clusterroles"), part).await;
@@ -125,8 +125,8 @@ async fn nobody_gives_what_they_do_not_have() {
     assert_eq!(ann.post(&bindings, binding("Role", "own")).await.0, StatusCode::CREATED);
 
     // Who may `escalate` or `bind` may.
-    let rules = json!([{"verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "clusterroles"]}]);
-    admin.post(&format!("{RBAC}/clusterroles"), role("free", rules)).await;
+    let free = json!([{"verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "clusterroles"]}]);
+    admin.post(&format!("{RBAC}/clusterroles"), role("free", &free)).await;
     bind(&admin, "free", "ann", Some("default")).await;
     let (code, _) = ann
         .call(
@@ -245,7 +245,7 @@ async fn a_write_that_creates_needs_the_right_to_create() {
     let admin = Api::new();
     let rules = json!([{"verbs": ["get", "patch", "update"], "apiGroups": ["", "rbac.authorization.k8s.io"], "resources": ["configmaps", "clusterroles"]}]);
     admin
-        .post(&format!("{RBAC}/clusterroles"), role("changer", rules))
+        .post(&format!("{RBAC}/clusterroles"), role("changer", &rules))
         .await;
     bind(&admin, "changer", "cho", None).await;
     let cho = Api(admin.0.clone(), Some(user("cho", &[])));
@@ -262,7 +262,7 @@ async fn a_write_that_creates_needs_the_right_to_create() {
     );
     admin.post(MAPS, map("a")).await;
     assert_eq!(apply().await.0, StatusCode::OK);
-    let new = role("new", json!([])).to_string();
+    let new = role("new", &json!([])).to_string();
     let (code, _) = cho
         .call("PUT", &format!("{RBAC}/clusterroles/new"), "application/json", &new)
         .await;
@@ -274,7 +274,7 @@ async fn a_list_of_one_name_needs_the_right_to_that_name() {
     let admin = Api::new();
     let rules =
         json!([{"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"]}]);
-    admin.post(&format!("{RBAC}/clusterroles"), role("one", rules)).await;
+    admin.post(&format!("{RBAC}/clusterroles"), role("one", &rules)).await;
     bind(&admin, "one", "una", Some("default")).await;
     let una = Api(admin.0.clone(), Some(user("una", &[])));
     assert_eq!(una.get(MAPS, "*/*").await.0, StatusCode::FORBIDDEN);

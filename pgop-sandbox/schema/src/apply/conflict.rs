@@ -16,9 +16,23 @@ pub enum ApplyError {
     /// Only JSON objects can be applied.
     #[error("the applied configuration must be an object")]
     NotAnObject,
+    /// Fields that the schema does not have, each with a dot in front.
+    #[error("{}", undeclared(.0))]
+    Undeclared(Vec<String>),
     /// Who applies does not say who owns what.
     #[error("metadata.managedFields must be nil")]
     HasManagedFields,
+}
+
+fn undeclared(fields: &[String]) -> String {
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|field| format!("{field}: field not declared in schema"))
+        .collect();
+    match lines.as_slice() {
+        [line] => line.clone(),
+        lines => format!("errors:\n  {}", lines.join("\n  ")),
+    }
 }
 
 /// One field that another manager owns.

@@ -255,7 +255,15 @@ fn applicable(schema: &Schema, config: &Value, manager: &Manager<'_>) -> Result<
         config.remove(unreachable_field(manager));
     }
     without_null(&schema.root, &mut config);
-    Ok(Value::Object(config))
+    let mut config = Value::Object(config);
+    let unknown = schema.prune(&mut config);
+    if unknown.is_empty() {
+        Ok(config)
+    } else {
+        Err(ApplyError::Undeclared(
+            unknown.iter().map(|field| format!(".{field}")).collect(),
+        ))
+    }
 }
 
 /// Drops `null` where the schema does not allow it.

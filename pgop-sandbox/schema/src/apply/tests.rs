@@ -180,7 +180,7 @@ fn lists_keep_the_applied_order_and_the_place_of_others() {
     let config = |names: &[&str]| database(&json!({"users": users(names)}));
     let live = applied(&schema, None, &config(&["x", "b", "y"]), &at("other", NOON));
     let object = applied(&schema, Some(&live), &config(&["a", "b", "c"]), &at("mine", NOON));
-    assert_eq!(object["spec"]["users"], users(&["a", "x", "b", "c", "y"]));
+    assert_eq!(object["spec"]["users"], users(&["x", "a", "b", "y", "c"]));
     let turned = applied(&schema, Some(&live), &config(&["y", "b"]), &at("mine", NOON));
     assert_eq!(turned["spec"]["users"], users(&["x", "y", "b"]));
 }

@@ -245,30 +245,37 @@ pub(super) fn merge(node: &Node, live: &Value, applied: &Value) -> Value {
     }
 }
 
-/// The applied order wins; items that only the live list has stay before the next item that both have.
+/// The applied order wins. An item that only the live list has stays behind the shared item that it follows there.
 fn merge_items(node: &Node, live: &[Value], applied: &[Value]) -> Value {
     let live = elements(node, live);
     let applied = elements(node, applied);
-    let shared: BTreeSet<&Element> = applied.iter().map(|(element, _)| element).collect();
+    let in_live = |element: &Element| live.iter().find(|(known, _)| known == element).map(|(_, item)| *item);
+    let is_applied: BTreeSet<&Element> = applied.iter().map(|(element, _)| element).collect();
     let mut merged = Vec::with_capacity(live.len().max(applied.len()));
+    let mut done = BTreeSet::new();
     let mut rest = live.iter().peekable();
+    let mut shared = applied
+        .iter()
+        .map(|(element, _)| element)
+        .filter(|element| in_live(element).is_some());
+    let mut next_shared = shared.next();
     for (element, item) in &applied {
-        let before = live.iter().find(|(known, _)| known == element);
-        if before.is_some() && rest.clone().any(|(known, _)| known == element) {
-            // Live-only items in front of this one keep their place.
-            while let Some((known, item)) = rest.next_if(|(known, _)| known != element) {
-                if !shared.contains(known) {
-                    merged.push((*item).clone());
-                }
+        // Up to the next item that both have, live-only items come first. Shared items on the way are placed by the applied order.
+        while let Some((known, item)) = rest.next_if(|(known, _)| {
+            !is_applied.contains(known) || done.contains(known) || next_shared.is_some_and(|next| next != known)
+        }) {
+            if !is_applied.contains(known) {
+                merged.push((*item).clone());
             }
-            rest.next();
         }
-        merged.push(before.map_or_else(|| (*item).clone(), |(_, live)| merge(items_of(node), live, item)));
+        merged.push(in_live(element).map_or_else(|| (*item).clone(), |live| merge(items_of(node), live, item)));
+        done.insert(element);
+        if next_shared == Some(element) {
+            next_shared = shared.next();
+        }
     }
-    merged.extend(
-        rest.filter(|(known, _)| !shared.contains(known))
-            .map(|(_, item)| (*item).clone()),
-    );
+    let left = rest.filter(|(known, _)| !is_applied.contains(known));
+    merged.extend(left.map(|(_, item)| (*item).clone()));
     Value::Array(merged)
 }
 

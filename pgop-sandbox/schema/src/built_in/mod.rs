@@ -28,7 +28,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use conditional::default;
 
 use crate::{
-    node::Node,
+    node::{Node, QUANTITY},
     schema::{Origin, Schema},
 };
 
@@ -203,6 +203,9 @@ fn enrich(name: &str, definition: &mut Value) {
     let Some(fields) = definition.as_object_mut() else {
         return;
     };
+    if name.ends_with(".api.resource.Quantity") {
+        fields.insert("format".to_owned(), json!(QUANTITY));
+    }
     if fields.get("type") == Some(&json!("object")) && !fields.contains_key("properties") {
         if name.ends_with(".apiextensions.v1.JSON") {
             fields.remove("type"); // any JSON, whatever OpenAPI says

@@ -38,6 +38,7 @@ pub(super) fn definition(object: &Value, old: Option<&Value>, causes: &mut Vec<C
                 .map(|problem| Cause::invalid("spec.group", &json!(group), problem)),
         );
     }
+    approval(object, group, causes);
     names(&spec["names"], causes);
     versions(spec, causes);
     if text(&spec["conversion"], "strategy") == "Webhook" && spec["conversion"].get("webhook").is_none() {
@@ -51,6 +52,30 @@ pub(super) fn definition(object: &Value, old: Option<&Value>, causes: &mut Vec<C
             immutable::field(object, old, field, causes);
         }
     }
+}
+
+/// Groups that only Kubernetes itself gives out need to say who allowed it:
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#api-approved-kubernetes-io>.
+fn approval(object: &Value, group: &str, causes: &mut Vec<Cause>) {
+    const ANNOTATION: &str = "api-approved.kubernetes.io";
+    let of = |domain: &str| group == domain || group.ends_with(&format!(".{domain}"));
+    if !(of("k8s.io") || of("kubernetes.io")) {
+        return;
+    }
+    let at = path::key("metadata.annotations", ANNOTATION);
+    let value = &object["metadata"]["annotations"][ANNOTATION];
+    let problem = match value.as_str() {
+        Some(text) if text.starts_with("https://") || text.starts_with("unapproved") => return,
+        None | Some("") => {
+            let detail = format!("protected groups must have approval annotation {ANNOTATION:?}");
+            Cause::required(at, &detail)
+        }
+        Some(_) => {
+            let detail = "protected groups must have approval annotation with either a URL or a reason starting with \"unapproved\"";
+            Cause::invalid(at, value, detail)
+        }
+    };
+    causes.push(problem);
 }
 
 fn names(names: &Value, causes: &mut Vec<Cause>) {
@@ -124,6 +149,25 @@ fn versions(spec: &Value, causes: &mut Vec<Cause>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protected_groups_need_approval() {
+        let told = |group: &str, annotation: Value| {
+            let object = json!({"metadata": {"annotations": {"api-approved.kubernetes.io": annotation}}});
+            let mut causes = Vec::new();
+            approval(&object, group, &mut causes);
+            causes.len()
+        };
+        assert_eq!(told("pgop.dev", Value::Null), 0);
+        assert_eq!(told("notk8s.io", Value::Null), 0);
+        assert_eq!(told("x.k8s.io", Value::Null), 1);
+        assert_eq!(told("kubernetes.io", json!("because")), 1);
+        assert_eq!(told("x.k8s.io", json!("unapproved, a test")), 0);
+        assert_eq!(
+            told("x.k8s.io", json!("https://github.com/kubernetes/kubernetes/pull/1")),
+            0
+        );
+    }
 
     fn crd() -> Value {
         json!({"metadata": {"name": "databases.pgop.dev"}, "spec": {

@@ -12,6 +12,9 @@ use crate::{Cause, path};
 /// All annotations of an object together, in bytes.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
+/// The finalizers of Kubernetes that have no domain.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 /// Names, namespace, labels, annotations, owner references and finalizers of one object.
 pub fn metadata(object: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Cause> {
     let metadata = object.get("metadata").unwrap_or(&Value::Null);
@@ -27,6 +30,10 @@ pub fn metadata(object: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Ca
                 .iter()
                 .map(|problem| Cause::invalid(&*at, finalizer, problem)),
         );
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid("metadata.finalizers", finalizer, detail));
+        }
     }
     causes
 }
@@ -158,7 +165,8 @@ mod tests {
                 "metadata.labels",
                 "metadata.labels",
                 "metadata.annotations",
-                "metadata.finalizers[0]"
+                "metadata.finalizers[0]",
+                "metadata.finalizers"
             ]
         );
     }

@@ -2,6 +2,7 @@
 
 mod config;
 mod definition;
+mod event;
 mod immutable;
 mod labels;
 mod metadata;
@@ -26,6 +27,8 @@ use crate::Cause;
 pub fn built_in(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     match (group, kind) {
+        ("", "Event") => event::core(object, &mut causes),
+        ("events.k8s.io", "Event") => event::event(object, old, &mut causes),
         ("", "Pod") => pod::pod(object, old, &mut causes),
         ("", "PodTemplate") => pod::template(&object["template"], "template", &mut causes),
         ("", "Service") => service::service(object, old, &mut causes),

@@ -23,6 +23,7 @@ pub(super) fn service(service: &Value, old: Option<&Value>, causes: &mut Vec<Cau
         causes.push(Cause::required("spec.ports", ""));
     }
     ports(spec, causes);
+    node_ports(spec, kind, causes);
     if kind == "ExternalName" {
         let name = text(spec, "externalName").trim_end_matches('.');
         if name.is_empty() {
@@ -89,8 +90,45 @@ fn ports(spec: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Only services that are reached at the node have ports there, each once for a protocol.
+fn node_ports(spec: &Value, kind: &str, causes: &mut Vec<Cause>) {
+    let mut taken = BTreeSet::new();
+    for (at, port) in items(spec, "ports", "spec") {
+        let Some(number) = port
+            .get("nodePort")
+            .and_then(Value::as_i64)
+            .filter(|number| *number != 0)
+        else {
+            continue;
+        };
+        let at = path::child(&at, "nodePort");
+        if kind != "NodePort" && kind != "LoadBalancer" {
+            let detail = format!("may not be used when `type` is '{kind}'");
+            causes.push(Cause::forbidden(at, &detail));
+        } else if !taken.insert((number, text(port, "protocol"))) {
+            causes.push(Cause::duplicate(at, &json!(number)));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn node_ports_are_for_services_at_the_node() {
+        let port = |number: i64, node: i64| json!({"name": format!("p{number}"), "port": number, "nodePort": node, "protocol": "TCP"});
+        let of = |kind: &str, node: i64| lines(&json!({"type": kind, "ports": [port(1, 30001), port(2, node)]}), None);
+        assert_eq!(of("NodePort", 30002), [""; 0]);
+        assert_eq!(of("LoadBalancer", 30002), [""; 0]);
+        assert_eq!(
+            of("NodePort", 30001),
+            ["spec.ports[1].nodePort: Duplicate value: 30001"]
+        );
+        assert_eq!(
+            of("ClusterIP", 0),
+            ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]
+        );
+    }
+
     use super::*;
 
     fn lines(spec: &Value, old: Option<&Value>) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The rules for what makes pods: Deployment, `ReplicaSet`, `DaemonSet`, `StatefulSet`, Job, `CronJob`.
 
+use croner::parser::{CronParser, Seconds};
 use serde_json::{Value, json};
 
 use super::{immutable, labels, not_negative, pod, text, without};
@@ -219,7 +220,7 @@ pub(super) fn cron_job(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause
     }
 }
 
-/// Five fields, or a name such as `@daily`. What the fields mean is the controller's to read.
+/// Five fields, or a name such as `@daily`.
 fn schedule(schedule: &str, causes: &mut Vec<Cause>) {
     let at = "spec.schedule";
     let mut invalid = |detail: &str| causes.push(Cause::invalid(at, &json!(schedule), detail));
@@ -240,11 +241,13 @@ fn schedule(schedule: &str, causes: &mut Vec<Cause>) {
                 fields.len(),
                 fields.join(" ")
             ));
-        } else if let Some(bad) = fields
-            .iter()
-            .find(|field| !field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-?".contains(c)))
+        } else if let Err(error) = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .build()
+            .parse(schedule)
         {
-            invalid(&format!("failed to parse int from {bad}"));
+            // The same reader as the controller's: what is let in is understood there.
+            invalid(&error.to_string());
         }
     }
 }

@@ -17,11 +17,11 @@ const MANAGER: &str = "clusterrole-aggregation-controller";
 pub(crate) fn aggregate(state: &State, clusterroles: &Resource) {
     let table = table("clusterroles");
     loop {
-        let (_, roles) = state.store.list(&table);
+        let (_, all) = state.store.list(&table);
         // A role that was written may be part of others: once more after each round that changed something.
         let mut changed = false;
-        for (key, role) in &roles {
-            let Some(rules) = collected(&role.value, &roles) else {
+        for (key, role) in &all {
+            let Some(rules) = collected(&role.value, &all) else {
                 continue;
             };
             if role.value["rules"].as_array().map(Vec::as_slice).unwrap_or_default() == rules {
@@ -43,14 +43,14 @@ pub(crate) fn aggregate(state: &State, clusterroles: &Resource) {
 }
 
 /// The rules of all roles that an aggregated one selects, each once. None: it is no aggregated one.
-fn collected(role: &Value, roles: &Objects) -> Option<Vec<Value>> {
+fn collected(role: &Value, all: &Objects) -> Option<Vec<Value>> {
     let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array()?;
     let mut rules: Vec<Value> = Vec::new();
     for selector in selectors {
         let Ok(selector) = LabelSelector::of_object(selector) else {
             continue;
         };
-        for part in roles.values().filter(|part| selector.matches(&part.value)) {
+        for part in all.values().filter(|part| selector.matches(&part.value)) {
             if part.value["metadata"]["name"] == role["metadata"]["name"] {
                 continue;
             }
