@@ -4,8 +4,10 @@
 //! The language is the `cel` crate, the functions beyond the standard are `kube-cel`'s. Walking the object is ours, because what
 //! a rule sees depends on the schema: names are escaped, formats become types, and `oldSelf` follows the keys of list-maps.
 //!
-//! Not supported: type checks and cost limits when a rule is registered, macros that the `cel` crate lacks (`cel.bind`,
+//! Not supported: cost limits, macros that the `cel` crate lacks (`cel.bind`,
 //! comprehensions with two variables), and equality of sets and list-maps that ignores the order.
+
+mod typing;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -133,6 +135,24 @@ impl Rule {
             transition,
             optional_old_self,
         })
+    }
+
+    /// Whether it fits the place of the schema where it is. The cause's field is relative to the rule.
+    pub(crate) fn fits(&self, node: &Node, envelope: bool) -> Result<(), Cause> {
+        let check = |program: &Program, expected| {
+            FUNCTIONS.with(|base| typing::check(program, base, node, envelope, self.optional_old_self, expected))
+        };
+        let refused = |field: &str, source: &str, problem: String| {
+            let detail = format!("compilation failed: {problem}");
+            Cause::invalid(field, &Value::from(source), &detail)
+        };
+        check(&self.program, typing::Expected::Bool).map_err(|problem| refused("rule", &self.source, problem))?;
+        match &self.message_program {
+            Some(program) => {
+                check(program, typing::Expected::String).map_err(|problem| refused("messageExpression", "", problem))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check(&self, node: &Node, scope: &Scope<'_>, at: &str) -> Option<Cause> {

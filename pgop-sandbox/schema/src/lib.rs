@@ -31,5 +31,6 @@ pub mod strategic;
 mod structural;
 pub mod validation;
 
+pub use built_in::{REFERENCE, definition_name, definitions};
 pub use cause::Cause;
 pub use schema::Schema;

@@ -76,7 +76,7 @@ impl Check {
         self.kind(fields, at, place);
         self.pattern(fields, at);
         self.list(fields, at);
-        self.rules(fields, at);
+        self.rules(fields, at, place);
         self.default_value(fields, at);
         self.junctions(fields, fields, at);
         self.children(fields, at);
@@ -286,13 +286,15 @@ impl Check {
         }
     }
 
-    fn rules(&mut self, fields: &Map<String, Value>, at: &str) {
+    fn rules(&mut self, fields: &Map<String, Value>, at: &str, place: Place) {
         let rules = fields
             .get("x-kubernetes-validations")
             .and_then(Value::as_array)
             .into_iter()
             .flatten();
+        let mut node = None;
         for (number, rule) in rules.enumerate() {
+            let node = node.get_or_insert_with(|| Node::parse(&Value::Object(fields.clone())));
             let at = path::index(&path::child(at, "x-kubernetes-validations"), number);
             match Rule::compile(rule) {
                 Ok(rule) if rule.transition && self.uncorrelatable => {
@@ -300,7 +302,14 @@ impl Check {
                     self.causes
                         .push(Cause::invalid(path::child(&at, "rule"), &json!(""), detail));
                 }
-                Ok(_) => {}
+                Ok(rule) => {
+                    if let Err(cause) = rule.fits(node, place == Place::Root) {
+                        self.causes.push(Cause {
+                            field: path::child(&at, &cause.field),
+                            ..cause
+                        });
+                    }
+                }
                 Err(cause) => self.causes.push(Cause {
                     field: path::child(&at, &cause.field),
                     ..cause

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use pgop_sandbox_schema::Cause;
 use serde_json::Value;
 
 use crate::access::{self, Attempt};
@@ -90,26 +91,42 @@ impl Call {
         FieldSelector::parse(&text, &self.resource).map_err(|error| ApiError::bad_request(error.to_string()))
     }
 
-    pub(crate) fn dry_run(&self) -> Result<bool> {
-        let mut dry = false;
-        for value in self.query.all("dryRun").filter(|value| !value.is_empty()) {
-            if value != "All" {
-                return Err(ApiError::bad_request(format!(
-                    "dryRun: Unsupported value: {value:?}: supported values: \"All\""
-                )));
-            }
-            dry = true;
+    /// A wrong option of the request, in the query or (of a deletion) in the body.
+    pub(crate) fn invalid_option(&self, cause: Cause) -> Box<ApiError> {
+        let kind = match self.verb {
+            "get" => "GetOptions",
+            "list" | "watch" => "ListOptions",
+            "create" => "CreateOptions",
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => "DeleteOptions",
+        };
+        ApiError::invalid_kind("meta.k8s.io", kind, "", &[cause])
+    }
+
+    /// Whether the write is only tried out: by what the query says, or these further values.
+    pub(crate) fn dry_run_with(&self, more: &[String]) -> Result<bool> {
+        let said = self.query.all("dryRun").filter(|value| !value.is_empty());
+        let said: Vec<&str> = said.chain(more.iter().map(String::as_str)).collect();
+        match said.iter().find(|value| **value != "All") {
+            Some(other) => Err(self.invalid_option(Cause::not_supported("dryRun", &(*other).into(), &["All"]))),
+            None => Ok(!said.is_empty()),
         }
-        Ok(dry)
+    }
+
+    pub(crate) fn dry_run(&self) -> Result<bool> {
+        self.dry_run_with(&[])
     }
 
     /// Who is written down as the one that set fields.
     pub(crate) fn field_manager(&self) -> Result<String> {
         if let Some(manager) = self.query.get("fieldManager") {
-            if manager.len() > 128 || manager.chars().any(char::is_control) {
-                return Err(ApiError::bad_request(
-                    "fieldManager: Invalid value: may not be more than 128 bytes of printable characters",
-                ));
+            if manager.len() > 128 {
+                return Err(self.invalid_option(Cause::too_long("fieldManager", 128)));
+            }
+            if manager.chars().any(char::is_control) {
+                let detail = "should only contain printable characters";
+                return Err(self.invalid_option(Cause::invalid("fieldManager", &manager.into(), detail)));
             }
             return Ok(manager.to_owned());
         }
@@ -123,7 +140,8 @@ impl Call {
     }
 }
 
-/// A stored object as a version of its API shows it.
+/// A stored object as a version of its API shows it. Objects of CRDs follow the schema of now, whatever it was when they were written:
+/// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting>.
 pub(crate) fn present<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
     if is_shown_as_stored(resource) {
         return Cow::Borrowed(object);
@@ -133,11 +151,18 @@ pub(crate) fn present<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Val
         crate::strategy::event::to_new(&mut object);
     }
     object["apiVersion"] = resource.api_version().into();
+    if resource.custom.is_some() {
+        resource.schema.prune(&mut object);
+        resource.schema.default(&mut object);
+    }
     Cow::Owned(object)
 }
 
 /// Whether the version shows objects as they are stored.
 pub(crate) fn is_shown_as_stored(resource: &Resource) -> bool {
+    if resource.custom.is_some() {
+        return false;
+    }
     let (group, version) = resource.stored_as.split_once('/').unwrap_or(("", &resource.stored_as));
     resource.group == group && resource.version == version
 }

@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 
 use crate::call::{Call, present};
@@ -54,12 +55,9 @@ impl Options {
             Some("Background") => Some(Propagation::Background),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                let cause = pgop_sandbox_schema::Cause::invalid(
-                    "propagationPolicy",
-                    &other.into(),
-                    "supported values: \"Background\", \"Foreground\", \"Orphan\"",
-                );
-                return Err(ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", &[cause]));
+                let supported = ["Background", "Foreground", "Orphan"];
+                let cause = Cause::not_supported("propagationPolicy", &other.into(), &supported);
+                return Err(call.invalid_option(cause));
             }
             None => match body["orphanDependents"].as_bool() {
                 Some(true) => Some(Propagation::Orphan),
@@ -67,11 +65,14 @@ impl Options {
                 None => None,
             },
         };
-        let dry_body = body["dryRun"]
+        let dry_run: Vec<String> = body["dryRun"]
             .as_array()
-            .is_some_and(|list| list.iter().any(|value| value == "All"));
+            .into_iter()
+            .flatten()
+            .filter_map(text)
+            .collect();
         Ok(Self {
-            dry_run: dry_body || call.dry_run()?,
+            dry_run: call.dry_run_with(&dry_run)?,
             grace,
             propagation,
             uid: text(&body["preconditions"]["uid"]),
@@ -118,7 +119,12 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
             continue;
         }
         match delete_object(call, key, &options) {
-            Ok(Deletion::Gone(object) | Deletion::Waits(object)) => items.push(object),
+            Ok(Deletion::Gone(mut object) | Deletion::Waits(mut object)) => {
+                if call.resource.custom.is_none() {
+                    read::drop_kind(&mut object);
+                }
+                items.push(object);
+            }
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
         }
@@ -217,7 +223,10 @@ fn check_preconditions(resource: &Resource, key: &Key, stored: &Object, options:
 /// Marks an object as deleted: since when, with what grace, and what the garbage collector has to do first. Whether that changed it.
 fn mark(resource: &Resource, object: &mut Value, options: &Options) -> bool {
     let before = object.clone();
-    finalize(object, options.propagation);
+    finalize(
+        object,
+        options.propagation.or_else(|| default_propagation(resource, object)),
+    );
     let wanted = if resource.is("", "pods") {
         pod_grace(object, options.grace)
     } else {
@@ -271,6 +280,14 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
         .unwrap_or(30);
     // Negative: at once, but not without the node.
     if seconds < 0 { 1 } else { seconds }
+}
+
+/// Jobs let their pods stay unless told otherwise, as in the versions before `apps/v1`:
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/#clean-up-finished-jobs-automatically>.
+fn default_propagation(resource: &Resource, object: &Value) -> Option<Propagation> {
+    let mut finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    let decided = finalizers.any(|name| *name == "orphan" || *name == "foregroundDeletion");
+    (resource.is("batch", "jobs") && !decided).then_some(Propagation::Orphan)
 }
 
 /// The garbage collector's finalizers, as the propagation policy wants them.

@@ -6,6 +6,7 @@ mod protobuf;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
+use crate::discovery;
 use crate::resource::{Resource, group_version};
 
 pub(crate) use protobuf::{ASKED as PROTOBUF_ASKED, MEDIA as PROTOBUF, document as protobuf};
@@ -25,26 +26,107 @@ pub(crate) fn index(catalog: &Catalog) -> Value {
 
 /// `/openapi/v3/…` of a group version.
 pub(crate) fn version(catalog: &Catalog, group: &str, version: &str) -> Option<Value> {
-    let (mut paths, mut schemas) = (Map::new(), Map::new());
+    let mut paths = Map::new();
+    let mut document = Definitions::new("#/components/schemas/");
     for resource in catalog.of_version(group, version) {
         add_paths(&mut paths, resource);
-        schemas.insert(definition(resource), schema(resource));
+        document.add(resource);
     }
-    let info = json!({"title": "Kubernetes", "version": "v1.36.0-sandbox"});
-    let document = json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}});
-    (!schemas.is_empty()).then_some(document)
+    let schemas = document.whole();
+    let told = json!({"openapi": "3.0.0", "info": info(), "paths": paths, "components": {"schemas": schemas}});
+    (!schemas.is_empty()).then_some(told)
 }
 
 /// `/openapi/v2`: all in one.
 pub(crate) fn all(catalog: &Catalog) -> Value {
-    let (mut paths, mut definitions) = (Map::new(), Map::new());
+    let mut paths = Map::new();
+    let mut document = Definitions::new("#/definitions/");
     for resource in catalog.resources() {
         add_paths(&mut paths, resource);
-        definitions.insert(definition(resource), schema(resource));
+        document.add(resource);
     }
-    let info = json!({"title": "Kubernetes", "version": "v1.36.0-sandbox"});
-    json!({"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions})
+    json!({"swagger": "2.0", "info": info(), "paths": paths, "definitions": document.whole()})
 }
+
+fn info() -> Value {
+    json!({"title": "Kubernetes", "version": discovery::VERSION})
+}
+
+/// The definitions of a document, each once, with references between them.
+struct Definitions {
+    /// What references start with.
+    prefix: &'static str,
+    schemas: Map<String, Value>,
+    /// Referred to and still to be added.
+    wanted: Vec<String>,
+}
+
+impl Definitions {
+    fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            schemas: Map::new(),
+            wanted: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, resource: &Resource) {
+        let name = definition(resource);
+        let known = pgop_sandbox_schema::definitions().get(&name);
+        let mut schema = match known.filter(|_| resource.custom.is_none()) {
+            Some(schema) => self.referring(schema),
+            None => resource.schema.openapi().clone(),
+        };
+        if resource.custom.is_some() {
+            let metadata = format!("{}{METADATA}", pgop_sandbox_schema::REFERENCE);
+            schema["properties"]["metadata"] = self.referring(&json!({"$ref": metadata}));
+        }
+        schema["x-kubernetes-group-version-kind"] = json!([kind_of(resource)]);
+        self.schemas.insert(name, schema);
+    }
+
+    /// A copy of a schema whose references lead into this document.
+    fn referring(&mut self, schema: &Value) -> Value {
+        match schema {
+            Value::Array(items) => items.iter().map(|item| self.referring(item)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(key, value)| {
+                    let name = value
+                        .as_str()
+                        .filter(|_| key == "$ref")
+                        .and_then(|reference| reference.strip_prefix(pgop_sandbox_schema::REFERENCE));
+                    let value = match name {
+                        Some(name) => {
+                            self.wanted.push(name.to_owned());
+                            format!("{}{name}", self.prefix).into()
+                        }
+                        None => self.referring(value),
+                    };
+                    (key.clone(), value)
+                })
+                .collect(),
+            scalar => scalar.clone(),
+        }
+    }
+
+    /// All of it, with what was referred to.
+    fn whole(mut self) -> Map<String, Value> {
+        while let Some(name) = self.wanted.pop() {
+            if self.schemas.contains_key(&name) {
+                continue;
+            }
+            if let Some(definition) = pgop_sandbox_schema::definitions().get(&name) {
+                let schema = self.referring(definition);
+                self.schemas.insert(name, schema);
+            }
+        }
+        self.schemas
+    }
+}
+
+/// The metadata of all objects.
+const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// The parameters of writes.
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
@@ -64,6 +146,9 @@ fn definition(resource: &Resource) -> String {
         let reversed: Vec<&str> = group.rsplit('.').collect();
         return format!("{}.{version}.{kind}", reversed.join("."));
     }
+    if let Some(name) = pgop_sandbox_schema::definition_name(group, version, kind) {
+        return name;
+    }
     let short = group
         .split('.')
         .next()
@@ -74,12 +159,6 @@ fn definition(resource: &Resource) -> String {
 
 fn kind_of(resource: &Resource) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": resource.kind})
-}
-
-fn schema(resource: &Resource) -> Value {
-    let mut schema = resource.schema.openapi().clone();
-    schema["x-kubernetes-group-version-kind"] = json!([kind_of(resource)]);
-    schema
 }
 
 fn add_paths(paths: &mut Map<String, Value>, resource: &Resource) {

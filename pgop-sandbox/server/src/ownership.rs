@@ -30,6 +30,12 @@ pub(crate) fn apply(
     force: bool,
 ) -> Result<Value> {
     let api_version = call.resource.api_version();
+    let given = config["apiVersion"].as_str().unwrap_or_default();
+    if !given.is_empty() && given != api_version {
+        return Err(ApiError::bad_request(format!(
+            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {api_version}"
+        )));
+    }
     let manager = said(&options.manager, &api_version, &call.path.subresource);
     apply::apply(&call.resource.schema, live, config, &manager, force).map_err(|error| match &error {
         ApplyError::Conflicts(conflicts) => {
@@ -37,6 +43,18 @@ pub(crate) fn apply(
                 .iter()
                 .map(|conflict| (conflict.field.as_str(), format!("conflict with {}", conflict.owner())));
             ApiError::apply_conflicts(error.to_string(), causes)
+        }
+        ApplyError::Undeclared(_) => {
+            let path = &call.path;
+            let kind = &call.resource.kind;
+            let name = if path.namespace.is_empty() {
+                path.name.clone()
+            } else {
+                format!("{}/{}", path.namespace, path.name)
+            };
+            ApiError::unclassified(format!(
+                "failed to create typed patch object ({name}; {api_version}, Kind={kind}): {error}"
+            ))
         }
         _ => ApiError::bad_request(error.to_string()),
     })

@@ -207,12 +207,9 @@ fn page(call: &Call, limited: bool) -> Result<Page> {
         }
         (Some("Exact"), Some(_)) => true,
         (Some(other), _) => {
-            let cause = Cause::invalid(
-                "resourceVersionMatch",
-                &other.into(),
-                "supported values: \"Exact\", \"NotOlderThan\", \"\"",
-            );
-            return Err(ApiError::invalid_kind("meta.k8s.io", "ListOptions", "", &[cause]));
+            let supported = ["Exact", "NotOlderThan", ""];
+            let cause = Cause::not_supported("resourceVersionMatch", &other.into(), &supported);
+            return Err(call.invalid_option(cause));
         }
     };
     if let (true, Some(revision)) = (exact, asked) {
@@ -260,10 +257,17 @@ fn answer(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Response<B
     }
 }
 
-/// A list as text, from the texts of the objects: no object is written twice.
+/// Items of a list of a built-in kind don't repeat it.
+pub(crate) fn drop_kind(item: &mut Value) {
+    if let Some(fields) = item.as_object_mut() {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+}
+
+/// A list as text. Items of built-in kinds leave out what the list says of them all.
 fn list_text(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Bytes {
     let resource = &call.resource;
-    let as_stored = is_shown_as_stored(resource);
     let length: usize = objects.iter().map(|object| object.json.len() + 1).sum();
     let mut text = Vec::with_capacity(length + 256);
     let (kind, version) = (
@@ -277,11 +281,11 @@ fn list_text(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Bytes {
         if index > 0 {
             text.push(b',');
         }
-        if as_stored {
-            text.extend_from_slice(&object.json);
-        } else {
-            text.extend_from_slice(present(resource, &object.value).to_string().as_bytes());
+        let mut item = present(resource, &object.value).into_owned();
+        if resource.custom.is_none() {
+            drop_kind(&mut item);
         }
+        text.extend_from_slice(item.to_string().as_bytes());
     }
     text.extend_from_slice(b"]}");
     Bytes::from(text)

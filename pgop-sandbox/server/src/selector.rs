@@ -1,18 +1,17 @@
 //! Label and field selectors: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>.
 
+mod field;
+mod parse;
+
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::resource::Resource;
+pub(crate) use field::FieldSelector;
 
 /// A selector that can't be read, in Kubernetes' words.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct SelectorError(String);
-
-fn unable(text: &str, why: &str) -> SelectorError {
-    SelectorError(format!("unable to parse requirement: {why} in {text:?}"))
-}
 
 /// One requirement on a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +31,7 @@ pub(crate) struct LabelSelector(Vec<Requirement>);
 impl LabelSelector {
     /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`.
     pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
-        split(text)
-            .into_iter()
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(requirement)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        parse::requirements(text).map(Self)
     }
 
     /// Reads the form of objects: `matchLabels` and `matchExpressions`.
@@ -109,186 +102,11 @@ fn number(text: Option<&str>) -> Option<i64> {
     text?.parse().ok()
 }
 
-/// Parts between commas that are not within parentheses.
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0_u32, 0);
-    for (index, letter) in text.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(&text[start..index]);
-                start = index + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn requirement(part: &str) -> Result<Requirement, SelectorError> {
-    if let Some(key) = part.strip_prefix('!') {
-        return Ok(Requirement::Missing(label_key(key)?));
-    }
-    for (operator, negated) in [("!=", true), ("==", false), ("=", false)] {
-        if let Some((key, value)) = part.split_once(operator) {
-            let (key, values) = (label_key(key)?, vec![label_value(value)?]);
-            return Ok(if negated {
-                Requirement::NotIn(key, values)
-            } else {
-                Requirement::In(key, values)
-            });
-        }
-    }
-    for (operator, above) in [('>', true), ('<', false)] {
-        if let Some((key, value)) = part.split_once(operator) {
-            let limit = value
-                .trim()
-                .parse()
-                .map_err(|_| unable(part, "for 'Gt', 'Lt' operators, the value must be an integer"))?;
-            let key = label_key(key)?;
-            return Ok(if above {
-                Requirement::Above(key, limit)
-            } else {
-                Requirement::Below(key, limit)
-            });
-        }
-    }
-    if let Some(open) = part.find('(') {
-        let Some(list) = part[open + 1..].strip_suffix(')') else {
-            return Err(unable(part, "expected: ')'"));
-        };
-        let (key, operator) = part[..open]
-            .trim()
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| unable(part, "found '(', expected: in, notin"))?;
-        let values = list.split(',').map(label_value).collect::<Result<_, _>>()?;
-        let key = label_key(key)?;
-        return match operator.trim() {
-            "in" => Ok(Requirement::In(key, values)),
-            "notin" => Ok(Requirement::NotIn(key, values)),
-            other => Err(unable(
-                part,
-                &format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt"),
-            )),
-        };
-    }
-    Ok(Requirement::Exists(label_key(part)?))
-}
-
-fn label_key(text: &str) -> Result<String, SelectorError> {
-    let key = text.trim();
-    let (prefix, name) = key.split_once('/').unwrap_or(("", key));
-    let fits = |text: &str, longest| {
-        text.len() <= longest && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    if name.is_empty() || !fits(name, 63) || !fits(prefix, 253) {
-        return Err(unable(
-            text,
-            &format!(
-                "<nil>: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-            ),
-        ));
-    }
-    Ok(key.to_owned())
-}
-
-fn label_value(text: &str) -> Result<String, SelectorError> {
-    let value = text.trim();
-    if value.len() > 63 || !value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err(unable(
-            text,
-            &format!(
-                "values[0]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-            ),
-        ));
-    }
-    Ok(value.to_owned())
-}
-
-/// `metadata.name=x,status.phase!=Running`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FieldSelector(Vec<(String, bool, String)>);
-
-impl FieldSelector {
-    pub(crate) fn parse(text: &str, resource: &Resource) -> Result<Self, SelectorError> {
-        let mut terms = Vec::new();
-        for part in split_escaped(text) {
-            let part = part.trim();
-            if part.is_empty() {
-                continue;
-            }
-            let (field, equal, value) = [("!=", false), ("==", true), ("=", true)]
-                .into_iter()
-                .find_map(|(operator, equal)| part.split_once(operator).map(|(field, value)| (field, equal, value)))
-                .ok_or_else(|| SelectorError(format!("invalid selector: '{part}'; can't understand '{part}'")))?;
-            let known = field == "metadata.name"
-                || (field == "metadata.namespace" && resource.namespaced)
-                || resource.selectable.iter().any(|path| path == field);
-            if !known {
-                return Err(SelectorError(format!("field label not supported: {field}")));
-            }
-            terms.push((
-                field.to_owned(),
-                equal,
-                value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\"),
-            ));
-        }
-        Ok(Self(terms))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.0
-            .iter()
-            .all(|(field, equal, value)| (text_at(object, field) == *value) == *equal)
-    }
-}
-
-fn split_escaped(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
-    for (index, letter) in text.char_indices() {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ',' => {
-                parts.push(&text[start..index]);
-                start = index + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-/// The field as text; what is missing is the empty text, or what counts as such for fields that always have a value.
-fn text_at(object: &Value, field: &str) -> String {
-    let value = field.split('.').try_fold(object, |value, name| value.get(name));
-    match (value, field) {
-        (Some(Value::String(text)), _) => text.clone(),
-        // The component of the source is what `source` selects.
-        (Some(Value::Object(source)), "source") => source
-            .get("component")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-        (Some(Value::Null) | None, "spec.hostNetwork" | "spec.unschedulable") => "false".into(),
-        (Some(Value::Null) | None, "status.replicas" | "status.successful") => "0".into(),
-        (Some(Value::Null) | None, _) => String::new(),
-        (Some(value), _) => value.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{FieldSelector, LabelSelector};
+    use super::LabelSelector;
 
     fn selects(selector: &str) -> bool {
         let pod = json!({"metadata": {"labels": {"app": "db", "tier": "back", "size": "5", "k8s.io/x": ""}}});
@@ -313,6 +131,11 @@ mod tests {
             "k8s.io/x=",
             "app=db,tier=back",
             " app = db , !none ",
+            "app in (db,)",
+            "none notin ()",
+            "k8s.io/x in ()",
+            "in!=x,notin!=y",
+            "missing!=",
         ];
         for selector in hold {
             assert!(selects(selector), "{selector}");
@@ -346,6 +169,17 @@ mod tests {
             "!",
             "app foo (x)",
             "a/b/c=d",
+            "a==,,",
+            "a,",
+            ",a",
+            "a in (",
+            "a in (b c)",
+            "a=b c",
+            "a foo b",
+            "a=(b)",
+            "app>4x",
+            "-a",
+            "a=-b",
         ] {
             assert!(LabelSelector::parse(selector).is_err(), "{selector}");
         }
@@ -362,23 +196,5 @@ mod tests {
             selector.to_string(),
             "app=db,tier in (back),!none".replace("tier in (back)", "tier=back")
         );
-    }
-
-    #[test]
-    fn field_selectors_take_the_fields_of_the_kind() {
-        let resources = crate::resource::built_in();
-        let find = |plural: &str| resources.iter().find(|resource| resource.plural == plural).unwrap();
-        let pod = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
-        let selector =
-            FieldSelector::parse("spec.nodeName=n,status.phase!=Failed,metadata.name==a", find("pods")).unwrap();
-        assert!(selector.matches(&pod));
-        assert!(
-            FieldSelector::parse("spec.nodeName=", find("pods"))
-                .unwrap()
-                .matches(&json!({"spec": {}}))
-        );
-        let error = FieldSelector::parse("spec.nodeName=n", find("configmaps")).unwrap_err();
-        assert_eq!(error.to_string(), "field label not supported: spec.nodeName");
-        assert!(FieldSelector::parse("metadata.namespace=x", find("nodes")).is_err());
     }
 }

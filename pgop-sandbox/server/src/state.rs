@@ -18,7 +18,7 @@ pub(crate) struct State {
     /// Signs the tokens of service accounts.
     pub(crate) token_key: Vec<u8>,
     pub(crate) metrics: Metrics,
-    /// Held from choosing a service's address until it is stored: no two services get the same.
+    /// Held from choosing a service's address and ports until they are stored: no two services get the same.
     pub(crate) addresses: Mutex<()>,
 }
 

@@ -70,8 +70,10 @@ impl ApiError {
         )
     }
 
-    pub(crate) fn exists(resource: &Resource, name: &str) -> Box<Self> {
-        let message = format!("{} \"{name}\" already exists", resource.qualified());
+    /// The name is taken; `going`: by an object that is being deleted.
+    pub(crate) fn exists(resource: &Resource, name: &str, going: bool) -> Box<Self> {
+        let start = if going { "object is being deleted: " } else { "" };
+        let message = format!("{start}{} \"{name}\" already exists", resource.qualified());
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, &resource.plural, name)
     }
 
@@ -220,6 +222,11 @@ impl ApiError {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
+    /// An error for which Kubernetes has no reason of its own.
+    pub(crate) fn unclassified(message: impl Into<String>) -> Box<Self> {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
     pub(crate) fn internal(error: &(impl std::fmt::Display + ?Sized)) -> Box<Self> {
         let message = format!("Internal error occurred: {error}");
         let cause = json!({"message": error.to_string()});
@@ -240,8 +247,11 @@ impl ApiError {
     pub(crate) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
+            "message": self.message, "code": self.code.as_u16(),
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if !self.details.is_empty() {
             status["details"] = Value::Object(self.details.clone());
         }
@@ -273,7 +283,7 @@ impl From<RevisionError> for Box<ApiError> {
 /// A write that the store refused, in words about an object.
 pub(crate) fn write_error(error: WriteError, resource: &Resource, name: &str) -> Box<ApiError> {
     match error {
-        WriteError::Exists => ApiError::exists(resource, name),
+        WriteError::Exists => ApiError::exists(resource, name, false),
         WriteError::Missing => ApiError::not_found(resource, name),
         WriteError::Changed => ApiError::modified(resource, name),
         WriteError::Journal(error) => ApiError::internal(&error),

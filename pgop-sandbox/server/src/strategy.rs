@@ -21,7 +21,7 @@ use crate::store::Key;
 use pgop_sandbox_schema::validation::{self, NameRule};
 use pgop_sandbox_schema::{Cause, Schema};
 
-/// Whether objects of it get an address that no other may have.
+/// Whether objects of it get an address, or ports, that no other may have.
 pub(crate) fn needs_address(resource: &Resource) -> bool {
     resource.is("", "services")
 }

@@ -217,7 +217,7 @@ async fn a_dry_run_writes_nothing() {
     assert_eq!(api.get(&format!("{MAPS}/a"), "*/*").await.0, StatusCode::NOT_FOUND);
     assert_eq!(
         api.post(&format!("{MAPS}?dryRun=x"), map("a")).await.0,
-        StatusCode::BAD_REQUEST
+        StatusCode::UNPROCESSABLE_ENTITY
     );
 }
 
@@ -294,7 +294,7 @@ async fn tables_and_metadata_are_served() {
         .await;
     assert_eq!(
         table["rows"][0]["cells"].as_array().unwrap()[..2],
-        [json!("a"), json!("1")]
+        [json!("a"), json!(1)]
     );
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     let (_, list) = api
@@ -323,6 +323,36 @@ async fn services_get_addresses_of_their_own() {
         (code.as_u16(), &taken["details"]["causes"][0]["field"]),
         (422, &json!("spec.clusterIPs"))
     );
+    let nodes = |name: &str, port: Value| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}});
+    let (_, at_node) = api.post(path, nodes("d", Value::Null)).await;
+    let port = &at_node["spec"]["ports"][0]["nodePort"];
+    assert!((30000..=32767).contains(&port.as_u64().unwrap()), "{at_node}");
+    for (bad, why) in [
+        (port.clone(), "already allocated"),
+        (json!(80), "not in the valid range"),
+    ] {
+        let (code, refused) = api.post(path, nodes("e", bad)).await;
+        assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(refused["message"].as_str().unwrap().contains(why), "{refused}");
+    }
+    let change = async |patch: Value| {
+        let (code, changed) = api
+            .call(
+                "PATCH",
+                &format!("{path}/d"),
+                "application/merge-patch+json",
+                &patch.to_string(),
+            )
+            .await;
+        assert_eq!(code, StatusCode::OK, "{changed}");
+        changed["spec"]["ports"][0]["nodePort"].clone()
+    };
+    // A client that does not name it keeps it; it goes with the type.
+    assert_eq!(
+        change(json!({"spec": {"ports": [{"port": 80, "name": "web"}]}})).await,
+        *port
+    );
+    assert_eq!(change(json!({"spec": {"type": "ClusterIP"}})).await, Value::Null);
     assert_eq!(api.post(path, service("d", Some("192.168.0.1"))).await.0.as_u16(), 422);
 }
 
@@ -489,8 +519,13 @@ async fn what_is_served_can_be_found_out() {
         .unwrap()
         .to_owned();
     let (_, document) = api.get(&url, "application/json").await;
-    let deployment = &document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
-    assert!(deployment["properties"]["spec"]["properties"]["replicas"].is_object());
+    let schemas = &document["components"]["schemas"];
+    let spec = "io.k8s.api.apps.v1.DeploymentSpec";
+    assert_eq!(
+        schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]["$ref"],
+        format!("#/components/schemas/{spec}")
+    );
+    assert!(schemas[spec]["properties"]["replicas"].is_object());
     let (code, _) = api
         .get(
             "/openapi/v2",

@@ -5,6 +5,7 @@
 
 mod conditional;
 mod defaults;
+mod definitions;
 mod lists;
 mod values;
 
@@ -22,13 +23,14 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Map, Value, json};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
 
 pub(crate) use conditional::default;
+pub use definitions::{REFERENCE, definition_name, definitions};
 
 use crate::{
-    node::{Node, QUANTITY},
+    node::Node,
     schema::{Origin, Schema},
 };
 
@@ -154,7 +156,7 @@ pub(crate) fn schema(group: &str, version: &str, kind: &str) -> Option<Arc<Schem
 }
 
 fn make(group: &'static str, version: &str, kind: &'static str, subschema: Subschema) -> Schema {
-    let mut openapi = inlined(subschema);
+    let mut openapi = definitions::inlined(definitions::name_of(subschema));
     if let Some(fields) = openapi.as_object_mut() {
         fields.remove("required"); // `metadata` only, which every object has
         let itself = json!([{"group": group, "version": version, "kind": kind}]);
@@ -170,7 +172,7 @@ fn make(group: &'static str, version: &str, kind: &'static str, subschema: Subsc
 /// `ObjectMeta`, which all types share.
 pub(crate) fn object_meta() -> &'static Value {
     static META: LazyLock<Value> = LazyLock::new(|| {
-        let mut meta = inlined(of::<ObjectMeta>);
+        let mut meta = definitions::inlined(definitions::name_of(of::<ObjectMeta>));
         meta["description"] = json!("Standard object's metadata.");
         meta
     });
@@ -186,111 +188,14 @@ pub(crate) fn embedded() -> &'static Node {
     &ENVELOPE
 }
 
-/// The JSON schema of a type, without references.
-fn inlined(subschema: Subschema) -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
-    let mut generator = settings.into_generator();
-    let reference = subschema(&mut generator).to_value();
-    let mut definitions: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
-    for (name, definition) in &mut definitions {
-        enrich(name, definition);
-    }
-    inline(&reference, &definitions, &mut Vec::new())
-}
-
-/// Adds what the tables know of a type.
-fn enrich(name: &str, definition: &mut Value) {
-    let Some(fields) = definition.as_object_mut() else {
-        return;
-    };
-    if name.ends_with(".api.resource.Quantity") {
-        fields.insert("format".to_owned(), json!(QUANTITY));
-    }
-    if fields.get("type") == Some(&json!("object")) && !fields.contains_key("properties") {
-        if name.ends_with(".apiextensions.v1.JSON") {
-            fields.remove("type"); // any JSON, whatever OpenAPI says
-        }
-        if !fields.contains_key("additionalProperties") {
-            fields.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
-        }
-    }
-    let Some(short) = short_name(name) else { return };
-    if lists::ATOMIC_TYPES.contains(&short) {
-        fields.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
-    }
-    let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (field, property) in properties
-        .iter_mut()
-        .filter_map(|(field, value)| Some((field, value.as_object_mut()?)))
-    {
-        lists::enrich(short, field, property);
-        values::enrich(short, field, property);
-        if let Some(default) = defaults::of(short, field) {
-            property.insert("default".to_owned(), default);
-        }
-    }
-}
-
-/// `core.v1.Container` of `io.k8s.api.core.v1.Container`.
-fn short_name(name: &str) -> Option<&str> {
-    let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
-    name.get(dots.nth(2)?..)
-}
-
-/// A copy of `schema` with the definitions in the place of references to them. A type within itself is left open.
-fn inline(schema: &Value, definitions: &Map<String, Value>, above: &mut Vec<String>) -> Value {
-    match schema {
-        Value::Array(items) => items.iter().map(|item| inline(item, definitions, above)).collect(),
-        Value::Object(fields) => {
-            let name = fields
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|reference| reference.rsplit('/').next());
-            let Some(name) = name else {
-                let inlined = fields
-                    .iter()
-                    .map(|(key, value)| (key.clone(), inline(value, definitions, above)));
-                return inlined.collect();
-            };
-            let mut whole = if above.iter().any(|outer| outer == name) {
-                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-            } else {
-                above.push(name.to_owned());
-                let whole = definitions
-                    .get(name)
-                    .map_or_else(|| json!({}), |found| inline(found, definitions, above));
-                above.pop();
-                whole
-            };
-            for (key, value) in fields.iter().filter(|(key, _)| *key != "$ref") {
-                whole[key] = value.clone();
-            }
-            whole
-        }
-        scalar => scalar.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn definitions() -> Map<String, Value> {
-        let settings = SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
-        let mut generator = settings.into_generator();
-        for (_, _, kinds) in GROUPS {
-            for (_, subschema) in *kinds {
-                subschema(&mut generator);
-            }
-        }
-        generator.take_definitions(true).into_iter().collect()
-    }
-
     #[test]
     fn every_row_of_the_tables_names_a_field_that_exists() {
         let definitions = definitions();
+        let short_name = definitions::short_name;
         let exists = |name: &str, field: &str| {
             let found = definitions.iter().find(|(long, _)| short_name(long) == Some(name));
             found.is_some_and(|(_, schema)| schema["properties"].get(field).is_some())

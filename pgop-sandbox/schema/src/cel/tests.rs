@@ -32,8 +32,7 @@ fn a_rule_and_its_message() {
         lines(&with_rule(&full, &sizes), &json!({"min": 3, "max": 2}), None),
         ["spec.min: Forbidden: min 3 is above max 2"]
     );
-    let broken_expression =
-        json!({"rule": "self.min <= self.max", "message": "min above max", "messageExpression": "self.gone"});
+    let broken_expression = json!({"rule": "self.min <= self.max", "message": "min above max", "messageExpression": "string(self.min / 0)"});
     assert_eq!(
         lines(
             &with_rule(&broken_expression, &sizes),
@@ -101,7 +100,7 @@ fn names_and_formats() {
                 "namespace": {"type": "string"}, "max-size": {"type": "integer"}, "a__b": {"type": "integer"},
                 "every": {"type": "string", "format": "duration"}, "at": {"type": "string", "format": "date-time"},
                 "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                "ratio": {"type": "number"}, "storage": {"type": "string"},
+                "ratio": {"type": "number"}, "storage": {"type": "string"}, "absent": {"type": "string"},
             }}),
         )
     };
@@ -118,7 +117,7 @@ fn names_and_formats() {
         "self.labels['pgop.dev/role'] == 'primary'",
         "self.ratio < 1.5",
         "has(self.storage) && quantity(self.storage).isGreaterThan(quantity('1Gi'))",
-        "!has(self.gone) && self.labels.all(key, key.startsWith('pgop.dev/'))",
+        "!has(self.absent) && self.labels.all(key, key.startsWith('pgop.dev/'))",
     ] {
         assert_eq!(lines(&schema(rule), &spec, None), [""; 0], "{rule}");
     }
@@ -130,7 +129,7 @@ fn the_root_sees_names_and_no_other_metadata() {
     let object = json!({"apiVersion": "a/v1", "kind": "B", "metadata": {"name": "main", "labels": {"x": "y"}}});
     for (rule, holds) in [
         ("self.metadata.name == 'main'", true),
-        ("has(self.metadata.labels)", false),
+        ("has(self.metadata.generateName)", false),
         ("self.kind == 'B'", true),
     ] {
         let causes = Schema::from_crd(&root(rule))

@@ -110,7 +110,7 @@ fn path_segment(text: &str) -> Vec<String> {
 }
 
 /// What is wrong with the key of a label or annotation: an optional DNS name and a slash, then a name.
-pub(super) fn qualified_name(text: &str) -> Vec<String> {
+pub fn qualified_name(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let message = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
     let examples = ["MyName", "my.name", "123-abc"];
@@ -148,7 +148,7 @@ pub(super) fn qualified_name(text: &str) -> Vec<String> {
 }
 
 /// What is wrong with the value of a label.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub fn label_value(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63).into_iter().collect();
     if !VALUE.is_match(text) {
         let message = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \

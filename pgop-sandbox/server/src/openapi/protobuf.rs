@@ -122,6 +122,7 @@ fn schema(schema: &Value) -> Vec<u8> {
     // Version 2 has no word for "a number or a text"; what says nothing of its type takes both.
     let open = schema["x-kubernetes-int-or-string"] == true || schema["x-kubernetes-preserve-unknown-fields"] == true;
     Message::with(|told| {
+        told.text(1, schema["$ref"].as_str().unwrap_or_default());
         told.text(2, schema["format"].as_str().filter(|_| !open).unwrap_or_default());
         told.text(4, schema["description"].as_str().unwrap_or_default());
         for name in schema["required"].as_array().into_iter().flatten() {

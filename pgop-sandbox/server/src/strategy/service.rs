@@ -1,4 +1,6 @@
-//! Services: their cluster addresses, out of 10.96.0.0/16.
+//! Services: their cluster addresses, out of 10.96.0.0/16, and their ports at the node.
+
+mod node_port;
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -19,10 +21,12 @@ const RESERVED: u32 = 256;
 
 pub(super) fn create(call: &Call, service: &mut Value, name: &str) -> Result<()> {
     service["status"] = json!({"loadBalancer": {}});
-    assign(call, service, name)
+    assign(call, service, name)?;
+    node_port::assign(call, None, service, name)
 }
 
 pub(super) fn update(call: &Call, old: &Value, new: &mut Value, name: &str) -> Result<()> {
+    node_port::assign(call, Some(old), new, name)?;
     if new["spec"]["type"] == "ExternalName" {
         for field in [
             "clusterIP",

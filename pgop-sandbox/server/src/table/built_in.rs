@@ -61,12 +61,12 @@ pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
             }),
         ] },
         ("", "namespaces") => const { &[NAME, column("Status", "string", |object| object["status"]["phase"].clone()), AGE] },
-        ("", "configmaps") => const { &[NAME, column("Data", "string", |object| (size(&object["data"]) + size(&object["binaryData"])).to_string().into()), AGE] },
+        ("", "configmaps") => const { &[NAME, column("Data", "string", |object| (size(&object["data"]) + size(&object["binaryData"])).into()), AGE] },
         ("", "secrets") => const { &[
             NAME, column("Type", "string", |object| object["type"].clone()),
-            column("Data", "string", |object| size(&object["data"]).to_string().into()), AGE,
+            column("Data", "string", |object| size(&object["data"]).into()), AGE,
         ] },
-        ("", "serviceaccounts") => const { &[NAME, column("Secrets", "string", |object| count(&object["secrets"]).to_string().into()), AGE] },
+        ("", "serviceaccounts") => const { &[NAME, column("Secrets", "string", |object| count(&object["secrets"]).into()), AGE] },
         ("", "nodes") => const { &[
             NAME,
             column("Status", "string", |node| node_status(node).into()),
@@ -118,8 +118,8 @@ pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
         ("apps", "deployments") => const { &[
             NAME,
             column("Ready", "string", |object| format!("{}/{}", number(&object["status"]["readyReplicas"]), number(&object["spec"]["replicas"])).into()),
-            column("Up-to-date", "string", |object| number(&object["status"]["updatedReplicas"]).to_string().into()),
-            column("Available", "string", |object| number(&object["status"]["availableReplicas"]).to_string().into()),
+            column("Up-to-date", "string", |object| number(&object["status"]["updatedReplicas"]).into()),
+            column("Available", "string", |object| number(&object["status"]["availableReplicas"]).into()),
             AGE, CONTAINERS, IMAGES, SELECTOR,
         ] },
         ("apps", "replicasets") => const { &[
@@ -146,7 +146,7 @@ pub(super) fn columns(group: &str, plural: &str) -> &'static [Column] {
         ("apps", "controllerrevisions") => const { &[
             NAME,
             column("Controller", "string", |object| controller(object).into()),
-            column("Revision", "string", |object| number(&object["revision"]).to_string().into()),
+            column("Revision", "string", |object| number(&object["revision"]).into()),
             AGE,
         ] },
         ("batch", "jobs") => const { &[
