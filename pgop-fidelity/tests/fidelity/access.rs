@@ -23,15 +23,55 @@ pub(crate) fn subject() -> Subject {
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
-/// A client of the account `default` of this namespace.
-async fn account(s: &Space) -> Client {
-    s.account().await;
-    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-    let made = s.post("serviceaccounts/default/token", &body).await.is(201);
-    s.client_of(made["status"]["token"].as_str().expect("a token"))
+/// The account `default` of a namespace.
+struct Account<'s> {
+    space: &'s Space,
+    client: Client,
 }
 
-/// Gives the account `default` these rights in this namespace.
+impl<'s> Account<'s> {
+    async fn of(space: &'s Space) -> Self {
+        space.account().await;
+        let made = token(space, json!({})).await.is(201);
+        let client = space.client_of(made["status"]["token"].as_str().expect("a token"));
+        Self { space, client }
+    }
+
+    /// The account with a role of these rights in its namespace. Rights take effect a moment after they are written: `path` can be read then.
+    async fn with(space: &'s Space, rules: Value, path: &str) -> Self {
+        let account = Self::of(space).await;
+        grant(space, rules).await;
+        let is_there = async || account.ask(Method::GET, path).await.status == 200;
+        space.eventually("the right is there", is_there).await;
+        account
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Reply {
+        self.space.ask(method, path).by(&self.client).send().await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.space
+            .ask(Method::POST, path)
+            .by(&self.client)
+            .json(body)
+            .send()
+            .await
+    }
+
+    /// It may not do that. Answers the refusal.
+    async fn is_refused(&self, method: Method, path: &str) -> Value {
+        self.ask(method, path).await.fails(403, "Forbidden")
+    }
+}
+
+/// Asks for a token of the account `default`.
+async fn token(s: &Space, spec: Value) -> Reply {
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    s.post("serviceaccounts/default/token", &body).await
+}
+
+/// Gives the account `default` these rights in its namespace.
 async fn grant(s: &Space, rules: Value) {
     let role = json!({"apiVersion": RBAC, "kind": "Role", "metadata": {"name": "r"}, "rules": rules});
     s.post(&format!("{RBAC}:roles"), &role).await.is(201);
@@ -44,41 +84,21 @@ fn binding(s: &Space) -> Value {
         "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": s.name()}]})
 }
 
-async fn ask(s: &Space, who: &Client, method: Method, path: &str) -> Reply {
-    s.ask(method, path).by(who).send().await
-}
-
-/// Rights take effect a moment after they are written.
-async fn allowed(s: &Space, who: &Client, path: &str) {
-    s.eventually("the right is there", async || {
-        ask(s, who, Method::GET, path).await.status == 200
-    })
-    .await;
-}
-
 /// <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>
 async fn a_token_can_be_asked_for(s: Space) {
     s.account().await;
-    let body =
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 900}});
-    let made = s.post("serviceaccounts/default/token", &body).await.is(201);
+    let made = token(&s, json!({"expirationSeconds": 900})).await.is(201);
     assert_eq!(made["spec"]["expirationSeconds"], 900);
     assert_eq!(made["status"]["token"].as_str().unwrap().split('.').count(), 3, "a JWT");
     assert!(made["status"]["expirationTimestamp"].is_string());
-    let short =
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 1}});
-    s.post("serviceaccounts/default/token", &short).await.fails_with(
-        422,
-        "Invalid",
-        &["may not specify a duration less than 10 minutes"],
-    );
+    let short = token(&s, json!({"expirationSeconds": 1})).await;
+    short.fails_with(422, "Invalid", &["may not specify a duration less than 10 minutes"]);
 }
 
 /// <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/>
 async fn a_token_reviews_as_its_account(s: Space) {
     s.account().await;
-    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-    let made = s.post("serviceaccounts/default/token", &body).await.is(201);
+    let made = token(&s, json!({})).await.is(201);
     let review = |token: &Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     let status = s.post(path, &review(&made["status"]["token"])).await.is(201)["status"].take();
@@ -98,10 +118,8 @@ async fn a_token_reviews_as_its_account(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings>
 async fn an_account_without_rights_is_forbidden(s: Space) {
-    let account = account(&s).await;
-    let status = ask(&s, &account, Method::GET, "configmaps")
-        .await
-        .fails(403, "Forbidden");
+    let account = Account::of(&s).await;
+    let status = account.is_refused(Method::GET, "configmaps").await;
     let message = format!(
         "configmaps is forbidden: User \"system:serviceaccount:{0}:default\" cannot list resource \"configmaps\" \
          in API group \"\" in the namespace \"{0}\"",
@@ -109,45 +127,39 @@ async fn an_account_without_rights_is_forbidden(s: Space) {
     );
     assert_eq!(status["message"], message);
     assert_eq!(status["details"], json!({"kind": "configmaps"}));
-    let status = ask(&s, &account, Method::DELETE, "apps/v1:deployments/x")
-        .await
-        .fails(403, "Forbidden");
+    let status = account.is_refused(Method::DELETE, "apps/v1:deployments/x").await;
     let start = "deployments.apps \"x\" is forbidden: User ";
     assert!(status["message"].as_str().unwrap().starts_with(start), "{status}");
-    ask(&s, &account, Method::GET, "/version").await.is(200);
+    account.ask(Method::GET, "/version").await.is(200);
 }
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#role-and-clusterrole>
 async fn a_role_allows_what_it_lists_and_no_more(s: Space) {
-    let account = account(&s).await;
-    grant(
+    let account = Account::with(
         &s,
         json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]),
+        "configmaps",
     )
     .await;
-    allowed(&s, &account, "configmaps").await;
     s.post("configmaps", &config_map("a")).await.ok();
-    ask(&s, &account, Method::GET, "configmaps/a").await.is(200);
-    ask(&s, &account, Method::DELETE, "configmaps/a")
-        .await
-        .fails(403, "Forbidden");
-    ask(&s, &account, Method::GET, "configmaps?watch=true")
-        .await
-        .fails(403, "Forbidden");
-    ask(&s, &account, Method::GET, "secrets").await.fails(403, "Forbidden");
+    account.ask(Method::GET, "configmaps/a").await.is(200);
+    account.is_refused(Method::DELETE, "configmaps/a").await;
+    account.is_refused(Method::GET, "configmaps?watch=true").await;
+    account.is_refused(Method::GET, "secrets").await;
 }
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#rolebinding-and-clusterrolebinding>
 async fn a_role_holds_in_its_namespace_only(s: Space) {
-    let account = account(&s).await;
-    grant(&s, json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])).await;
-    allowed(&s, &account, "configmaps").await;
-    ask(&s, &account, Method::GET, "/api/v1/namespaces/default/configmaps")
-        .await
-        .fails(403, "Forbidden");
-    let status = ask(&s, &account, Method::GET, "/api/v1/configmaps")
-        .await
-        .fails(403, "Forbidden");
+    let account = Account::with(
+        &s,
+        json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]),
+        "configmaps",
+    )
+    .await;
+    account
+        .is_refused(Method::GET, "/api/v1/namespaces/default/configmaps")
+        .await;
+    let status = account.is_refused(Method::GET, "/api/v1/configmaps").await;
     assert!(
         status["message"]
             .as_str()
@@ -159,30 +171,26 @@ async fn a_role_holds_in_its_namespace_only(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
 async fn a_role_can_be_limited_to_names(s: Space) {
-    let account = account(&s).await;
     s.post("configmaps", &config_map("mine")).await.ok();
-    grant(
+    let account = Account::with(
         &s,
         json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"], "verbs": ["get"]}]),
+        "configmaps/mine",
     )
     .await;
-    allowed(&s, &account, "configmaps/mine").await;
-    ask(&s, &account, Method::GET, "configmaps/other")
-        .await
-        .fails(403, "Forbidden");
-    ask(&s, &account, Method::GET, "configmaps")
-        .await
-        .fails(403, "Forbidden");
+    account.is_refused(Method::GET, "configmaps/other").await;
+    account.is_refused(Method::GET, "configmaps").await;
 }
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources>
 async fn subresources_need_their_own_right(s: Space) {
-    let account = account(&s).await;
-    grant(&s, json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}])).await;
-    allowed(&s, &account, "pods").await;
-    let status = ask(&s, &account, Method::GET, "pods/a/log")
-        .await
-        .fails(403, "Forbidden");
+    let account = Account::with(
+        &s,
+        json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}]),
+        "pods",
+    )
+    .await;
+    let status = account.is_refused(Method::GET, "pods/a/log").await;
     assert!(
         status["message"]
             .as_str()
@@ -194,16 +202,15 @@ async fn subresources_need_their_own_right(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#rolebinding-and-clusterrolebinding>
 async fn a_lost_binding_is_a_lost_right(s: Space) {
-    let account = account(&s).await;
-    grant(
+    let account = Account::with(
         &s,
         json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]),
+        "configmaps",
     )
     .await;
-    allowed(&s, &account, "configmaps").await;
     s.delete(&format!("{RBAC}:rolebindings/r")).await.is(200);
     s.eventually("the right is lost", async || {
-        ask(&s, &account, Method::GET, "configmaps").await.status == 403
+        account.ask(Method::GET, "configmaps").await.status == 403
     })
     .await;
 }
@@ -214,14 +221,8 @@ async fn an_access_review_answers_for_oneself(s: Space) {
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {
         "resourceAttributes": {"verb": "list", "resource": "pods", "namespace": s.name()}}});
     assert_eq!(s.post(path, &review).await.is(201)["status"]["allowed"], true);
-    let account = account(&s).await;
-    let answer = s
-        .ask(Method::POST, path)
-        .by(&account)
-        .json(&review)
-        .send()
-        .await
-        .is(201);
+    let account = Account::of(&s).await;
+    let answer = account.post(path, &review).await.is(201);
     assert_eq!(answer["status"]["allowed"], false);
 }
 
@@ -255,21 +256,15 @@ async fn a_binding_cannot_change_its_role(s: Space) {
 
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>
 async fn nobody_grants_more_than_they_have(s: Space) {
-    let account = account(&s).await;
-    grant(
+    let account = Account::with(
         &s,
         json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create", "list"]}]),
+        &format!("{RBAC}:roles"),
     )
     .await;
-    allowed(&s, &account, &format!("{RBAC}:roles")).await;
     let more = json!({"apiVersion": RBAC, "kind": "Role", "metadata": {"name": "more"},
         "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
-    let reply = s
-        .ask(Method::POST, &format!("{RBAC}:roles"))
-        .by(&account)
-        .json(&more)
-        .send()
-        .await;
+    let reply = account.post(&format!("{RBAC}:roles"), &more).await;
     reply.fails_with(
         403,
         "Forbidden",
