@@ -8,6 +8,7 @@ mod pvc;
 mod server;
 mod wide;
 
+use futures::stream::{self, StreamExt};
 use kube::api::ListParams;
 use pgop_core::crd::{PgCluster, PgDatabase, ServerSpec, ServerStatus};
 use pgop_core::resource::{Managed, Owner};
@@ -20,6 +21,9 @@ use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output;
+
+/// Databases or clusters of which the cluster is asked at the same time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// Shows what was asked for.
 pub async fn run(args: Show, context: &mut Context<'_>) -> Result<ExitCode, Error> {
@@ -151,10 +155,13 @@ async fn servers<R: ServerResource>(names: &Names, context: &mut Context<'_>) ->
         context.screen.raw(text.as_bytes());
         return Ok(code);
     }
-    for resource in &found {
+    let asked = found.iter().map(async |resource| {
         let owner = Owner::of(resource);
         let place = cluster.in_namespace(&owner.namespace);
-        let facts = facts::gather(&place, &owner, resource).await;
+        facts::gather(&place, &owner, resource).await
+    });
+    let mut gathered = stream::iter(asked).buffered(ASKED_AT_ONCE);
+    while let Some(facts) = gathered.next().await {
         let tree = server::tree(&facts, context.config.all_namespaces, jiff::Timestamp::now());
         let text = tree.render(context.screen.colour());
         context.screen.raw(text.as_bytes());
