@@ -16,10 +16,11 @@ pub(crate) fn mistyped(node: &Node, value: &Value, at: &str) -> Option<String> {
     }
     match (node.kind, value) {
         (_, Value::String(_) | Value::Number(_)) if node.is_quantity() => {}
-        (Kind::Object, Value::Object(_))
+        (Kind::Any, _)
+        | (Kind::Object, Value::Object(_))
         | (Kind::Array, Value::Array(_))
-        | (Kind::Any | Kind::Boolean, Value::Bool(_))
-        | (Kind::Any, _) => {}
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::IntOrString, Value::String(_)) => {}
         (Kind::String, Value::String(text)) => return unreadable(node, text),
         (Kind::Integer | Kind::Number | Kind::IntOrString, Value::Number(number)) => {
             let (bits, kind) = match (node.kind, node.checks.format.as_deref()) {
@@ -39,7 +40,6 @@ pub(crate) fn mistyped(node: &Node, value: &Value, at: &str) -> Option<String> {
             let fits = whole.is_some_and(|whole| bits == 64 || i32::try_from(whole).is_ok());
             return (!fits).then(|| wrong(&format!("number {number}"), at, kind));
         }
-        (Kind::IntOrString, Value::String(_)) => {}
         _ => return Some(wrong(json_name(value), at, go_name(node))),
     }
     match value {

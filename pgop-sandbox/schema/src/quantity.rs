@@ -129,7 +129,9 @@ pub(crate) fn canonicalize(node: &Node, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(node) = node.items.as_deref() {
-                items.iter_mut().for_each(|item| canonicalize(node, item));
+                for item in items {
+                    canonicalize(node, item);
+                }
             }
         }
         _ => {}

@@ -6,79 +6,27 @@
 //!   cursor: nothing is queued per watcher, nothing can be lost or reordered, and a watcher that falls out of the history is told.
 //! - A list at an earlier revision is the table of now with the changes since taken back; so continue tokens need no kept snapshots.
 
+mod follow;
 mod journal;
+mod table;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use imbl::OrdMap;
 use parking_lot::RwLock;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::watch;
 
+pub(crate) use follow::Follower;
 pub use journal::JournalError;
 use journal::{Journal, Record};
+pub(crate) use table::{Change, ChangeKind, Key, Object, Objects};
+use table::{Table, set_revision};
 
-/// The most changes that a table remembers.
-const HISTORY_CHANGES: usize = 10_000;
-/// The most bytes (as JSON) of the changes that a table remembers.
-const HISTORY_BYTES: usize = 32 << 20;
-/// How many changes a watcher takes at once.
-const BATCH: usize = 256;
-/// The revision of an empty store. Not 0: that one means "any" in the API.
-const FIRST_REVISION: u64 = 1;
-
-/// Where an object is in its table. Cluster-scoped objects have the empty namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl Key {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-/// A stored object, never changed: a write puts another in its place.
-#[derive(Debug)]
-pub(crate) struct Object {
-    /// With `metadata.resourceVersion` of its revision.
-    pub(crate) value: Value,
-    /// The same as JSON text, made once for all watchers and the journal.
-    pub(crate) json: Bytes,
-    /// The revision of the write that made it so.
-    pub(crate) revision: u64,
-}
-
-/// The objects of one table at one revision; cheap to clone.
-pub(crate) type Objects = OrdMap<Key, Arc<Object>>;
-
-/// What a write did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChangeKind {
-    Added,
-    Modified,
-    Deleted,
-}
-
-/// One write, as watchers see it.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    pub(crate) kind: ChangeKind,
-    /// The object after the write; of a deletion: as it was last, with the revision of the deletion.
-    pub(crate) object: Arc<Object>,
-    /// The object before the write.
-    pub(crate) before: Option<Arc<Object>>,
-    key: Key,
-}
+/// The revision of an empty store. Not 0: that one means "any" in the API. Not 1: a real cluster has never kept its first revisions by the
+/// time that anybody can ask for them, and clients rely on being told so.
+const FIRST_REVISION: u64 = 10;
 
 /// What a writer believes is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,46 +63,6 @@ pub(crate) enum RevisionError {
     /// The store has not come so far.
     #[error("Too large resource version: {asked}, current: {current}")]
     Future { asked: u64, current: u64 },
-}
-
-struct Table {
-    objects: Objects,
-    history: VecDeque<Change>,
-    history_bytes: usize,
-    /// The revision of the newest change that is no longer in the history.
-    forgotten: u64,
-    /// Tells watchers the revision of each change.
-    changed: watch::Sender<u64>,
-}
-
-impl Table {
-    fn new(objects: Objects, forgotten: u64) -> Self {
-        Self {
-            objects,
-            history: VecDeque::new(),
-            history_bytes: 0,
-            forgotten,
-            changed: watch::Sender::new(forgotten),
-        }
-    }
-
-    fn remember(&mut self, change: Change) {
-        self.history_bytes += change.object.json.len();
-        self.history.push_back(change);
-        while self.history.len() > HISTORY_CHANGES || (self.history_bytes > HISTORY_BYTES && self.history.len() > 1) {
-            let Some(oldest) = self.history.pop_front() else { break };
-            self.history_bytes -= oldest.object.json.len();
-            self.forgotten = oldest.object.revision;
-        }
-    }
-
-    /// The changes after a revision.
-    fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Change> {
-        let start = self
-            .history
-            .partition_point(|change| change.object.revision <= revision);
-        self.history.range(start..)
-    }
 }
 
 struct Inner {
@@ -402,92 +310,11 @@ impl Inner {
     }
 }
 
-impl Object {
-    fn new(value: Value, revision: u64) -> Self {
-        Self {
-            json: Bytes::from(value.to_string()),
-            value,
-            revision,
-        }
-    }
-
-    fn parse(json: &str) -> Result<Self, JournalError> {
-        let value: Value = serde_json::from_str(json).map_err(JournalError::Decode)?;
-        let revision = value["metadata"]["resourceVersion"]
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        Ok(Self {
-            json: Bytes::copy_from_slice(json.as_bytes()),
-            value,
-            revision,
-        })
-    }
-}
-
 fn check_not_future(asked: u64, current: u64) -> Result<(), RevisionError> {
     if asked > current {
         Err(RevisionError::Future { asked, current })
     } else {
         Ok(())
-    }
-}
-
-fn set_revision(value: &mut Value, revision: u64) {
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert("resourceVersion".into(), Value::String(revision.to_string()));
-    }
-}
-
-/// A watcher's place in the history of a table.
-pub(crate) struct Follower {
-    store: Arc<Store>,
-    table: Arc<str>,
-    cursor: u64,
-    changed: watch::Receiver<u64>,
-}
-
-impl Follower {
-    /// The next changes in their order; waits until there are some. An error when the history no longer holds them.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Change>, RevisionError> {
-        loop {
-            self.changed.mark_unchanged();
-            let changes = self.take()?;
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
-            if self.changed.changed().await.is_err() {
-                // The sender lives in the store that this holds: it can't have gone.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// The revision up to which the watcher has seen everything.
-    pub(crate) fn seen(&self) -> u64 {
-        self.cursor
-    }
-
-    /// The changes since the last call that are there already.
-    pub(crate) fn take(&mut self) -> Result<Vec<Change>, RevisionError> {
-        let inner = self.store.inner.read();
-        let Some(table) = inner.tables.get(&self.table) else {
-            return Ok(Vec::new());
-        };
-        if self.cursor < table.forgotten {
-            return Err(RevisionError::Expired {
-                asked: self.cursor,
-                oldest: table.forgotten,
-            });
-        }
-        let changes: Vec<Change> = table.since(self.cursor).take(BATCH).cloned().collect();
-        // With nothing more in this table, the watcher has seen all that happened in the store.
-        self.cursor = if changes.len() < BATCH {
-            inner.revision
-        } else {
-            changes.last().map_or(self.cursor, |change| change.object.revision)
-        };
-        Ok(changes)
     }
 }
 

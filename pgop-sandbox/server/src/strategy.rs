@@ -120,6 +120,12 @@ pub(crate) fn update(call: &Call, old: &Value, new: &mut Value) -> Result<()> {
 /// What is wrong with an object.
 pub(crate) fn validate(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = validation::metadata(object, resource.namespaced, name_rule(resource));
+    if resource
+        .built_in()
+        .is_some_and(|(group, _)| group != "apiextensions.k8s.io")
+    {
+        causes.extend(validation::finalizers(object));
+    }
     if let Some(old) = old {
         causes.extend(new_finalizers(object, old));
     }

@@ -1,6 +1,8 @@
 //! Tables, as `kubectl get` asks for them: <https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables>.
 
 mod built_in;
+mod cell;
+mod pod;
 mod time;
 
 use serde_json::{Value, json};

@@ -55,7 +55,7 @@ pub(super) fn name_of(subschema: Subschema) -> String {
 }
 
 /// A definition without references.
-pub(super) fn inlined(name: String) -> Value {
+pub(super) fn inlined(name: &str) -> Value {
     let reference = json!({"$ref": format!("{REFERENCE}{name}")});
     inline(&reference, definitions(), &mut Vec::new())
 }

@@ -156,7 +156,7 @@ pub(crate) fn schema(group: &str, version: &str, kind: &str) -> Option<Arc<Schem
 }
 
 fn make(group: &'static str, version: &str, kind: &'static str, subschema: Subschema) -> Schema {
-    let mut openapi = definitions::inlined(definitions::name_of(subschema));
+    let mut openapi = definitions::inlined(&definitions::name_of(subschema));
     if let Some(fields) = openapi.as_object_mut() {
         fields.remove("required"); // `metadata` only, which every object has
         let itself = json!([{"group": group, "version": version, "kind": kind}]);
@@ -172,7 +172,7 @@ fn make(group: &'static str, version: &str, kind: &'static str, subschema: Subsc
 /// `ObjectMeta`, which all types share.
 pub(crate) fn object_meta() -> &'static Value {
     static META: LazyLock<Value> = LazyLock::new(|| {
-        let mut meta = definitions::inlined(definitions::name_of(of::<ObjectMeta>));
+        let mut meta = definitions::inlined(&definitions::name_of(of::<ObjectMeta>));
         meta["description"] = json!("Standard object's metadata.");
         meta
     });

@@ -345,9 +345,8 @@ fn operator<'n>(operator: &str, types: &[Type<'n>]) -> Option<Result<Type<'n>, P
 
 fn comparable(left: &Type<'_>, right: &Type<'_>) -> bool {
     match (left, right) {
-        (Type::Dyn, _) | (_, Type::Dyn) => true,
         (Type::List(left), Type::List(right)) | (Type::Map(left), Type::Map(right)) => comparable(left, right),
-        (Type::Object(_) | Type::Map(_), Type::Object(_) | Type::Map(_)) => true,
+        (Type::Dyn, _) | (_, Type::Dyn) | (Type::Object(_) | Type::Map(_), Type::Object(_) | Type::Map(_)) => true,
         _ => left == right,
     }
 }

@@ -30,12 +30,22 @@ pub fn metadata(object: &Value, namespaced: bool, name_rule: NameRule) -> Vec<Ca
                 .iter()
                 .map(|problem| Cause::invalid(&*at, finalizer, problem)),
         );
-        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            causes.push(Cause::invalid("metadata.finalizers", finalizer, detail));
-        }
     }
     causes
+}
+
+/// Finalizers of Kubernetes' own types must have a domain, apart from those of Kubernetes. Definitions and custom resources may have others.
+pub fn finalizers(object: &Value) -> Vec<Cause> {
+    let list = items(&object["metadata"], "finalizers", "metadata").into_iter();
+    list.filter(|(_, finalizer)| {
+        let name = finalizer.as_str().unwrap_or_default();
+        !name.contains('/') && !STANDARD_FINALIZERS.contains(&name)
+    })
+    .map(|(_, finalizer)| {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        Cause::invalid("metadata.finalizers", finalizer, detail)
+    })
+    .collect()
 }
 
 fn names(metadata: &Value, namespaced: bool, rule: NameRule, causes: &mut Vec<Cause>) {
@@ -149,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn finalizers_have_a_domain() {
+        let told = |name: &str| finalizers(&json!({"metadata": {"finalizers": [name]}})).len();
+        assert_eq!(
+            [
+                told("pgop.dev/cleanup"),
+                told("orphan"),
+                told("kubernetes"),
+                told("hold")
+            ],
+            [0, 0, 0, 1]
+        );
+    }
+
+    #[test]
     fn syntax() {
         let metadata = json!({
             "name": "Main", "namespace": "a.b", "labels": {"a b": "x", "ok": "no way"}, "annotations": {"/x": ""}, "finalizers": ["a b"],
@@ -165,8 +189,7 @@ mod tests {
                 "metadata.labels",
                 "metadata.labels",
                 "metadata.annotations",
-                "metadata.finalizers[0]",
-                "metadata.finalizers"
+                "metadata.finalizers[0]"
             ]
         );
     }

@@ -15,7 +15,7 @@ mod workload;
 
 use serde_json::{Map, Value};
 
-pub use metadata::metadata;
+pub use metadata::{finalizers, metadata};
 pub use names::{NameRule, label_value, qualified_name};
 
 use crate::Cause;

@@ -55,10 +55,10 @@ mod tests {
     fn every_default_role_has_rules_or_parts() {
         let (roles, bindings) = super::defaults().unwrap();
         for role in &roles {
+            let parts = Rule::all_of(role);
             let complete = |rule: &Rule| !rule.verbs.is_empty() && (rule.paths.is_empty() != rule.resources.is_empty());
-            let rules = Rule::all_of(role);
-            assert!(rules.iter().all(complete), "{role}");
-            assert_eq!(rules.is_empty(), role["aggregationRule"].is_object(), "{role}");
+            assert!(parts.iter().all(complete), "{role}");
+            assert_eq!(parts.is_empty(), role["aggregationRule"].is_object(), "{role}");
         }
         for binding in &bindings {
             assert!(

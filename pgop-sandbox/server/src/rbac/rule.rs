@@ -235,8 +235,8 @@ mod tests {
         assert!(!get("/healthz/ping") && !get("/api"));
     }
 
-    fn missing(owned: &[Value], wanted: &[Value]) -> Vec<String> {
-        let rules = |list: &[Value]| list.iter().map(Rule::of).collect::<Vec<_>>();
+    fn missing(owned: &[&Value], wanted: &[&Value]) -> Vec<String> {
+        let rules = |list: &[&Value]| list.iter().map(|rule| Rule::of(rule)).collect::<Vec<_>>();
         let missing = uncovered(&rules(owned), &rules(wanted));
         missing.iter().map(ToString::to_string).collect()
     }
@@ -247,10 +247,10 @@ mod tests {
         let one = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]});
         let all = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
         let none: [String; 0] = [];
-        assert_eq!(missing(&[all], &[view.clone(), one.clone()]), none);
-        assert_eq!(missing(&[view.clone()], &[one.clone()]), none);
+        assert_eq!(missing(&[&all], &[&view, &one]), none);
+        assert_eq!(missing(&[&view], &[&one]), none);
         assert_eq!(
-            missing(&[one], &[view.clone()]),
+            missing(&[&one], &[&view]),
             [
                 r#"{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}"#,
                 r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get" "list"]}"#
@@ -258,7 +258,7 @@ mod tests {
         );
         let paths = json!({"verbs": ["get"], "nonResourceURLs": ["/metrics"]});
         assert_eq!(
-            missing(&[view], &[paths]),
+            missing(&[&view], &[&paths]),
             [r#"{NonResourceURLs:["/metrics"], Verbs:["get"]}"#]
         );
     }

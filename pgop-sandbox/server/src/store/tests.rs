@@ -111,7 +111,7 @@ fn a_watcher_that_is_too_slow_is_told() {
     let store = Arc::new(Store::in_memory());
     let start = store.revision();
     let mut follower = store.follow("configmaps", start).unwrap();
-    for round in 0..=super::HISTORY_CHANGES {
+    for round in 0..=super::table::HISTORY_CHANGES {
         put(&store, "one", &round.to_string());
     }
     assert!(matches!(follower.take(), Err(RevisionError::Expired { .. })));
@@ -131,7 +131,7 @@ fn a_watcher_that_is_too_slow_is_told() {
 fn big_changes_are_forgotten_sooner() {
     let store = Arc::new(Store::in_memory());
     let start = store.revision();
-    let big = "x".repeat(super::HISTORY_BYTES / 4);
+    let big = "x".repeat(super::table::HISTORY_BYTES / 4);
     for _ in 0..6 {
         put(&store, "one", &big);
     }

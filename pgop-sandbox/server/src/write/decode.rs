@@ -49,7 +49,16 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Result<()> {
         )));
     };
     for (field, expected) in [("kind", &resource.kind), ("apiVersion", &expected)] {
-        match fields.get(field).and_then(Value::as_str) {
+        let given = match fields.get(field) {
+            Some(Value::String(text)) => Some(text.as_str()),
+            None | Some(Value::Null) => None,
+            Some(other) => {
+                return Err(ApiError::bad_request(format!(
+                    "couldn't get version/kind; json parse error: {field} is no text but {other}"
+                )));
+            }
+        };
+        match given {
             Some(given) if given == expected => {}
             None | Some("") if resource.custom.is_none() => {
                 fields.insert(field.into(), expected.as_str().into());
