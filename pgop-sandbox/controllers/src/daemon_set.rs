@@ -7,19 +7,19 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, DaemonSet},
+    apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
     core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod},
 };
 use kube::{Api, ResourceExt};
-use serde_json::json;
 
 use crate::{
     context::Context,
     expectations::Expectations,
     ownership::{self, controller_of, controller_reference},
     pod,
+    pod_control::PodControl,
     queue::{Key, Next, queue},
-    revision,
+    revision::{self, Newest},
     verbs::{self, VerbError},
 };
 use plan::{Action, HASH_LABEL, plan, tolerations};
@@ -78,64 +78,57 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         return Ok(Next::OnChange);
     };
     let claims = ownership::claims(&set.metadata, &selector, context.cache.pods.within(&key.namespace));
-    ownership::settle(&context.client, &*set, &claims).await?;
+    let owned = ownership::settle(&context.client, &*set, claims).await?;
     let revisions = revision::of_owner(
         &set.uid().unwrap_or_default(),
         context.cache.revisions.within(&key.namespace),
     );
-    let Some(hash) = newest_hash(context, key, &set, &revisions).await? else {
-        return Ok(Next::OnChange);
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
+    let api = context.namespaced(&key.namespace);
+    let hash = match revision::newest(&api, &*set, &spec.template, collisions, &revisions).await? {
+        Newest::Have(revision) => hash_of(&set, &revision),
+        Newest::Made => return Ok(Next::OnChange),
+        Newest::Collision => {
+            let mut status = set.status.clone().unwrap_or_default();
+            status.collision_count = Some(collisions.unwrap_or(0) + 1);
+            put_status(context, &set, status).await?;
+            return Ok(Next::OnChange);
+        }
     };
     let planned = plan(
         &set,
         &context.cache.nodes.all(),
-        &claims.owned,
+        &owned,
         &hash,
         expectations.met(key),
         Timestamp::now(),
     );
     if set.status.as_ref() != Some(&planned.status) {
-        let api: Api<DaemonSet> = context.namespaced(&key.namespace);
-        verbs::put_status(
-            &api,
-            &DaemonSet {
-                status: Some(planned.status),
-                ..(*set).clone()
-            },
-        )
-        .await?;
+        put_status(context, &set, planned.status).await?;
     }
+    let control = PodControl {
+        context,
+        expectations,
+        key,
+        owner: &*set,
+    };
     for action in planned.actions {
-        act(context, expectations, key, &set, &hash, action).await?;
+        match action {
+            Action::Create { node } => control.create(&pod_for(&set, &node, &hash)).await?,
+            Action::Delete(pod) => control.delete(&pod).await?,
+        }
     }
-    forget_revisions(context, key, &set, &claims.owned, &revisions, &hash).await?;
+    forget_revisions(context, key, &set, &owned, &revisions, &hash).await?;
     Ok(Next::after(planned.again))
 }
 
-/// The hash of the present template's revision. `None` when the revision was only made now: its event brings the set again.
-async fn newest_hash(
-    context: &Context,
-    key: &Key,
-    set: &DaemonSet,
-    revisions: &[Arc<ControllerRevision>],
-) -> Result<Option<String>, VerbError> {
-    let api: Api<ControllerRevision> = context.namespaced(&key.namespace);
-    let Some(spec) = &set.spec else { return Ok(None) };
-    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-    match revision::current(
-        &set.metadata,
-        controller_reference(set),
-        &spec.template,
-        collisions,
-        revisions,
-    ) {
-        revision::Step::Have(revision) => return Ok(Some(hash_of(set, &revision))),
-        revision::Step::Renumber(revision, number) => {
-            verbs::merge(&api, &revision.metadata, json!({ "revision": number })).await?;
-        }
-        revision::Step::Create(revision) => verbs::ensure(&api, &revision).await?,
-    }
-    Ok(None)
+async fn put_status(context: &Context, set: &DaemonSet, status: DaemonSetStatus) -> Result<(), VerbError> {
+    let api: Api<DaemonSet> = context.namespaced(&set.namespace().unwrap_or_default());
+    let changed = DaemonSet {
+        status: Some(status),
+        ..set.clone()
+    };
+    verbs::put_status(&api, &changed).await.map(drop)
 }
 
 fn hash_of(set: &DaemonSet, revision: &ControllerRevision) -> String {
@@ -143,49 +136,6 @@ fn hash_of(set: &DaemonSet, revision: &ControllerRevision) -> String {
     name.strip_prefix(&format!("{}-", set.name_any()))
         .unwrap_or(&name)
         .to_owned()
-}
-
-async fn act(
-    context: &Context,
-    expectations: &Expectations,
-    key: &Key,
-    set: &DaemonSet,
-    hash: &str,
-    action: Action,
-) -> Result<(), VerbError> {
-    let api: Api<Pod> = context.namespaced(&key.namespace);
-    match action {
-        Action::Create { node } => {
-            let pod = pod_for(set, &node, hash);
-            let name = pod.name_any();
-            expectations.will_create(key, &name);
-            if let Err(error) = verbs::create(&api, &pod).await {
-                expectations.did_not_create(key, &name);
-                if error.is_namespace_ending() {
-                    return Ok(());
-                }
-                context
-                    .recorder
-                    .warning(set, "FailedCreate", format!("Error creating: {}", error.message()));
-                return Err(error);
-            }
-            context
-                .recorder
-                .normal(set, "SuccessfulCreate", format!("Created pod: {name}"));
-        }
-        Action::Delete(pod) => {
-            let uid = pod.uid().unwrap_or_default();
-            expectations.will_delete(key, &uid);
-            if let Err(error) = verbs::delete(&api, &pod.metadata, None).await {
-                expectations.did_not_delete(key, &uid);
-                return Err(error);
-            }
-            context
-                .recorder
-                .normal(set, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
-        }
-    }
-    Ok(())
 }
 
 /// A pod that the scheduler can only put on this node.
@@ -254,6 +204,7 @@ async fn forget_revisions(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_pod_is_meant_for_its_node() {

@@ -88,8 +88,8 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
         &selector,
         context.cache.replica_sets.within(&key.namespace),
     );
-    ownership::settle(&context.client, &*deployment, &claims).await?;
-    let sets = plan::sort(&deployment, claims.owned);
+    let owned = ownership::settle(&context.client, &*deployment, claims).await?;
+    let sets = plan::sort(&deployment, owned);
     let pods = context.cache.pods.within(&key.namespace);
     let (status, again) = status::status(&deployment, &sets, Timestamp::now());
     for action in plan(&deployment, &sets, &pods) {

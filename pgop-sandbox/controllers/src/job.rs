@@ -20,6 +20,7 @@ use crate::{
     expectations::Expectations,
     ownership::{self, controller_of, controller_reference},
     pod,
+    pod_control::PodControl,
     queue::{Key, Next, queue},
     verbs::{self, VerbError},
 };
@@ -65,13 +66,19 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     };
     let pods = pods_of(context, &job).await?;
     let now = Timestamp::now();
+    let control = PodControl {
+        context,
+        expectations,
+        key,
+        owner: &*job,
+    };
     if let Some(remaining) = plan::remaining_life(&job, now).filter(|_| job.metadata.deletion_timestamp.is_none()) {
         if remaining.is_zero() {
             let jobs: Api<Job> = context.namespaced(&key.namespace);
             verbs::delete(&jobs, &job.metadata, Some(PropagationPolicy::Foreground)).await?;
             return Ok(Next::OnChange);
         }
-        act(context, expectations, key, &job, plan(&job, &pods, false, now).actions).await?;
+        act(&control, plan(&job, &pods, false, now).actions).await?;
         return Ok(Next::After(remaining));
     }
     let planned = plan(&job, &pods, expectations.met(key), now);
@@ -87,7 +94,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         )
         .await?;
     }
-    act(context, expectations, key, &job, planned.actions).await?;
+    act(&control, planned.actions).await?;
     Ok(Next::after(planned.again))
 }
 
@@ -105,37 +112,26 @@ async fn pods_of(context: &Context, job: &Job) -> Result<Vec<Arc<Pod>>, VerbErro
         return Ok(pods);
     };
     let claims = ownership::claims(&job.metadata, &selector, pods);
-    ownership::settle(&context.client, job, &claims).await?;
-    Ok(claims.owned)
+    let owned = ownership::settle(&context.client, job, claims).await?;
+    Ok(owned)
 }
 
-async fn act(
-    context: &Context,
-    expectations: &Expectations,
-    key: &Key,
-    job: &Job,
-    actions: Vec<Action>,
-) -> Result<(), VerbError> {
+async fn act(control: &PodControl<'_, Job>, actions: Vec<Action>) -> Result<(), VerbError> {
+    let PodControl {
+        context,
+        key,
+        owner: job,
+        ..
+    } = *control;
     let pods: Api<Pod> = context.namespaced(&key.namespace);
     for action in actions {
         match action {
-            Action::Create(index) => create(context, expectations, key, job, index).await?,
+            Action::Create(index) => control.create(&pod_for(job, index)).await?,
             Action::Delete { pod, uncounted } => {
-                let uid = pod.uid().unwrap_or_default();
-                expectations.will_delete(key, &uid);
-                let deleted = async {
-                    if uncounted && is_tracked(&pod) {
-                        release(&pods, &pod).await?;
-                    }
-                    verbs::delete(&pods, &pod.metadata, None).await
-                };
-                if let Err(error) = deleted.await {
-                    expectations.did_not_delete(key, &uid);
-                    return Err(error);
+                if uncounted && is_tracked(&pod) {
+                    release(&pods, &pod).await?;
                 }
-                context
-                    .recorder
-                    .normal(job, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
+                control.delete(&pod).await?;
             }
             Action::Release(pod) => release(&pods, &pod).await?,
             Action::Tell {
@@ -168,33 +164,6 @@ fn known_reason(reason: &str) -> &'static str {
         .find(|known| **known == reason)
         .copied()
         .unwrap_or("Failed")
-}
-
-async fn create(
-    context: &Context,
-    expectations: &Expectations,
-    key: &Key,
-    job: &Job,
-    index: Option<i32>,
-) -> Result<(), VerbError> {
-    let pod = pod_for(job, index);
-    let name = pod.name_any();
-    expectations.will_create(key, &name);
-    match verbs::create(&context.namespaced::<Pod>(&key.namespace), &pod).await {
-        Ok(_) => context
-            .recorder
-            .normal(job, "SuccessfulCreate", format!("Created pod: {name}")),
-        Err(error) => {
-            expectations.did_not_create(key, &name);
-            if !error.is_namespace_ending() {
-                context
-                    .recorder
-                    .warning(job, "FailedCreate", format!("Error creating: {}", error.message()));
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 fn pod_for(job: &Job, index: Option<i32>) -> Pod {

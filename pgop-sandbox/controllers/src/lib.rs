@@ -27,6 +27,7 @@ mod namespace;
 mod node_fit;
 mod ownership;
 mod pod;
+mod pod_control;
 mod pod_garbage;
 mod quantity;
 mod queue;

@@ -84,15 +84,17 @@ pub(crate) fn claims<K: Resource>(owner: &ObjectMeta, selector: &Selector, objec
     claims
 }
 
-/// Adopts and releases what `claims` says. The owner is read live first: a child adopted for an owner that is gone would be collected.
-pub(crate) async fn settle<O, K>(client: &Client, owner: &O, claims: &Claims<K>) -> Result<(), VerbError>
+/// Adopts and releases what `claims` says, and returns what the owner then has. The owner is read live first: a child adopted for an owner
+/// that is gone would be collected.
+pub(crate) async fn settle<O, K>(client: &Client, owner: &O, claims: Claims<K>) -> Result<Vec<Arc<K>>, VerbError>
 where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + Debug,
 {
     if claims.adopt.is_empty() && claims.release.is_empty() {
-        return Ok(());
+        return Ok(claims.owned);
     }
+    let mut owned = claims.owned;
     let namespace = owner.namespace().unwrap_or_default();
     let children: Api<K> = Api::namespaced(client.clone(), &namespace);
     if !claims.adopt.is_empty() {
@@ -103,7 +105,8 @@ where
             for child in &claims.adopt {
                 let mut references = child.owner_references().to_vec();
                 references.push(controller_reference(owner));
-                verbs::merge(&children, child.meta(), verbs::owners_patch(&references)).await?;
+                let adopted = verbs::merge(&children, child.meta(), verbs::owners_patch(&references)).await?;
+                owned.push(Arc::new(adopted));
             }
         }
     }
@@ -113,7 +116,7 @@ where
         references.retain(|reference| reference.uid != uid);
         verbs::merge(&children, child.meta(), verbs::owners_patch(&references)).await?;
     }
-    Ok(())
+    Ok(owned)
 }
 
 #[cfg(test)]

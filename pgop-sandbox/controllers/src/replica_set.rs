@@ -18,6 +18,7 @@ use crate::{
     expectations::Expectations,
     ownership::{self, controller_of, controller_reference, selects},
     pod,
+    pod_control::PodControl,
     queue::{Key, Next, queue},
     verbs::{self, VerbError},
 };
@@ -154,13 +155,20 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         return Ok(Next::OnChange);
     };
     let settled = expectations.met(key);
-    let mut pods = context.cache.pods.within(&key.namespace);
-    pods.retain(|pod| pod::is_active(pod));
+    let pods = pods_for(context, key, &set).await?;
     let claims = ownership::claims(&set.metadata, &selector, pods);
-    ownership::settle(&context.client, &*set, &claims).await?;
-    let planned = plan(&set, &claims.owned, settled, Timestamp::now());
+    let owned = ownership::settle(&context.client, &*set, claims).await?;
+    let planned = plan(&set, &owned, settled, Timestamp::now());
     let done = match planned.step {
-        Some(step) => carry_out(context, expectations, key, &set, step).await,
+        Some(step) => {
+            let control = PodControl {
+                context,
+                expectations,
+                key,
+                owner: &*set,
+            };
+            carry_out(&control, step).await
+        }
         None => Ok(()),
     };
     // While writes are on their way nothing is known of whether they fail.
@@ -204,14 +212,25 @@ fn with_failure(mut status: ReplicaSetStatus, error: Option<&VerbError>, now: Ti
     status
 }
 
-async fn carry_out(
-    context: &Context,
-    expectations: &Expectations,
-    key: &Key,
-    set: &ReplicaSet,
-    step: Step,
-) -> Result<(), VerbError> {
-    let api: Api<Pod> = context.namespaced(&key.namespace);
+/// Its pods, and those that may become it. Those of a set that was never looked at come from the server: the cache may not yet show a
+/// pod that was there before the set, and another one would be made in its place.
+async fn pods_for(context: &Context, key: &Key, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>, VerbError> {
+    let seen = set
+        .status
+        .as_ref()
+        .is_some_and(|status| status.observed_generation.is_some());
+    let mut pods = if seen {
+        context.cache.pods.within(&key.namespace)
+    } else {
+        let live = verbs::list(&context.namespaced::<Pod>(&key.namespace)).await?;
+        live.into_iter().map(Arc::new).collect()
+    };
+    pods.retain(|pod| pod::is_active(pod));
+    Ok(pods)
+}
+
+async fn carry_out(control: &PodControl<'_, ReplicaSet>, step: Step) -> Result<(), VerbError> {
+    let set = control.owner;
     match step {
         Step::Create(count) => {
             let template = set
@@ -222,38 +241,14 @@ async fn carry_out(
             let base = format!("{}-", set.name_any());
             for _ in 0..count {
                 let name = pod::generated_name(&base);
-                let mut pod = pod::from_template(&template, &key.namespace, name.clone(), controller_reference(set));
+                let mut pod = pod::from_template(&template, &control.key.namespace, name, controller_reference(set));
                 pod.metadata.generate_name = Some(base.clone());
-                expectations.will_create(key, &name);
-                if let Err(error) = verbs::create(&api, &pod).await {
-                    expectations.did_not_create(key, &name);
-                    if error.is_namespace_ending() {
-                        return Ok(());
-                    }
-                    context
-                        .recorder
-                        .warning(set, "FailedCreate", format!("Error creating: {}", error.message()));
-                    return Err(error);
-                }
-                context
-                    .recorder
-                    .normal(set, "SuccessfulCreate", format!("Created pod: {name}"));
+                control.create(&pod).await?;
             }
         }
         Step::Delete(pods) => {
             for pod in pods {
-                let uid = pod.uid().unwrap_or_default();
-                expectations.will_delete(key, &uid);
-                if let Err(error) = verbs::delete(&api, &pod.metadata, None).await {
-                    expectations.did_not_delete(key, &uid);
-                    context
-                        .recorder
-                        .warning(set, "FailedDelete", format!("Error deleting: {}", error.message()));
-                    return Err(error);
-                }
-                context
-                    .recorder
-                    .normal(set, "SuccessfulDelete", format!("Deleted pod: {}", pod.name_any()));
+                control.delete(&pod).await?;
             }
         }
     }

@@ -9,16 +9,20 @@ use k8s_openapi::{
         runtime::RawExtension,
     },
 };
-use kube::ResourceExt;
+use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::{ownership::is_controlled_by, pod};
+use crate::{
+    ownership::{controller_reference, is_controlled_by},
+    pod,
+    verbs::{self, VerbError},
+};
 
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 
 /// What is to be done so that the template has a revision.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Step {
+enum Step {
     /// It has: this one.
     Have(Arc<ControllerRevision>),
     /// It has an older one, which becomes the newest (a template that was set back).
@@ -51,7 +55,7 @@ pub(crate) fn of_owner(uid: &str, all: Vec<Arc<ControllerRevision>>) -> Vec<Arc<
 }
 
 /// Finds or makes the revision for `wanted`, the owner's present template. `revisions` is [`of_owner`]'s.
-pub(crate) fn current(
+fn current(
     owner: &ObjectMeta,
     reference: OwnerReference,
     wanted: &PodTemplateSpec,
@@ -84,6 +88,48 @@ pub(crate) fn current(
         data: Some(RawExtension(data(wanted))),
         revision: next,
     }))
+}
+
+/// What has become of the revision of the present template.
+pub(crate) enum Newest {
+    Have(Arc<ControllerRevision>),
+    /// It was only made now: its event brings the owner again.
+    Made,
+    /// Another's has its name. The owner counts up its `collisionCount`, which leads to another name.
+    Collision,
+}
+
+/// Sees to it that the present template has a revision, the newest of all. `revisions` is [`of_owner`]'s.
+pub(crate) async fn newest<O>(
+    api: &Api<ControllerRevision>,
+    owner: &O,
+    wanted: &PodTemplateSpec,
+    collisions: Option<i32>,
+    revisions: &[Arc<ControllerRevision>],
+) -> Result<Newest, VerbError>
+where
+    O: Resource<DynamicType = ()>,
+{
+    let collisions = collisions.filter(|count| *count > 0);
+    match current(owner.meta(), controller_reference(owner), wanted, collisions, revisions) {
+        Step::Have(revision) => return Ok(Newest::Have(revision)),
+        Step::Renumber(revision, number) => {
+            verbs::merge(api, &revision.metadata, json!({ "revision": number })).await?;
+        }
+        Step::Create(revision) => match verbs::create(api, &revision).await {
+            Err(error) if error.is_already_exists() => {
+                let other = verbs::get(api, &revision.name_any()).await?;
+                let uid = owner.meta().uid.clone().unwrap_or_default();
+                let ours =
+                    other.is_some_and(|other| is_controlled_by(&other.metadata, &uid) && other.data == revision.data);
+                if !ours {
+                    return Ok(Newest::Collision);
+                }
+            }
+            made => drop(made?),
+        },
+    }
+    Ok(Newest::Made)
 }
 
 /// The revisions nobody needs beyond the `limit` that are kept: oldest first. `used` are names.

@@ -9,16 +9,16 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
+    core::v1::{PersistentVolumeClaim, Pod},
 };
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::{
     context::Context,
-    ownership::{self, controller_of, controller_reference},
+    ownership::{self, controller_of},
     queue::{Key, Next, queue},
-    revision,
+    revision::{self, Newest},
     verbs::{self, VerbError},
 };
 use identity::ordinal;
@@ -84,11 +84,20 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
         .filter(|pod| ordinal(&key.name, &pod.name_any()).is_some())
         .collect();
     let claims = ownership::claims(&set.metadata, &selector, named);
-    ownership::settle(&context.client, &*set, &claims).await?;
+    let owned = ownership::settle(&context.client, &*set, claims).await?;
     let uid = set.uid().unwrap_or_default();
     let revisions = revision::of_owner(&uid, context.cache.revisions.within(&key.namespace));
-    let Some(update) = newest_revision(context, &set, &spec.template, &revisions).await? else {
-        return Ok(Next::OnChange);
+    let collisions = set.status.as_ref().and_then(|status| status.collision_count);
+    let api = context.namespaced(&key.namespace);
+    let update = match revision::newest(&api, &*set, &spec.template, collisions, &revisions).await? {
+        Newest::Have(revision) => revision.name_any(),
+        Newest::Made => return Ok(Next::OnChange),
+        Newest::Collision => {
+            let mut status = set.status.clone().unwrap_or_default();
+            status.collision_count = Some(collisions.unwrap_or(0) + 1);
+            put_status(context, &set, status).await?;
+            return Ok(Next::OnChange);
+        }
     };
     let known = set.status.as_ref().and_then(|status| status.current_revision.clone());
     let current = known
@@ -96,7 +105,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
         .unwrap_or_else(|| update.clone());
     let planned = plan(
         &set,
-        &claims.owned,
+        &owned,
         Revisions {
             current: &current,
             update: &update,
@@ -104,60 +113,15 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
         Timestamp::now(),
     );
 
-    own_claims(context, &set, &claims.owned).await?;
+    own_claims(context, &set, &owned).await?;
     // The status goes out even when an action fails: it is what people look at then.
     let status = put_status(context, &set, planned.status).await;
     for action in planned.actions {
         act(context, &set, &revisions, action).await?;
     }
     status?;
-    forget_revisions(context, &set, &claims.owned, &revisions, [&current, &update]).await?;
+    forget_revisions(context, &set, &owned, &revisions, [&current, &update]).await?;
     Ok(Next::after(planned.again))
-}
-
-/// The name of the revision of the present template. `None` when it was only made now: its event brings the set again.
-async fn newest_revision(
-    context: &Context,
-    set: &StatefulSet,
-    template: &PodTemplateSpec,
-    revisions: &[Arc<ControllerRevision>],
-) -> Result<Option<String>, VerbError> {
-    let api: Api<ControllerRevision> = context.namespaced(&set.namespace().unwrap_or_default());
-    let collisions = set
-        .status
-        .as_ref()
-        .and_then(|status| status.collision_count)
-        .filter(|count| *count > 0);
-    match revision::current(
-        &set.metadata,
-        controller_reference(set),
-        template,
-        collisions,
-        revisions,
-    ) {
-        revision::Step::Have(revision) => return Ok(Some(revision.name_any())),
-        revision::Step::Renumber(revision, number) => {
-            verbs::merge(&api, &revision.metadata, json!({ "revision": number })).await?;
-        }
-        revision::Step::Create(revision) => {
-            if let Err(error) = verbs::create(&api, &revision).await {
-                if !error.is_already_exists() {
-                    return Err(error);
-                }
-                let other = verbs::get(&api, &revision.name_any()).await?;
-                let ours = other.is_some_and(|other| {
-                    ownership::is_controlled_by(&other.metadata, &set.uid().unwrap_or_default())
-                        && other.data == revision.data
-                });
-                if !ours {
-                    let mut status = set.status.clone().unwrap_or_default();
-                    status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-                    put_status(context, set, status).await?;
-                }
-            }
-        }
-    }
-    Ok(None)
 }
 
 async fn put_status(context: &Context, set: &StatefulSet, status: StatefulSetStatus) -> Result<(), VerbError> {

@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -111,6 +111,20 @@ where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     request("get", || what(api, name), api.get_opt(name)).await
+}
+
+/// All objects that the API reaches.
+pub(crate) async fn list<K>(api: &Api<K>) -> Result<Vec<K>, VerbError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let all = request(
+        "list",
+        || api.resource_url().to_owned(),
+        api.list(&ListParams::default()),
+    )
+    .await?;
+    Ok(all.items)
 }
 
 pub(crate) async fn create<K>(api: &Api<K>, object: &K) -> Result<K, VerbError>
@@ -221,6 +235,8 @@ pub(crate) fn finalizers_patch(finalizers: &[String]) -> Value {
 
 /// The patch that sets `ownerReferences`.
 pub(crate) fn owners_patch(owners: &[OwnerReference]) -> Value {
+    // An object without owners has no list of them.
+    let owners = (!owners.is_empty()).then_some(owners);
     json!({ "metadata": { "ownerReferences": owners } })
 }
 

@@ -142,7 +142,7 @@ impl Planner<'_> {
     fn act(&mut self, slots: &[Option<Arc<Pod>>], condemned: &[Arc<Pod>]) -> Result<(), Wait> {
         let first = first_ordinal(self.set);
         for (ordinal, slot) in (first..).zip(slots) {
-            self.fill(ordinal, slot.as_ref())?;
+            self.fill(ordinal, slot.as_ref(), slots)?;
         }
         self.scale_down(slots, condemned)?;
         self.update(slots)
@@ -153,9 +153,9 @@ impl Planner<'_> {
         if self.parallel { Ok(()) } else { Err(Wait) }
     }
 
-    fn fill(&mut self, ordinal: i32, pod: Option<&Arc<Pod>>) -> Result<(), Wait> {
+    fn fill(&mut self, ordinal: i32, pod: Option<&Arc<Pod>>, slots: &[Option<Arc<Pod>>]) -> Result<(), Wait> {
         let Some(pod) = pod else {
-            let revision = self.revision_for(ordinal).to_owned();
+            let revision = self.revision_for(ordinal, slots).to_owned();
             self.actions.push(Action::Create { ordinal, revision });
             return self.wait_unless_parallel();
         };
@@ -181,22 +181,14 @@ impl Planner<'_> {
     }
 
     /// While an update is under way, a pod that went away by itself comes back as it was if the update has not reached it.
-    fn revision_for(&self, ordinal: i32) -> &str {
+    fn revision_for(&self, ordinal: i32, slots: &[Option<Arc<Pod>>]) -> &str {
         let below = ordinal - first_ordinal(self.set);
         let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
         let old = match strategy.and_then(|strategy| strategy.type_.as_deref()) {
             Some("OnDelete") => false,
             _ => match strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition) {
                 Some(partition) if partition > 0 => below < partition,
-                _ => {
-                    below
-                        < self
-                            .set
-                            .status
-                            .as_ref()
-                            .and_then(|status| status.current_replicas)
-                            .unwrap_or(0)
-                }
+                _ => !self.update_reached(below, slots),
             },
         };
         if old {
@@ -204,6 +196,13 @@ impl Planner<'_> {
         } else {
             self.revisions.update
         }
+    }
+
+    /// Is it this one's turn? All above are new and healthy then. (The status can't tell: it may be of before the last deletion.)
+    fn update_reached(&self, below: i32, slots: &[Option<Arc<Pod>>]) -> bool {
+        let above = slots.iter().skip(usize::try_from(below).unwrap_or_default() + 1);
+        let done = |pod: &Arc<Pod>| revision(pod) == self.revisions.update && self.is_healthy(pod);
+        above.into_iter().all(|slot| slot.as_ref().is_some_and(done))
     }
 
     fn scale_down(&mut self, slots: &[Option<Arc<Pod>>], condemned: &[Arc<Pod>]) -> Result<(), Wait> {

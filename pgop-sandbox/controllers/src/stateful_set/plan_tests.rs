@@ -151,10 +151,12 @@ fn an_update_goes_down_from_the_highest_and_waits_for_each() {
 
 #[test]
 fn the_pod_the_update_took_comes_back_new_and_one_that_fell_comes_back_old() {
-    let set = set(|set| set["status"] = json!({ "replicas": 2, "currentReplicas": 2 }));
+    // A status of before the deletion: it comes later than the pods.
+    let set = set(|set| set["status"] = json!({ "replicas": 3, "currentReplicas": 3 }));
     assert_eq!(steps(&set, &pods(&[Ready, Ready]), UPDATE), ["+2"]);
-    let fallen = vec![pod_of(0, "db-old", Ready), pod_of(2, "db-new", Ready)];
-    assert_eq!(steps(&set, &fallen, UPDATE), ["+1 of db-old"]);
+    let fallen = |last| vec![pod_of(0, "db-old", Ready), pod_of(2, "db-new", last)];
+    assert_eq!(steps(&set, &fallen(Starting), UPDATE), ["+1 of db-old"]);
+    assert_eq!(steps(&set, &fallen(Ready), UPDATE), ["+1"], "it is this one's turn");
 }
 
 #[test]
