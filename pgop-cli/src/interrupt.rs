@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ const CLEAN_UP: Duration = Duration::from_secs(15);
 pub struct Interrupt {
     asked: Arc<watch::Sender<bool>>,
     held: Arc<AtomicUsize>,
+    left: Arc<AtomicBool>,
 }
 
 /// While it lives, an interrupted run waits for its holder.
@@ -35,6 +36,7 @@ impl Interrupt {
         Self {
             asked: Arc::new(watch::channel(false).0),
             held: Arc::default(),
+            left: Arc::default(),
         }
     }
 
@@ -42,6 +44,11 @@ impl Interrupt {
     pub fn hold(&self) -> Hold {
         self.held.fetch_add(1, Ordering::SeqCst);
         Hold(self.held.clone())
+    }
+
+    /// Leaves Ctrl-C to the work from here on: it listens itself, and takes its time to end.
+    pub fn leave_to_work(&self) {
+        self.left.store(true, Ordering::SeqCst);
     }
 
     /// Ends when the person presses Ctrl-C.
@@ -70,6 +77,9 @@ async fn run(
     tokio::select! {
         code = &mut work => return code,
         () = signal => {}
+    }
+    if interrupt.left.load(Ordering::SeqCst) {
+        return work.await;
     }
     interrupt.ask();
     if interrupt.held.load(Ordering::SeqCst) > 0 {
@@ -127,6 +137,19 @@ mod tests {
     async fn without_a_hold_it_ends_at_once() {
         let work = std::pin::pin!(std::future::pending());
         assert_eq!(run(Interrupt::new(), work, async {}).await, ExitCode::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn work_that_listens_itself_is_not_ended() {
+        let interrupt = Interrupt::new();
+        let work = async {
+            interrupt.leave_to_work();
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            ExitCode::Ok
+        };
+        let signal = async { tokio::task::yield_now().await };
+        assert_eq!(run(interrupt.clone(), std::pin::pin!(work), signal).await, ExitCode::Ok);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use pgop_sandbox_node::CleanError;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
@@ -122,17 +123,35 @@ impl Folder {
     }
 }
 
+/// Why a sandbox was not cleaned up or removed.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// Its folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// What a process that was killed has left.
+    #[error(transparent)]
+    Clean(#[from] CleanError),
+}
+
+/// Ends and removes what a sandbox has left whose process was killed. It does nothing to one that was stopped; resources and data stay.
+pub fn clean(folder: &Folder) -> Result<(), RemoveError> {
+    if folder.node().exists() {
+        let _held = folder.hold()?;
+        pgop_sandbox_node::clean(&folder.node())?;
+    }
+    Ok(())
+}
+
 /// Removes a sandbox that does not run, with all that it holds.
-pub fn remove(folder: &Folder) -> Result<(), FolderError> {
-    let held = folder.hold()?;
-    // Files of pods may belong to users that only exist in the sandbox's namespaces; the node knows how to remove them.
-    let failed = |source| FolderError::File {
+pub fn remove(folder: &Folder) -> Result<(), RemoveError> {
+    clean(folder)?;
+    let _held = folder.hold()?;
+    fs::remove_dir_all(folder.path()).map_err(|source| FolderError::File {
         action: "remove",
         path: folder.path().to_owned(),
         source,
-    };
-    fs::remove_dir_all(folder.path()).map_err(failed)?;
-    drop(held);
+    })?;
     Ok(())
 }
 

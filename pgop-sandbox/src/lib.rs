@@ -24,5 +24,5 @@ mod sandbox;
 mod serve;
 
 pub use credentials::CredentialsError;
-pub use folder::{Folder, FolderError, remove};
+pub use folder::{Folder, FolderError, RemoveError, clean, remove};
 pub use sandbox::{NODE, Options, Sandbox, StartError};

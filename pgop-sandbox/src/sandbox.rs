@@ -76,8 +76,9 @@ pub struct Sandbox {
     node: Arc<Node>,
     folder: Folder,
     url: String,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    stop: Stop,
+    controlling: JoinHandle<()>,
+    serving: JoinHandle<()>,
     _held: Held,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -102,19 +103,14 @@ impl Sandbox {
         let (listener, address) = listen(&folder).await?;
         let url = format!("https://{address}");
 
-        let stop = CancellationToken::new();
-        let mut tasks = vec![tokio::spawn(serve::serve(
-            listener,
-            acceptor,
-            server.clone(),
-            stop.clone(),
-        ))];
+        let stop = Stop::default();
+        let serving = tokio::spawn(serve::serve(listener, acceptor, server.clone(), stop.server.clone()));
         let controllers = Controllers {
             volumes: folder.volumes(),
             node: NODE.to_owned(),
             ca_pem: credentials.ca.clone(),
         };
-        tasks.push(tokio::spawn(controllers.run(server.client(), stop.child_token())));
+        let controlling = tokio::spawn(controllers.run(server.client(), stop.controllers.clone()));
         let config = pgop_sandbox_node::Config {
             name: NODE.to_owned(),
             folder: folder.node(),
@@ -122,7 +118,7 @@ impl Sandbox {
             images: options.images,
             path: options.path,
         };
-        let node = Node::start(config, server.client(), stop.child_token()).await?;
+        let node = Node::start(config, server.client(), stop.node.clone()).await?;
         server.set_kubelet(Arc::clone(&node) as Arc<dyn pgop_sandbox_kubelet::Kubelet>);
         // Last: whoever waits for this file finds all of it at work.
         let name = options.name.as_deref().unwrap_or("pgop-sandbox");
@@ -134,7 +130,8 @@ impl Sandbox {
             folder,
             url,
             stop,
-            tasks,
+            controlling,
+            serving,
             _held: held,
             _temporary: temporary,
         })
@@ -156,12 +153,46 @@ impl Sandbox {
         &self.url
     }
 
-    /// Ends all pods, then the rest. Nothing of them is left on the machine; objects and volumes stay in the folder.
+    /// Ends all pods, then the rest: each gets its `SIGTERM` and its grace period, but 30 s at the most. Nothing of them is left on the
+    /// machine; objects and volumes stay in the folder, and the next start runs the same pods again.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.node.stopped().await;
-        for task in self.tasks {
-            let _ = task.await;
+        self.stop_unless(std::future::pending()).await;
+    }
+
+    /// As [`stop`](Self::stop); what still runs when `hurry` completes is killed.
+    pub async fn stop_unless(self, hurry: impl Future<Output = ()>) {
+        // Nothing is to be made of what happens from here on.
+        self.stop.controllers.cancel();
+        let _ = self.controlling.await;
+        self.stop.node.cancel();
+        let node = &self.node;
+        let hurried = async {
+            hurry.await;
+            node.hurry();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = node.stopped() => {}
+            () = hurried => {}
+        }
+        // Last: pods may have something to say to it until they have ended.
+        self.stop.server.cancel();
+        let _ = self.serving.await;
+    }
+}
+
+/// What tells the parts to stop. Dropped, it tells them all.
+#[derive(Default)]
+struct Stop {
+    controllers: CancellationToken,
+    node: CancellationToken,
+    server: CancellationToken,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        for part in [&self.controllers, &self.node, &self.server] {
+            part.cancel();
         }
     }
 }

@@ -116,6 +116,8 @@ async fn stop(name: &str, folder: &Folder, context: &mut Context<'_>) -> Result<
             folder.path().display()
         )
     } else {
+        // It may have been killed.
+        pgop_sandbox::clean(folder).map_err(|error| Error::Object(error.to_string()))?;
         format!("sandbox {name} does not run")
     };
     context.screen.line(line);
@@ -158,7 +160,8 @@ fn kubeconfig(name: &str, folder: &Folder, path_only: bool, context: &mut Contex
 /// The sandbox itself, until it is told to end.
 async fn foreground(name: &str, folder: &Folder, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Object(format!("sandbox {name} can't start: {error}"));
-    let end = process::end_signal().map_err(|error| failed(&error))?;
+    let mut end = process::Ends::listen().map_err(|error| failed(&error))?;
+    context.interrupt.leave_to_work();
     process::log();
     let options = Options {
         folder: Some(folder.path().to_owned()),
@@ -168,8 +171,11 @@ async fn foreground(name: &str, folder: &Folder, context: &mut Context<'_>) -> R
     };
     let sandbox = Sandbox::start(options).await.map_err(|error| failed(&error))?;
     context.screen.line(format!("sandbox {name} serves {}", sandbox.url()));
-    end.await;
-    sandbox.stop().await;
+    end.asked().await;
+    context
+        .screen
+        .note_line("pods have up to 30 s to end; Ctrl-C ends them at once");
+    sandbox.stop_unless(end.asked()).await;
     context.screen.line(format!("sandbox {name} stopped"));
     Ok(ExitCode::Ok)
 }

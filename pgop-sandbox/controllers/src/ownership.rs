@@ -94,7 +94,7 @@ where
     if claims.adopt.is_empty() && claims.release.is_empty() {
         return Ok(claims.owned);
     }
-    let mut owned = claims.owned;
+    let mut children_now = claims.owned;
     let namespace = owner.namespace().unwrap_or_default();
     let children: Api<K> = Api::namespaced(client.clone(), &namespace);
     if !claims.adopt.is_empty() {
@@ -106,7 +106,7 @@ where
                 let mut references = child.owner_references().to_vec();
                 references.push(controller_reference(owner));
                 let adopted = verbs::merge(&children, child.meta(), verbs::owners_patch(&references)).await?;
-                owned.push(Arc::new(adopted));
+                children_now.push(Arc::new(adopted));
             }
         }
     }
@@ -116,7 +116,7 @@ where
         references.retain(|reference| reference.uid != uid);
         verbs::merge(&children, child.meta(), verbs::owners_patch(&references)).await?;
     }
-    Ok(owned)
+    Ok(children_now)
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub struct Config {
 /// A running node.
 pub struct Node {
     pods: Arc<manager::Pods>,
+    hurry: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -76,12 +77,17 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Starts a node. It runs until `stop` is cancelled, then ends all containers (each has 10 s at the most); pods keep their status and
-    /// are started again by the next node. What a former node in the same folder has left is removed first.
+    /// Starts a node. It runs until `stop` is cancelled, then ends all containers as in a deletion of their pods, but within 30 s at the
+    /// most; pods keep their status and are started again by the next node. What a former node in the same folder has left is removed first.
     ///
     /// Must be called in a tokio runtime, which the node's tasks run on.
     pub async fn start(config: Config, client: kube::Client, stop: CancellationToken) -> Result<Arc<Self>, NodeError> {
         start::start(config, client, stop).await
+    }
+
+    /// Cuts the time short that pods have to end once the node stops: what still runs is killed.
+    pub fn hurry(&self) {
+        self.hurry.cancel();
     }
 
     /// Waits until the node has ended: no process, mount, namespace or socket is left.

@@ -38,5 +38,7 @@ pub(crate) struct Shared {
     pub(crate) bwrap: PathBuf,
     /// The node is to stop.
     pub(crate) stop: CancellationToken,
+    /// It is to stop at once: pods have had time enough.
+    pub(crate) hurry: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }

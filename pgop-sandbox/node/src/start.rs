@@ -92,7 +92,7 @@ pub(crate) async fn start(
         source,
     })?;
 
-    let tasks = TaskTracker::new();
+    let (tasks, hurry) = (TaskTracker::new(), CancellationToken::new());
     // Whatever fails from here on must not leave tasks behind.
     let own_stop = stop.child_token();
     let guard = own_stop.clone().drop_guard();
@@ -115,6 +115,7 @@ pub(crate) async fn start(
         path,
         bwrap,
         stop: own_stop.clone(),
+        hurry: hurry.clone(),
         tasks: tasks.clone(),
     });
     tasks.spawn(
@@ -129,6 +130,7 @@ pub(crate) async fn start(
     let ended = CancellationToken::new();
     let node = Arc::new(Node {
         pods,
+        hurry,
         ended: ended.clone(),
     });
     let own_stop = guard.disarm();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pgop_sandbox::Folder;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::error::Error;
@@ -95,21 +95,33 @@ pub(super) async fn stop(folder: &Folder) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Completes when the process is told to end.
-pub(super) fn end_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    Ok(async move {
+/// The signals that tell the process to end.
+pub(super) struct Ends {
+    terminate: Signals,
+    interrupt: Signals,
+    hang_up: Signals,
+}
+
+impl Ends {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Completes when the process is told to end, each time.
+    pub(super) async fn asked(&mut self) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
                 // The terminal that it was started from was closed: that is no reason to end.
-                _ = hang_up.recv() => {}
+                _ = self.hang_up.recv() => {}
             }
         }
-    })
+    }
 }
 
 /// Tells on standard error, which is the log file, what goes on.

@@ -1,12 +1,14 @@
 //! Runs one more program in a container that runs: for `exec`, probes and hooks.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
 use super::start::Live;
-use crate::holder::{Namespace, Process, Start};
+use crate::holder::{Namespace, Process, Rights, Start, number};
 
 /// What the program gets as input, output and errors.
 pub(crate) struct Given {
@@ -17,7 +19,7 @@ pub(crate) struct Given {
     pub(crate) terminal: bool,
 }
 
-/// Starts it with the container's user, environment and working directory, without rights.
+/// Starts it with the container's user, environment, working directory and rights.
 pub(crate) async fn enter(live: &Live, words: &[String], given: Given) -> io::Result<(Process, Child)> {
     let Some((program, rest)) = words.split_first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command specified"));
@@ -33,13 +35,24 @@ pub(crate) async fn enter(live: &Live, words: &[String], given: Given) -> io::Re
     };
     let start = Start {
         command,
-        namespaces: vec![Namespace::Of(init)],
+        namespaces: vec![Namespace::Of(init.clone())],
         directory: CString::new(live.directory.as_os_str().as_bytes()).ok(),
         terminal: given.terminal,
-        powerless: true,
+        rights: Rights::Only(rights(&init)),
+        ids: live.ids.clone(),
         keep: Vec::new(),
     };
     tokio::task::spawn_blocking(move || start.spawn())
         .await
         .map_err(io::Error::other)?
+}
+
+/// The rights of the container's first process.
+fn rights(init: &OwnedFd) -> u64 {
+    let status = number(init).and_then(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    status
+        .as_deref()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("CapPrm:")))
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -26,7 +26,7 @@ pub(crate) struct Names<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) address: Ipv4Addr,
     pub(crate) image: &'a str,
-    pub(crate) identity: Identity,
+    pub(crate) identity: &'a Identity,
 }
 
 /// Makes the folder, from the `/etc` of the image.
@@ -81,7 +81,7 @@ pub(crate) fn home(folder: &Path, uid: u32) -> String {
 
 /// The image's users; one more where the container's is none of them, named after the image (`postgres` for `postgres:18`).
 fn passwd(original: &str, names: &Names) -> String {
-    let Identity { uid, gid } = names.identity;
+    let Identity { uid, gid, .. } = *names.identity;
     let name = user_name(names.image, uid);
     with_entry(original, uid, &name, &format!("{name}:x:{uid}:{gid}::/:/bin/sh"))
 }
@@ -197,14 +197,24 @@ mod tests {
     use serde_json::{from_value, json};
     use std::fs;
 
-    fn names<'a>(spec: &'a PodSpec, image: &'a str, uid: u32) -> Names<'a> {
+    fn identity(uid: u32) -> Identity {
+        Identity {
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+            privileged: false,
+            rights: Vec::new(),
+        }
+    }
+
+    fn names<'a>(spec: &'a PodSpec, image: &'a str, identity: &'a Identity) -> Names<'a> {
         Names {
             spec,
             namespace: "shop",
             hostname: "orders-0",
             address: "10.244.0.5".parse().unwrap(),
             image,
-            identity: Identity { uid, gid: uid },
+            identity,
         }
     }
 
@@ -229,7 +239,7 @@ mod tests {
         make(
             &folder,
             original.path(),
-            &names(&spec, "docker.io/library/postgres:18", 999),
+            &names(&spec, "docker.io/library/postgres:18", &identity(999)),
         )
         .unwrap();
         let passwd = fs::read_to_string(folder.join("passwd")).unwrap();
@@ -248,7 +258,7 @@ mod tests {
         );
         assert!(!folder.join("shadow").exists());
 
-        make(&folder, original.path(), &names(&spec, "postgres", 104)).unwrap();
+        make(&folder, original.path(), &names(&spec, "postgres", &identity(104))).unwrap();
         assert_eq!(home(&folder, 104), "/var/lib/postgresql");
     }
 
@@ -268,7 +278,7 @@ mod tests {
     fn hosts_name_the_pod_below_its_service() {
         let spec =
             spec(json!({"subdomain": "orders-pods", "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["a", "b"]}]}));
-        let text = hosts(&names(&spec, "x", 1));
+        let text = hosts(&names(&spec, "x", &identity(1)));
         assert!(
             text.contains("10.244.0.5\torders-0.orders-pods.shop.svc.cluster.local\torders-0\n"),
             "{text}"
@@ -281,14 +291,14 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_in_the_cluster_first() {
-        let plain = resolv_conf(&names(&spec(json!({})), "x", 1));
+        let plain = resolv_conf(&names(&spec(json!({})), "x", &identity(1)));
         assert_eq!(
             plain,
             "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
         );
         let own = json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "2"}]}});
         assert_eq!(
-            resolv_conf(&names(&spec(own), "x", 1)),
+            resolv_conf(&names(&spec(own), "x", &identity(1))),
             "nameserver 1.1.1.1\noptions ndots:2\n"
         );
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
 use nix::libc;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::action::{Action, Subject};
 use super::plan::{Plan, plan};
@@ -338,44 +338,60 @@ impl Life {
     /// Ends it: hook, TERM, and KILL when the time is over. Without a time of its own, the order's counts; it may become shorter.
     async fn end(&mut self, run: &mut Run, own: Option<Instant>) -> i32 {
         self.set(|container| container.ready = false);
-        let deadline = |order: Option<StopOrder>| match (own, order) {
-            (Some(own), Some(order)) => own.min(order.by),
-            (Some(own), None) => own,
-            (None, order) => order.map_or_else(Instant::now, |o| o.by),
+        let mut over = Deadline {
+            own,
+            order: self.stop.clone(),
+            at_least: None,
         };
-        let by = deadline(*self.stop.borrow());
-        let mut at_least = by.min(Instant::now());
+        let left = over.at().saturating_duration_since(Instant::now());
         let hook = self.spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
-        if let Some(hook) = hook.filter(|_| by > Instant::now()) {
+        if let Some(hook) = hook.filter(|_| !left.is_zero()) {
             let action = Action::of_hook(hook);
-            let hook = act(
-                &self.pod,
-                &self.spec,
-                &run.live,
-                &action,
-                by.saturating_duration_since(Instant::now()),
-            );
-            match timeout_at(by, hook).await {
-                Ok(Err(said)) => self.warn("FailedPreStopHook", format!("PreStopHook failed: {said}")),
-                Ok(Ok(())) => {}
-                Err(_) => {
-                    self.warn("FailedPreStopHook", "PreStopHook did not end in time".to_owned());
-                    at_least = Instant::now() + AFTER_HOOK;
-                }
+            let hook = act(&self.pod, &self.spec, &run.live, &action, left);
+            let said = tokio::select! {
+                done = hook => done.err().map(|said| format!("PreStopHook failed: {said}")),
+                () = over.passed() => Some("PreStopHook did not end in time".to_owned()),
+            };
+            if let Some(said) = said {
+                self.warn("FailedPreStopHook", said);
+                over.at_least = Some(Instant::now() + AFTER_HOOK);
             }
         }
         run.live.signal(libc::SIGTERM);
-        let mut stop = self.stop.clone();
-        loop {
-            let by = deadline(*stop.borrow_and_update()).max(at_least);
-            tokio::select! {
-                code = run.wait() => return code,
-                () = sleep_until(by) => break,
-                changed = stop.changed() => if changed.is_err() { break },
-            }
+        tokio::select! {
+            code = run.wait() => return code,
+            () = over.passed() => {}
         }
         run.live.signal(libc::SIGKILL);
         run.wait().await
+    }
+}
+
+/// When a container must have ended.
+struct Deadline {
+    own: Option<Instant>,
+    order: watch::Receiver<Option<StopOrder>>,
+    /// Not before, whatever is ordered.
+    at_least: Option<Instant>,
+}
+
+impl Deadline {
+    fn at(&mut self) -> Instant {
+        let ordered = self.order.borrow_and_update().map(|order| order.by);
+        let first = [self.own, ordered].into_iter().flatten().min();
+        let at = first.unwrap_or_else(Instant::now);
+        self.at_least.map_or(at, |least| at.max(least))
+    }
+
+    /// Waits for it; it may come sooner meanwhile.
+    async fn passed(&mut self) {
+        loop {
+            let at = self.at();
+            tokio::select! {
+                () = sleep_until(at) => return,
+                changed = self.order.changed() => if changed.is_err() { return },
+            }
+        }
     }
 }
 

@@ -11,5 +11,6 @@ mod root;
 mod start;
 
 pub(crate) use enter::{Given, enter};
+pub(crate) use identity::groups_not_given;
 pub(crate) use life::{Life, StopOrder};
 pub(crate) use start::Live;

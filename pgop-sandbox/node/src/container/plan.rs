@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     /// The image's folder; none for the machine's programs.
     pub(crate) image: Option<PathBuf>,
     pub(crate) hostname: String,
+    /// It sees the processes of all pods.
+    pub(crate) host_pid: bool,
     /// Where the container writes its last words.
     pub(crate) last_words: PathBuf,
     pub(crate) read_only: bool,
@@ -96,7 +98,7 @@ pub(crate) fn plan(
     volumes: &BTreeMap<String, Ready>,
     address: Ipv4Addr,
 ) -> Result<Plan, PlanError> {
-    let identity = identity(pod, container)?;
+    let identity = identity(shared.holder.users(), pod, container)?;
     let hostname = hostname(pod);
     let image = container
         .image
@@ -150,6 +152,7 @@ pub(crate) fn plan(
         mounts,
         image,
         hostname,
+        host_pid: spec.and_then(|s| s.host_pid) == Some(true),
         last_words: absolute(container.termination_message_path.as_ref(), LAST_WORDS)?,
         read_only: container
             .security_context

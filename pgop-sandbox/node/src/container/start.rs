@@ -20,9 +20,10 @@ use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use super::etc::{self, Names};
+use super::identity::Identity;
 use super::plan::{Input, Plan};
 use super::root::Root;
-use crate::holder::{Process, Start, number, signal};
+use crate::holder::{Ids, Process, Rights, Start, number, signal};
 use crate::logs::{Feed, Stream};
 use crate::network::PodNetwork;
 use crate::shared::Shared;
@@ -50,6 +51,8 @@ pub(crate) enum StartError {
 pub(crate) struct Live {
     /// Its first process; none when that had ended before it could be held.
     pub(crate) init: Option<Arc<OwnedFd>>,
+    /// Whom a process becomes that enters it; none where there is only one user.
+    pub(crate) ids: Option<Ids>,
     pub(crate) env: HashMap<String, String>,
     pub(crate) directory: PathBuf,
     pub(crate) feed: Arc<Feed>,
@@ -150,7 +153,9 @@ impl Place<'_> {
         plan.env.entry("HOME".to_owned()).or_insert(home);
         let feed = Feed::create(self.files.log(self.run)).map_err(StartError::Files)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|e| StartError::Bubblewrap(e.into()))?;
-        let command = self.command(&plan, write.as_raw_fd());
+        let users = self.users(&plan).map_err(StartError::Bubblewrap)?;
+        let ids = self.shared.holder.users().are_real().then(|| plan.identity.ids());
+        let command = self.command(&plan, write.as_raw_fd(), users.as_ref().map(AsRawFd::as_raw_fd));
         let streams = Streams::new(&plan).map_err(StartError::Bubblewrap)?;
         let (command, ours) = streams.give(command);
         let start = Start {
@@ -158,8 +163,9 @@ impl Place<'_> {
             namespaces: self.shared.holder.namespaces(&self.network.net),
             directory: Some(c"/".to_owned()),
             terminal: plan.tty,
-            powerless: false, // bubblewrap needs them to build the container; it leaves none to the program
-            keep: vec![write],
+            ids: ids.clone(),
+            rights: Rights::AsInside, // bubblewrap needs them to build the container; it leaves the program those it is to have
+            keep: users.into_iter().chain([write]).collect(),
         };
         let spawned = tokio::task::spawn_blocking(move || start.spawn())
             .await
@@ -180,6 +186,7 @@ impl Place<'_> {
         };
         let live = Live {
             init,
+            ids,
             env: plan.env.clone(),
             directory: plan.directory.clone(),
             feed,
@@ -213,13 +220,22 @@ impl Place<'_> {
             hostname: &plan.hostname,
             address: self.network.address,
             image: self.image,
-            identity: plan.identity,
+            identity: &plan.identity,
         };
         let original = plan.image.as_deref().unwrap_or(Path::new("/")).join("etc");
         etc::make(&self.files.etc(), &original, &names)
     }
 
-    fn command(&self, plan: &Plan, status: i32) -> Command {
+    /// The user namespace of the container, where there are real users. A privileged root has the node's.
+    fn users(&self, plan: &Plan) -> io::Result<Option<OwnedFd>> {
+        if !self.shared.holder.users().are_real() || plan.identity.is_almighty() {
+            return Ok(None);
+        }
+        let users = self.shared.holder.users_of(plan.identity.uid)?;
+        users.try_clone().map(Some)
+    }
+
+    fn command(&self, plan: &Plan, status: i32, users: Option<i32>) -> Command {
         let (etc, note) = (self.files.etc(), self.files.note());
         let root = Root {
             image: plan.image.as_deref(),
@@ -234,27 +250,34 @@ impl Place<'_> {
         command
             .env_clear()
             .envs(&plan.env)
-            .args([
-                "--unshare-user",
-                "--uid",
-                &plan.identity.uid.to_string(),
-                "--gid",
-                &plan.identity.gid.to_string(),
-            ])
-            .args([
-                "--unshare-pid",
-                "--as-pid-1",
-                "--unshare-ipc",
-                "--unshare-uts",
-                "--hostname",
-                &plan.hostname,
-            ])
-            .args(["--cap-drop", "ALL", "--json-status-fd", &status.to_string()])
-            .args(root.arguments())
-            .arg("--")
-            .args(&plan.command);
+            .args(user_arguments(&plan.identity, users))
+            .args(["--unshare-ipc", "--unshare-uts", "--hostname", &plan.hostname])
+            .args(["--json-status-fd", &status.to_string()]);
+        if !plan.host_pid {
+            command.args(["--unshare-pid", "--as-pid-1"]);
+        }
+        command.args(root.arguments()).arg("--").args(&plan.command);
         command
     }
+}
+
+/// Who the program is: a user of the namespace that is given, or, where there is only one, that one by another number.
+fn user_arguments(identity: &Identity, users: Option<i32>) -> Vec<String> {
+    let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if identity.is_almighty() {
+        return owned(&["--cap-add", "ALL"]);
+    }
+    let mut words = if let Some(users) = users {
+        owned(&["--userns", &users.to_string()])
+    } else {
+        let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
+        owned(&["--unshare-user", "--uid", &uid, "--gid", &gid])
+    };
+    words.extend(owned(&["--cap-drop", "ALL"]));
+    for right in &identity.rights {
+        words.extend(owned(&["--cap-add", &format!("CAP_{right}")]));
+    }
+    words
 }
 
 impl Run {

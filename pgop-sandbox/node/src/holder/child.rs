@@ -11,10 +11,14 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getegid, geteuid, setsid};
+use nix::unistd::{ForkResult, Pid, fork, setsid};
+
+use super::users::{Maps, Users};
 
 /// What can be asked for. Every answer is a descriptor or an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(super) enum Request {
     NewNet,
     /// The process of that number.
     Process(i32),
+    /// A new user namespace in which everybody has their number. It belongs to that user, who may so build containers in it.
+    Users(u32),
 }
 
 const LENGTH: usize = 12;
@@ -35,6 +41,7 @@ impl Request {
             Self::Socket(family, kind) => [1, family, kind],
             Self::NewNet => [2, 0, 0],
             Self::Process(pid) => [3, pid, 0],
+            Self::Users(owner) => [4, owner.cast_signed(), 0],
         };
         let mut bytes = [0; LENGTH];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -49,6 +56,7 @@ impl Request {
             (1, family, kind) => Some(Self::Socket(family, kind)),
             (2, ..) => Some(Self::NewNet),
             (3, pid, _) => Some(Self::Process(pid)),
+            (4, owner, _) => Some(Self::Users(owner.cast_unsigned())),
             _ => None,
         }
     }
@@ -107,17 +115,25 @@ fn receive(socket: RawFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedF
     Ok((message.bytes, found))
 }
 
-/// Forks the holder. It answers over `socket` with its process id as the caller sees it, then again when it is ready.
-pub(super) fn start(socket: &OwnedFd) -> io::Result<()> {
-    let (uid, gid) = (geteuid(), getegid());
+/// Says that the namespaces are made, and that the user namespace lacks its maps.
+const UNMAPPED: i32 = i32::MAX;
+
+/// Forks the holder. It answers over `theirs` with its process id as the caller sees it, then again when it is ready.
+pub(super) fn start(ours: &OwnedFd, theirs: OwnedFd) -> io::Result<Users> {
+    let maps = Maps::here()?;
     // SAFETY: the child makes system calls only, and never returns.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
+            drop(theirs);
+            let users = give_maps(ours, child, &maps);
+            if users.is_err() {
+                let _ = kill(child, Signal::SIGKILL);
+            }
             waitpid(child, None)?; // it ends as soon as it has made the holder
-            Ok(())
+            users
         }
         ForkResult::Child => {
-            let code = match become_holder(socket.as_raw_fd(), uid.as_raw(), gid.as_raw()) {
+            let code = match become_holder(theirs.as_raw_fd(), &maps) {
                 Ok(never) => match never {},
                 Err(errno) => {
                     let _ = send(3, &(-(errno as i32)).to_ne_bytes(), None);
@@ -130,9 +146,23 @@ pub(super) fn start(socket: &OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Gives the child its users as soon as it has a namespace for them. (A process can't map others than itself in a namespace of its own.)
+fn give_maps(ours: &OwnedFd, child: Pid, maps: &Maps) -> io::Result<Users> {
+    let mut word = [0; 4];
+    let (read, _) = receive(ours.as_raw_fd(), &mut word)?;
+    match i32::from_ne_bytes(word) {
+        UNMAPPED if read == word.len() => {}
+        errno if read == word.len() => return Err(io::Error::from_raw_os_error(-errno)),
+        _ => return Err(io::Error::other("the holder of the namespaces ended at once")),
+    }
+    let users = maps.give(child.as_raw())?;
+    send(ours.as_raw_fd(), &UNMAPPED.to_ne_bytes(), None)?;
+    Ok(users)
+}
+
 enum Never {}
 
-fn become_holder(socket: RawFd, uid: u32, gid: u32) -> nix::Result<Never> {
+fn become_holder(socket: RawFd, maps: &Maps) -> nix::Result<Never> {
     // Nothing of the node stays open here but the socket, which gets number 3.
     // SAFETY: system calls on numbers; this process owns all its descriptors.
     unsafe {
@@ -151,9 +181,8 @@ fn become_holder(socket: RawFd, uid: u32, gid: u32) -> nix::Result<Never> {
     let _ = SigSet::empty().thread_set_mask();
 
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)?;
-    write(c"/proc/self/setgroups", b"deny")?;
-    write(c"/proc/self/uid_map", Line::new(uid).bytes())?;
-    write(c"/proc/self/gid_map", Line::new(gid).bytes())?;
+    send(3, &UNMAPPED.to_ne_bytes(), None)?;
+    receive(3, &mut [0; 4])?;
 
     let pid = sibling()?;
     if pid > 0 {
@@ -170,7 +199,7 @@ fn become_holder(socket: RawFd, uid: u32, gid: u32) -> nix::Result<Never> {
         let _ = unsafe { signal(silent, SigHandler::SigIgn) };
     }
     send(3, &0_i32.to_ne_bytes(), None)?;
-    serve()
+    serve(maps)
 }
 
 /// Gives the holder, and what starts in it, a `/proc` with the numbers of its own pid namespace: bubblewrap looks up its child there.
@@ -193,22 +222,24 @@ pub(super) fn sibling() -> nix::Result<i32> {
     Errno::result(pid).map(|pid| i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
-/// `0 <id> 1`, made without allocating.
-struct Line([u8; 16], usize);
+/// A short text, made without allocating.
+struct Line([u8; 64], usize);
 
 impl Line {
-    fn new(id: u32) -> Self {
+    fn new(text: std::fmt::Arguments) -> Self {
         use std::io::Write;
-        let mut line = Self([0; 16], 0);
+        let mut line = Self([0; 64], 0);
         let mut rest = &mut line.0[..];
-        let _ = write!(rest, "0 {id} 1");
+        let _ = rest.write_fmt(text);
         let left = rest.len();
-        line.1 = 16 - left;
+        line.1 = 64 - left;
         line
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.0.get(..self.1).unwrap_or_default()
+    /// The text as a path, which it ends with a zero.
+    fn path(&self) -> nix::Result<&std::ffi::CStr> {
+        let bytes = self.0.get(..self.1).unwrap_or_default();
+        std::ffi::CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::ENAMETOOLONG)
     }
 }
 
@@ -223,7 +254,7 @@ fn write(path: &std::ffi::CStr, bytes: &[u8]) -> nix::Result<()> {
 }
 
 /// Answers until the node is gone.
-fn serve() -> nix::Result<Never> {
+fn serve(maps: &Maps) -> nix::Result<Never> {
     let home = open_net()?;
     let mut bytes = [0; LENGTH];
     loop {
@@ -233,7 +264,7 @@ fn serve() -> nix::Result<Never> {
             unsafe { libc::_exit(0) }
         }
         let made = match bytes.get(..read).and_then(Request::from_bytes) {
-            Some(request) => answer(request, with.as_ref(), &home),
+            Some(request) => answer(request, with.as_ref(), &home, maps),
             None => Err(Errno::EINVAL),
         };
         match made {
@@ -243,7 +274,7 @@ fn serve() -> nix::Result<Never> {
     }
 }
 
-fn answer(request: Request, with: Option<&OwnedFd>, home: &OwnedFd) -> nix::Result<OwnedFd> {
+fn answer(request: Request, with: Option<&OwnedFd>, home: &OwnedFd, maps: &Maps) -> nix::Result<OwnedFd> {
     match request {
         Request::Socket(family, kind) => {
             if let Some(net) = with {
@@ -267,7 +298,58 @@ fn answer(request: Request, with: Option<&OwnedFd>, home: &OwnedFd) -> nix::Resu
             let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
             own(libc::c_int::try_from(fd).unwrap_or(-1))
         }
+        Request::Users(owner) => new_users(owner, maps),
     }
+}
+
+/// A child makes the namespace as its owner; the holder, who alone may, writes its maps and takes hold of it.
+fn new_users(owner: u32, maps: &Maps) -> nix::Result<OwnedFd> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the child makes system calls only, and never returns.
+    let child = match unsafe { fork() }? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            drop(ours);
+            let said = own_users(owner).err().map_or(0, |errno| errno as i32);
+            let _ = send(theirs.as_raw_fd(), &said.to_ne_bytes(), None);
+            let _ = receive(theirs.as_raw_fd(), &mut [0; 4]); // until the holder has it
+            // SAFETY: ends this process and nothing else.
+            unsafe { libc::_exit(0) }
+        }
+    };
+    drop(theirs);
+    let mut said = [0; 4];
+    let (read, _) = receive(ours.as_raw_fd(), &mut said)?;
+    match i32::from_ne_bytes(said) {
+        0 if read == said.len() => {}
+        errno => return Err(Errno::from_raw(errno)),
+    }
+    let pid = child.as_raw();
+    write(
+        Line::new(format_args!("/proc/{pid}/uid_map\0")).path()?,
+        maps.uids.as_bytes(),
+    )?;
+    write(
+        Line::new(format_args!("/proc/{pid}/gid_map\0")).path()?,
+        maps.gids.as_bytes(),
+    )?;
+    let path = Line::new(format_args!("/proc/{pid}/ns/user\0"));
+    // SAFETY: a terminated path.
+    own(unsafe { libc::open(path.path()?.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })
+}
+
+/// A new user namespace of that owner, made with the holder's rights: machines forbid it to users who have none.
+fn own_users(owner: u32) -> nix::Result<()> {
+    const NO_SETUID_FIXUP: libc::c_ulong = 1 << 2; // keep the rights when the number changes
+    // SAFETY: numbers only. The system call, as libc's function would tell threads that this process does not have.
+    unsafe {
+        Errno::result(libc::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, u32::MAX, owner, u32::MAX))?;
+    }
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    // Who changes his number hides from others; the holder must be able to look.
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) }).map(drop)
 }
 
 fn open_net() -> nix::Result<OwnedFd> {
@@ -291,7 +373,12 @@ mod tests {
 
     #[test]
     fn a_request_survives_the_way() {
-        for request in [Request::Socket(2, 1), Request::NewNet, Request::Process(4711)] {
+        for request in [
+            Request::Socket(2, 1),
+            Request::NewNet,
+            Request::Process(4711),
+            Request::Users(u32::MAX - 1),
+        ] {
             assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
         }
         assert_eq!(Request::from_bytes(&[9; 12]), None);
@@ -299,8 +386,10 @@ mod tests {
     }
 
     #[test]
-    fn an_id_map_names_one_id() {
-        assert_eq!(Line::new(1000).bytes(), b"0 1000 1");
-        assert_eq!(Line::new(u32::MAX).bytes(), b"0 4294967295 1");
+    fn a_line_is_a_path_when_it_ends_and_is_short() {
+        let path = Line::new(format_args!("/proc/{}/uid_map\0", i32::MAX));
+        assert_eq!(path.path().unwrap(), c"/proc/2147483647/uid_map");
+        assert!(Line::new(format_args!("/proc")).path().is_err());
+        assert!(Line::new(format_args!("{:100}\0", 1)).path().is_err());
     }
 }

@@ -53,6 +53,24 @@ impl Namespace {
     }
 }
 
+/// A user with their groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The other groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// What of its rights (capabilities) a program keeps, and whatever it runs later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Those that it gets by entering the namespaces.
+    AsInside,
+    /// At the most these, as the bits of `/proc/PID/status`; others than root none.
+    Only(u64),
+}
+
 /// A program to start: the command with its words, environment and streams, and where.
 pub(crate) struct Start {
     /// The program. Its working directory must not be set; it would be looked up outside.
@@ -63,8 +81,10 @@ pub(crate) struct Start {
     pub(crate) directory: Option<CString>,
     /// Its input is a terminal, which becomes the one that controls it.
     pub(crate) terminal: bool,
-    /// Without rights (capabilities), now and after any exec.
-    pub(crate) powerless: bool,
+    /// Whom it becomes inside; none: who it is there already.
+    pub(crate) ids: Option<Ids>,
+    /// Its rights.
+    pub(crate) rights: Rights,
     /// Descriptors it keeps, by their numbers here.
     pub(crate) keep: Vec<OwnedFd>,
 }
@@ -78,7 +98,8 @@ impl Start {
             namespaces,
             directory,
             terminal,
-            powerless,
+            ids,
+            rights,
             keep,
         } = self;
         let (number, tell) = pipe2(OFlag::O_CLOEXEC)?;
@@ -98,7 +119,8 @@ impl Start {
                     libc::_exit(0)
                 }
             }
-            prepare(directory.as_ref(), terminal, powerless, &kept)?;
+            prepare(directory.as_ref(), terminal, &kept)?;
+            take(ids.as_ref(), rights)?;
             Ok(())
         };
         // SAFETY: the closure only makes system calls.
@@ -130,7 +152,7 @@ fn read_pid(from: OwnedFd) -> io::Result<i32> {
     Ok(i32::from_ne_bytes(pid))
 }
 
-fn prepare(directory: Option<&CString>, terminal: bool, powerless: bool, keep: &[i32]) -> nix::Result<()> {
+fn prepare(directory: Option<&CString>, terminal: bool, keep: &[i32]) -> nix::Result<()> {
     let _ = setsid();
     if terminal {
         // SAFETY: input is a terminal.
@@ -139,14 +161,54 @@ fn prepare(directory: Option<&CString>, terminal: bool, powerless: bool, keep: &
     if let Some(directory) = directory {
         chdir(directory.as_c_str())?;
     }
+    // What the node itself was given by whoever started it is nothing for containers.
+    // SAFETY: numbers only; the descriptors are closed by the exec.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     for fd in keep {
         // SAFETY: a descriptor of ours.
         Errno::result(unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) })?;
     }
-    if powerless {
-        give_up_rights()?;
+    Ok(())
+}
+
+/// Becomes the user, and gives up rights.
+fn take(ids: Option<&Ids>, rights: Rights) -> nix::Result<()> {
+    if let Rights::Only(kept) = rights {
+        forbid_others(kept)?;
+    }
+    if let Some(ids) = ids {
+        own_streams(ids.uid);
+        // SAFETY: numbers and a list with its length. The system calls, as libc's functions would tell threads that are not here.
+        unsafe {
+            Errno::result(libc::syscall(
+                libc::SYS_setgroups,
+                ids.groups.len(),
+                ids.groups.as_ptr(),
+            ))?;
+            Errno::result(libc::syscall(libc::SYS_setresgid, ids.gid, ids.gid, ids.gid))?;
+            Errno::result(libc::syscall(libc::SYS_setresuid, ids.uid, ids.uid, ids.uid))?;
+        }
+    }
+    if let Rights::Only(kept) = rights {
+        let kept = if ids.is_some_and(|ids| ids.uid != 0) { 0 } else { kept };
+        keep_only(kept)?;
     }
     Ok(())
+}
+
+/// Pipes and terminals that it was given become the user's, so that it can open them again as `/dev/stdout`.
+fn own_streams(uid: u32) {
+    for fd in 0..=2 {
+        // SAFETY: fills the structure, which is nothing but numbers.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: as above; then numbers only.
+        unsafe {
+            let pipe = libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO;
+            if pipe || libc::isatty(fd) == 1 {
+                libc::fchown(fd, uid, u32::MAX);
+            }
+        }
+    }
 }
 
 #[repr(C)]
@@ -163,26 +225,34 @@ struct CapData {
     inheritable: u32,
 }
 
-fn give_up_rights() -> nix::Result<()> {
+/// Nothing that is run from here on gets other rights than these.
+fn forbid_others(kept: u64) -> nix::Result<()> {
+    // SAFETY: numbers.
+    unsafe {
+        for capability in (0..64).filter(|bit| kept >> bit & 1 == 0) {
+            if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 {
+                break; // past the last one
+            }
+        }
+        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).map(drop)
+    }
+}
+
+fn keep_only(kept: u64) -> nix::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = CapHeader {
         version: VERSION_3,
         pid: 0,
     };
-    let none = [CapData {
-        effective: 0,
-        permitted: 0,
-        inheritable: 0,
-    }; 2];
-    // SAFETY: numbers, and two structures as capset(2) describes them.
-    unsafe {
-        for capability in 0..64 {
-            if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 {
-                break; // past the last one
-            }
+    let half = |bits: u64| {
+        let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+        CapData {
+            effective: bits,
+            permitted: bits,
+            inheritable: 0,
         }
-        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        Errno::result(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
-    }
-    Ok(())
+    };
+    let data = [half(kept), half(kept >> 32)];
+    // SAFETY: two structures as capset(2) describes them.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }

@@ -9,17 +9,20 @@ mod enter;
 mod netlink;
 mod process;
 mod terminal;
+mod users;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
-pub(crate) use enter::{Namespace, Start};
+pub(crate) use enter::{Ids, Namespace, Rights, Start};
 pub(crate) use netlink::routing;
 pub(crate) use process::{Process, number, pollable, signal};
 pub(crate) use terminal::{open_terminal, set_size};
+pub(crate) use users::Users;
 
 use child::{Request, receive_reply, send_request};
 
@@ -30,6 +33,9 @@ pub(crate) struct Holder {
     pid: Arc<OwnedFd>,
     mounts: Arc<OwnedFd>,
     net: Arc<OwnedFd>,
+    users: Users,
+    /// User namespaces of containers, by their owner.
+    owned: Mutex<HashMap<u32, Arc<OwnedFd>>>,
     process: Process,
 }
 
@@ -37,8 +43,7 @@ impl Holder {
     /// Starts the holder. Must be called inside a tokio runtime.
     pub(crate) fn start() -> io::Result<Self> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        child::start(&theirs)?;
-        drop(theirs);
+        let users = child::start(&ours, theirs)?;
         let pid = wait_for_start(&ours)?;
         let process = Process::new(pid, process::open(pid)?)?;
         let namespace =
@@ -49,6 +54,8 @@ impl Holder {
             pid: namespace("pid")?,
             mounts: namespace("mnt")?,
             net: namespace("net")?,
+            users,
+            owned: Mutex::default(),
             process,
         })
     }
@@ -86,6 +93,22 @@ impl Holder {
     /// A descriptor of the process which has that number in the holder's pid namespace.
     pub(crate) fn process(&self, pid: i32) -> io::Result<OwnedFd> {
         self.ask(Request::Process(pid), None)
+    }
+
+    /// Which users there are.
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// The user namespace for containers of that user, where there are [real ones](Users::Real).
+    pub(crate) fn users_of(&self, owner: u32) -> io::Result<Arc<OwnedFd>> {
+        let mut known = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&owner) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(self.ask(Request::Users(owner), None)?);
+        known.insert(owner, made.clone());
+        Ok(made)
     }
 
     fn ask(&self, request: Request, net: Option<BorrowedFd>) -> io::Result<OwnedFd> {

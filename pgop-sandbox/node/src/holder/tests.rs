@@ -1,4 +1,4 @@
-use super::{Holder, Start};
+use super::{Holder, Ids, Rights, Start};
 use std::ffi::CString;
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -12,7 +12,8 @@ fn start(holder: &Holder, program: &str, words: &[&str]) -> Start {
         namespaces: holder.namespaces(&Arc::new(holder.new_net().unwrap())),
         directory: Some(CString::new("/usr").unwrap()),
         terminal: false,
-        powerless: false,
+        ids: None,
+        rights: Rights::AsInside,
         keep: Vec::new(),
     }
 }
@@ -67,4 +68,26 @@ async fn when_the_nodes_end_of_the_socket_is_gone_the_holder_ends() {
     let (other, _) = std::os::unix::net::UnixStream::pair().unwrap();
     *holder.socket.lock().unwrap() = other.into();
     assert_eq!(process.wait().await.unwrap(), 128 + 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_users_are_real_a_program_becomes_any_of_them() {
+    let holder = Holder::start().unwrap();
+    if holder.users().are_real() {
+        let mut start = start(&holder, "sh", &["-c", "id -u; id -g; id -G; echo again >/dev/stdout"]);
+        start.ids = Some(Ids {
+            uid: 4711,
+            gid: 4712,
+            groups: vec![4713],
+        });
+        let (process, mut child) = start.spawn().unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "4711\n4712\n4712 4713\nagain\n");
+        assert_eq!(process.wait().await.unwrap(), 0);
+        holder.users_of(4711).unwrap();
+    } else {
+        assert!(holder.users_of(4711).is_err(), "nobody can be made of nothing");
+    }
+    holder.end().await;
 }

@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 
 use super::state::{PodState, Policy, Role, State};
 use super::writer;
-use crate::container::{Life, Live, StopOrder};
+use crate::container::{Life, Live, StopOrder, groups_not_given};
 use crate::network::PodNetwork;
 use crate::shared::Shared;
 use crate::volumes::{Ready, Volumes};
 
 const DEFAULT_GRACE: i64 = 30;
-/// When the node stops, so long at the most may a container take.
-const NODE_GRACE: i64 = 10;
+/// When the node stops, so long at the most may pods take.
+const NODE_GRACE: i64 = 30;
 /// What could not be prepared is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Files of objects follow them at the latest after that long (tokens have no event of their own).
@@ -273,6 +273,7 @@ impl PodRun {
 
     /// Makes what containers need: a place in the network and the volumes. Tries until it is all there.
     async fn prepare(self: &Arc<Self>) {
+        self.tell_what_is_not_given();
         let network = loop {
             match self.shared.network.attach().await {
                 Ok(network) => break network,
@@ -316,6 +317,20 @@ impl PodRun {
         });
     }
 
+    /// Groups are not to be had where there is one user. Pods run without: their files belong to them anyway.
+    fn tell_what_is_not_given(&self) {
+        let missing = groups_not_given(&self.pod());
+        if missing.is_empty() || self.shared.holder.users().are_real() {
+            return;
+        }
+        let list = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "Groups {list} (fsGroup, supplementalGroups) are not given: a sandbox that is not run by root has one user and one group, \
+             to whom all files of pods belong"
+        );
+        self.shared.events.warning(&self.pod(), None, "GroupsNotGiven", message);
+    }
+
     /// Looks at what happens to the object and gives orders. Never returns.
     async fn control(self: &Arc<Self>) {
         let mut object = self.object.clone();
@@ -336,6 +351,8 @@ impl PodRun {
                 () = late => self.fail_late(),
                 () = self.shared.stop.cancelled() => {
                     self.order(self.grace().min(NODE_GRACE));
+                    self.shared.hurry.cancelled().await;
+                    self.order(0);
                     return std::future::pending().await;
                 }
             }

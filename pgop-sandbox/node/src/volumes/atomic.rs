@@ -7,13 +7,24 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// What is to be there: relative path, content, mode.
-pub(crate) type Files = BTreeMap<PathBuf, (Vec<u8>, u32)>;
+use super::owner::Owner;
+
+/// What is to be there, by relative path.
+pub(super) type Files = BTreeMap<PathBuf, File>;
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
+    /// Its user, where it isn't the node's.
+    pub(super) user: Option<u32>,
+}
 
 const DATA: &str = "..data";
 
-/// Makes the folder hold these files and no others. Whether something changed.
-pub(crate) fn write(folder: &Path, files: &Files) -> io::Result<bool> {
+/// Makes the folder hold these files and no others, with the group of their owner. Whether something changed.
+pub(super) fn write(folder: &Path, files: &Files, owner: Owner) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
     let link = folder.join(DATA);
     let current = fs::read_link(&link).ok().map(|to| folder.join(to));
@@ -30,13 +41,14 @@ pub(crate) fn write(folder: &Path, files: &Files) -> io::Result<bool> {
     let version = folder.join(&name);
     fs::create_dir(&version)?;
     fs::set_permissions(&version, fs::Permissions::from_mode(0o755))?;
-    for (path, (content, mode)) in files {
+    for (path, file) in files {
         let at = version.join(path);
         if let Some(parent) = at.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(&at, content)?;
-        fs::set_permissions(&at, fs::Permissions::from_mode(*mode))?;
+        fs::write(&at, &file.content)?;
+        owner.give(&at, file.user)?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(file.mode))?;
     }
     let next = folder.join("..data_tmp");
     let _ = fs::remove_file(&next); // of a try that was cut off
@@ -51,10 +63,10 @@ pub(crate) fn write(folder: &Path, files: &Files) -> io::Result<bool> {
 
 /// Does a version hold exactly these files?
 fn holds(version: &Path, files: &Files) -> io::Result<bool> {
-    for (path, (content, mode)) in files {
+    for (path, file) in files {
         let at = version.join(path);
         match fs::metadata(&at) {
-            Ok(meta) if meta.permissions().mode() & 0o7777 == *mode && fs::read(&at)? == *content => {}
+            Ok(meta) if meta.permissions().mode() & 0o7777 == file.mode && fs::read(&at)? == file.content => {}
             _ => return Ok(false),
         }
     }
@@ -102,14 +114,25 @@ fn show(folder: &Path, files: &Files) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Files, write};
+    use super::{File, Files};
+    use crate::holder::Users;
+    use crate::volumes::owner::Owner;
+    use k8s_openapi::api::core::v1::Pod;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter()
-            .map(|(path, text)| (path.into(), (text.as_bytes().to_vec(), 0o440)))
-            .collect()
+        let file = |text: &str| File {
+            content: text.as_bytes().to_vec(),
+            mode: 0o440,
+            user: None,
+        };
+        list.iter().map(|(path, text)| (path.into(), file(text))).collect()
+    }
+
+    fn write(folder: &Path, files: &Files) -> std::io::Result<bool> {
+        super::write(folder, files, Owner::of(&Pod::default(), &Users::One))
     }
 
     #[test]

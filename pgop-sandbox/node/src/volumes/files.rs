@@ -1,5 +1,6 @@
 //! Volumes that are files made of objects: configMap, secret, downwardAPI, projected.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
@@ -7,7 +8,8 @@ use k8s_openapi::api::core::v1::{
     ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
 
-use super::atomic::Files;
+use super::atomic::{File, Files};
+use super::owner::Owner;
 use super::{VolumeError, Volumes};
 use crate::pod::downward::Downward;
 use crate::pod::env::Objects;
@@ -64,82 +66,65 @@ impl Volumes<'_> {
     /// The files of a volume as they are to be now.
     pub(super) async fn collect(&self, projection: &Projection) -> Result<Files, VolumeError> {
         let mut files = Files::new();
-        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or("default");
-        // With fsGroup, the group reads secrets whatever their mode.
-        let group = if self.fs_group().is_some() { 0o440 } else { 0 };
         for source in &projection.sources {
-            if let Some(from) = &source.config_map {
-                match self.shared.cluster.config_map(namespace, &from.name) {
-                    Some(map) => {
-                        let text = map.data.iter().flatten().map(|(k, v)| (k.as_str(), v.as_bytes()));
-                        let binary = map
-                            .binary_data
-                            .iter()
-                            .flatten()
-                            .map(|(k, v)| (k.as_str(), v.0.as_slice()));
-                        let data: Vec<_> = text.chain(binary).collect();
-                        pick(
-                            &mut files,
-                            "ConfigMap",
-                            &data,
-                            from.items.as_deref(),
-                            projection.mode | group,
-                            from.optional,
-                        )?;
-                    }
-                    None if from.optional == Some(true) => {}
-                    None => {
-                        return Err(VolumeError::NoObject {
-                            kind: "configmap",
-                            name: from.name.clone(),
-                        });
-                    }
+            let Some((kind, name, items, optional)) = object_of(source) else {
+                self.collect_own(&mut files, source, projection.mode).await?;
+                continue;
+            };
+            match self.data(kind, name) {
+                Some(data) => pick(&mut files, kind, &data, items, projection.mode, optional)?,
+                None if optional => {}
+                None => {
+                    return Err(VolumeError::NoObject {
+                        kind: kind.lower(),
+                        name: name.to_owned(),
+                    });
                 }
             }
-            if let Some(from) = &source.secret {
-                match self.shared.cluster.secret(namespace, &from.name) {
-                    Some(secret) => {
-                        let data: Vec<_> = secret
-                            .data
-                            .iter()
-                            .flatten()
-                            .map(|(k, v)| (k.as_str(), v.0.as_slice()))
-                            .collect();
-                        pick(
-                            &mut files,
-                            "Secret",
-                            &data,
-                            from.items.as_deref(),
-                            projection.mode | group,
-                            from.optional,
-                        )?;
-                    }
-                    None if from.optional == Some(true) => {}
-                    None => {
-                        return Err(VolumeError::NoObject {
-                            kind: "secret",
-                            name: from.name.clone(),
-                        });
-                    }
-                }
-            }
-            if let Some(from) = &source.downward_api {
-                for item in from.items.iter().flatten() {
-                    self.add_downward(&mut files, item, projection.mode | group)?;
-                }
-            }
-            if let Some(wanted) = &source.service_account_token {
-                self.add_token(&mut files, wanted).await?;
-            }
-            let known = source.config_map.is_some()
-                || source.secret.is_some()
-                || source.downward_api.is_some()
-                || source.service_account_token.is_some();
-            if !known {
-                return Err(VolumeError::Unsupported);
+        }
+        if self.owner().group.is_some() {
+            // With fsGroup, the group reads them whatever their mode.
+            for file in files.values_mut() {
+                file.mode |= 0o440;
             }
         }
         Ok(files)
+    }
+
+    /// What an object of the pod's namespace holds.
+    fn data(&self, kind: ObjectKind, name: &str) -> Option<Data> {
+        let namespace = self.pod.metadata.namespace.as_deref().unwrap_or("default");
+        match kind {
+            ObjectKind::ConfigMap => {
+                let map = self.shared.cluster.config_map(namespace, name)?;
+                let text = map
+                    .data
+                    .iter()
+                    .flatten()
+                    .map(|(k, v)| (k.clone(), v.clone().into_bytes()));
+                let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+                Some(text.chain(binary).collect())
+            }
+            ObjectKind::Secret => {
+                let secret = self.shared.cluster.secret(namespace, name)?;
+                let data = secret.data.iter().flatten();
+                Some(data.map(|(k, v)| (k.clone(), v.0.clone())).collect())
+            }
+        }
+    }
+
+    /// What is made for this pod: facts about it, a token of its account.
+    async fn collect_own(&self, files: &mut Files, source: &VolumeProjection, mode: u32) -> Result<(), VolumeError> {
+        if let Some(from) = &source.downward_api {
+            for item in from.items.iter().flatten() {
+                self.add_downward(files, item, mode)?;
+            }
+            return Ok(());
+        }
+        match &source.service_account_token {
+            Some(wanted) => self.add_token(files, wanted, mode).await,
+            None => Err(VolumeError::Unsupported),
+        }
     }
 
     fn add_downward(&self, files: &mut Files, item: &DownwardAPIVolumeFile, mode: u32) -> Result<(), VolumeError> {
@@ -154,55 +139,105 @@ impl Volumes<'_> {
             (None, Some(resource)) => downward.resource(None, resource)?,
             (None, None) => String::new(),
         };
-        let mode = item.mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(mode);
-        files.insert(safe(&item.path)?, (text.into_bytes(), mode));
-        Ok(())
+        add(files, &item.path, text.into_bytes(), item.mode, mode)
     }
 
-    async fn add_token(&self, files: &mut Files, wanted: &ServiceAccountTokenProjection) -> Result<(), VolumeError> {
-        let token = self.shared.tokens.get(&self.shared.client, self.pod, wanted).await?;
-        // The container's user owns the file, so nobody else need read it; others only if there is no telling who runs.
-        let named = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|s| s.security_context.as_ref())
-            .is_some_and(|c| c.run_as_user.is_some());
-        files.insert(
-            safe(&wanted.path)?,
-            (token.into_bytes(), if named { 0o600 } else { 0o644 }),
-        );
+    /// Nobody but the pod's user reads its token, and its group, where there is one; where there are several users all do.
+    async fn add_token(
+        &self,
+        files: &mut Files,
+        wanted: &ServiceAccountTokenProjection,
+        mode: u32,
+    ) -> Result<(), VolumeError> {
+        let content = self.shared.tokens.get(&self.shared.client, self.pod, wanted).await?;
+        let Owner { user, group, .. } = self.owner();
+        let file = File {
+            content: content.into_bytes(),
+            mode: if user.is_some() || group.is_some() { 0o600 } else { mode },
+            user,
+        };
+        files.insert(safe(&wanted.path)?, file);
         Ok(())
     }
+}
+
+/// What objects hold, by key.
+type Data = BTreeMap<String, Vec<u8>>;
+
+/// Objects that become files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ObjectKind {
+    ConfigMap,
+    Secret,
+}
+
+impl ObjectKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+
+    fn lower(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// The object that a source names, the keys it wants of it, and whether it may be missing.
+fn object_of(source: &VolumeProjection) -> Option<(ObjectKind, &str, Option<&[KeyToPath]>, bool)> {
+    if let Some(from) = &source.config_map {
+        let optional = from.optional == Some(true);
+        return Some((ObjectKind::ConfigMap, &from.name, from.items.as_deref(), optional));
+    }
+    let from = source.secret.as_ref()?;
+    Some((
+        ObjectKind::Secret,
+        &from.name,
+        from.items.as_deref(),
+        from.optional == Some(true),
+    ))
+}
+
+/// Adds a file, with its own mode or that of the volume.
+fn add(files: &mut Files, path: &str, content: Vec<u8>, own: Option<i32>, mode: u32) -> Result<(), VolumeError> {
+    let file = File {
+        content,
+        mode: own.and_then(|m| u32::try_from(m).ok()).unwrap_or(mode),
+        user: None,
+    };
+    files.insert(safe(path)?, file);
+    Ok(())
 }
 
 /// Takes all keys, or those named by `items`, under the names they give.
 fn pick(
     files: &mut Files,
-    kind: &'static str,
-    data: &[(&str, &[u8])],
+    kind: ObjectKind,
+    data: &Data,
     items: Option<&[KeyToPath]>,
     mode: u32,
-    optional: Option<bool>,
+    optional: bool,
 ) -> Result<(), VolumeError> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        for (key, value) in data {
-            files.insert(safe(key)?, (value.to_vec(), mode));
-        }
-        return Ok(());
+        return data
+            .iter()
+            .try_for_each(|(key, value)| add(files, key, value.clone(), None, mode));
     };
     for item in items {
-        let Some((_, value)) = data.iter().find(|(key, _)| *key == item.key) else {
-            if optional == Some(true) {
-                continue;
+        match data.get(&item.key) {
+            Some(value) => add(files, &item.path, value.clone(), item.mode, mode)?,
+            None if optional => {}
+            None => {
+                return Err(VolumeError::NoKey {
+                    kind: kind.name(),
+                    key: item.key.clone(),
+                });
             }
-            return Err(VolumeError::NoKey {
-                kind,
-                key: item.key.clone(),
-            });
-        };
-        let mode = item.mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(mode);
-        files.insert(safe(&item.path)?, (value.to_vec(), mode));
+        }
     }
     Ok(())
 }
@@ -220,7 +255,7 @@ pub(super) fn safe(path: &str) -> Result<PathBuf, VolumeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Projection, pick, safe};
+    use super::{Data, ObjectKind, Projection, pick, safe};
     use crate::volumes::atomic::Files;
     use serde_json::{from_value, json};
     use std::path::Path;
@@ -237,16 +272,18 @@ mod tests {
 
     #[test]
     fn items_choose_names_and_modes() {
-        let data: Vec<(&str, &[u8])> = vec![("a", b"1"), ("b", b"2")];
+        let data = Data::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())]);
+        let kind = ObjectKind::Secret;
         let mut files = Files::new();
         let items = from_value::<Vec<_>>(json!([{"key": "b", "path": "sub/x", "mode": 256}])).unwrap();
-        pick(&mut files, "Secret", &data, Some(&items), 0o440, None).unwrap();
+        pick(&mut files, kind, &data, Some(&items), 0o440, false).unwrap();
         assert_eq!(files.len(), 1);
-        assert_eq!(files[Path::new("sub/x")], (b"2".to_vec(), 0o400));
+        let file = &files[Path::new("sub/x")];
+        assert_eq!((&file.content[..], file.mode), (&b"2"[..], 0o400));
         let missing = from_value::<Vec<_>>(json!([{"key": "c", "path": "c"}])).unwrap();
-        let error = pick(&mut files, "Secret", &data, Some(&missing), 0o440, None).unwrap_err();
+        let error = pick(&mut files, kind, &data, Some(&missing), 0o440, false).unwrap_err();
         assert_eq!(error.to_string(), "references non-existent Secret key: c");
-        assert!(pick(&mut files, "Secret", &data, Some(&missing), 0o440, Some(true)).is_ok());
+        assert!(pick(&mut files, kind, &data, Some(&missing), 0o440, true).is_ok());
     }
 
     #[test]

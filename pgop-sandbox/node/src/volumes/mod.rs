@@ -5,6 +5,7 @@ mod claim;
 mod files;
 mod host;
 mod mount;
+mod owner;
 mod token;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::pod::downward::DownwardError;
 use crate::shared::Shared;
 use files::Projection;
 pub(crate) use mount::{Mount, MountError, mounts};
+use owner::Owner;
 pub(crate) use token::Tokens;
 
 /// Why a volume is not there yet. The pod waits, and tells in an event `FailedMount`.
@@ -97,7 +99,7 @@ impl Volumes<'_> {
                 let path = self.path(&volume.name);
                 match self.collect(&projection).await {
                     Ok(files) => {
-                        if let Err(error) = atomic::write(&path, &files) {
+                        if let Err(error) = atomic::write(&path, &files, self.owner()) {
                             tracing::warn!(path = %path.display(), %error, "can't bring a volume up to date");
                         }
                     }
@@ -120,7 +122,7 @@ impl Volumes<'_> {
         if let Some(projection) = Projection::of(volume) {
             let path = self.path(&volume.name);
             let files = self.collect(&projection).await?;
-            atomic::write(&path, &files).map_err(make(&path))?;
+            atomic::write(&path, &files, self.owner()).map_err(make(&path))?;
             return Ok(Ready { path, read_only: true });
         }
         if let Some(empty) = &volume.empty_dir {
@@ -138,7 +140,7 @@ impl Volumes<'_> {
         }
         if let Some(claim) = &volume.persistent_volume_claim {
             let ready = self.claim(claim).await?;
-            self.apply_fs_group(&ready.path)?;
+            self.owner().give_volume(&ready.path).map_err(make(&ready.path))?;
             return Ok(ready);
         }
         if let Some(source) = &volume.host_path {
@@ -150,29 +152,14 @@ impl Volumes<'_> {
 
     /// An empty volume: everybody may write, as the kubelet makes it.
     fn open_for_all(&self, path: &Path) -> Result<(), VolumeError> {
-        let mode = if self.fs_group().is_some() { 0o2777 } else { 0o777 };
+        let owner = self.owner();
+        owner.give(path, None).map_err(make(path))?;
+        let mode = if owner.group.is_some() { 0o2777 } else { 0o777 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(make(path))
     }
 
-    pub(super) fn fs_group(&self) -> Option<i64> {
-        self.pod.spec.as_ref()?.security_context.as_ref()?.fs_group
-    }
-
-    /// A container has one user and one group here, and to both the files already belong. What is left is that the group may write and
-    /// that new files get it.
-    fn apply_fs_group(&self, path: &Path) -> Result<(), VolumeError> {
-        if self.fs_group().is_none() {
-            return Ok(());
-        }
-        let mode = fs::metadata(path).map_err(make(path))?.permissions().mode();
-        let wanted = mode | 0o2770;
-        if wanted == mode {
-            return Ok(());
-        }
-        match fs::set_permissions(path, fs::Permissions::from_mode(wanted)) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()), // another's folder
-            other => other.map_err(make(path)),
-        }
+    fn owner(&self) -> Owner {
+        Owner::of(self.pod, self.shared.holder.users())
     }
 }
 

@@ -99,6 +99,9 @@ impl Cluster {
     pub async fn labelled(&self, name: &str, labels: Value, mut spec: Value) -> Pod {
         spec["nodeName"] = json!("sandbox");
         spec["automountServiceAccountToken"] = json!(false);
+        if spec["terminationGracePeriodSeconds"].is_null() {
+            spec["terminationGracePeriodSeconds"] = json!(1); // the first process of a container only hears the signals it listens to
+        }
         let pod = from_value(json!({"metadata": {"name": name, "labels": labels}, "spec": spec})).unwrap();
         self.pods().create(&PostParams::default(), &pod).await.unwrap()
     }
