@@ -4,7 +4,7 @@ pub(crate) mod exec;
 mod forward;
 mod log;
 mod proxy;
-mod websocket;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -35,13 +35,17 @@ fn kubelet(call: &Call) -> Result<Arc<dyn Kubelet>> {
 /// The pod of the path, which must be on a node.
 fn pod(call: &Call) -> Result<Value> {
     let pod = call.stored()?.value.clone();
-    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+    if !is_assigned(&pod) {
         return Err(ApiError::bad_request(format!(
             "pod {} does not have a host assigned",
             call.path.name
         )));
     }
     Ok(pod)
+}
+
+fn is_assigned(pod: &Value) -> bool {
+    pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty())
 }
 
 /// The container that is asked for; a pod with only one needs no asking.
@@ -102,8 +106,21 @@ fn refused(error: &KubeletError) -> Box<ApiError> {
             "container \"{container}\" in pod \"{pod}\" is waiting to start: {why}"
         )),
         KubeletError::NoPreviousRun { .. } => ApiError::bad_request(error.to_string()),
-        KubeletError::Start { .. } | KubeletError::Connect { .. } | KubeletError::Open { .. } => {
-            ApiError::internal(error)
+        KubeletError::Start { command, source } => {
+            let why = reason(source);
+            ApiError::internal(&format!(
+                "error executing command in container: failed to exec in container: exec {command:?}: {why}"
+            ))
         }
+        KubeletError::Connect { .. } | KubeletError::Open { .. } => ApiError::internal(error),
     }
+}
+
+/// Why the system refused, as programs in Go word it: clients look for `no such file or directory` and `connection refused`.
+fn reason(error: &std::io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(number) = error.raw_os_error() {
+        text = text.trim_end_matches(&format!(" (os error {number})")).to_lowercase();
+    }
+    text
 }

@@ -155,7 +155,10 @@ async fn ports_are_forwarded() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"port 5432: ping");
     let error = forwarder.take_error(9).unwrap().await.unwrap();
-    assert!(error.contains("could not connect to port 9"), "{error}");
+    assert!(
+        error.contains("error forwarding port 9 to pod a, uid ") && error.contains("connection refused"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,18 +1,20 @@
-//! exec and attach: the streams of a process, each a numbered channel of a websocket.
+//! exec and attach: the streams of a process, each a numbered channel of a websocket or a stream of SPDY.
+
+mod channels;
+mod streams;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::{SinkExt as _, Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _};
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use pgop_sandbox_kubelet::{KubeletError, Reader, Session, Streams, Writer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 
-use super::websocket::{Pending, farewell};
+use super::upgrade::{Opened, Pending, Spoken};
 use super::{kubelet, pod, refused, target};
 use crate::call::Call;
 use crate::response::Body;
@@ -24,11 +26,15 @@ const STDERR: u8 = 2;
 /// How it ended.
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
-/// In version 5: the channel named in the next byte has ended.
-const CLOSE: u8 = 255;
 
 /// How long output is waited for after the process has ended: what it left behind may hold its streams for ever.
 const AFTERMATH: Duration = Duration::from_secs(1);
+
+const SPOKEN: Spoken = Spoken {
+    channels: &["v5.channel.k8s.io", "v4.channel.k8s.io"],
+    tunnels: &[],
+    streams: &["v4.channel.k8s.io"],
+};
 
 pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Response<Body>> {
     let pod = pod(call)?;
@@ -46,55 +52,41 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
         ));
     }
     let kubelet = kubelet(call)?;
-    let (pending, response) = Pending::of(call, upgrade, &["v5.channel.k8s.io", "v4.channel.k8s.io"])?;
+    let (pending, response) = Pending::of(call, upgrade, &SPOKEN)?;
     let session = if call.path.subresource == "attach" {
-        kubelet.attach(&target, streams).await
+        kubelet.attach(&target, streams.clone()).await
     } else {
         let command: Vec<String> = call.query.all("command").map(str::to_owned).collect();
         if command.is_empty() {
             return Err(ApiError::bad_request("you must specify at least one command"));
         }
-        kubelet.exec(&target, command, streams).await
+        kubelet.exec(&target, command, streams.clone()).await
     };
-    let session = match session {
+    let started = match session {
         Ok(session) => Ok(session),
         // The container could not run it: that is how the command ended, and is told on its channel.
-        Err(error @ KubeletError::Start { .. }) => Err(ApiError::internal(&error).status()),
+        Err(error @ KubeletError::Start { .. }) => Err(refused(&error).status()),
         Err(error) => return Err(refused(&error)),
     };
     tokio::spawn(async move {
-        if let Err(error) = serve(pending, session).await {
+        if let Err(error) = serve(pending, started, &streams).await {
             tracing::debug!(%error, "exec: the connection broke");
         }
     });
     Ok(response)
 }
 
-async fn serve(
-    pending: Pending,
-    session: std::result::Result<Session, Value>,
-) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sink, stream) = pending.open().await?.split();
-    let (sender, mut receiver) = mpsc::channel::<(u8, Bytes)>(16);
-    let writing = async move {
-        while let Some((channel, bytes)) = receiver.recv().await {
-            let mut frame = BytesMut::with_capacity(bytes.len() + 1);
-            frame.extend_from_slice(&[channel]);
-            frame.extend_from_slice(&bytes);
-            sink.send(Message::Binary(frame.freeze())).await?;
-        }
-        sink.send(farewell()).await?;
-        Ok(())
-    };
-    let running = async {
-        match session {
-            Ok(session) => run(session, inputs(stream), &sender).await,
-            Err(status) => tell(&sender, &status).await,
-        }
-        drop(sender);
-    };
-    let (written, ()) = futures::future::join(writing, running).await;
-    written
+/// The streams of the process, or why there is none.
+type Started = std::result::Result<Session, Value>;
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+/// What is told on which channel.
+type Told = (u8, Bytes);
+
+async fn serve(pending: Pending, started: Started, asked: &Streams) -> std::result::Result<(), Broken> {
+    match pending.open().await? {
+        Opened::Channels(websocket) => channels::serve(*websocket, started).await,
+        Opened::Streams(io) => streams::serve(io, started, asked).await,
+    }
 }
 
 /// What a client sends.
@@ -105,30 +97,23 @@ enum Input {
     Resize(u16, u16),
 }
 
-/// The frames of a websocket as inputs; the stream ends when the client goes.
-fn inputs<E: Send>(
-    frames: impl Stream<Item = std::result::Result<Message, E>> + Send + Unpin,
-) -> impl Stream<Item = Input> + Send + Unpin {
-    frames
-        .take_while(|frame| futures::future::ready(matches!(frame, Ok(frame) if !frame.is_close())))
-        .filter_map(|frame| futures::future::ready(frame.ok().and_then(|frame| input(&frame.into_data()))))
+/// A new size of the terminal, as clients write it.
+fn resize(text: &[u8]) -> Option<Input> {
+    let size: Value = serde_json::from_slice(text).ok()?;
+    let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
+    Some(Input::Resize(number("Width")?, number("Height")?))
 }
 
-fn input(frame: &Bytes) -> Option<Input> {
-    match *frame.first()? {
-        STDIN => Some(Input::Stdin(frame.slice(1..))),
-        CLOSE if frame.get(1) == Some(&STDIN) => Some(Input::StdinEnd),
-        RESIZE => {
-            let size: Value = serde_json::from_slice(&frame[1..]).ok()?;
-            let number = |name: &str| u16::try_from(size[name].as_u64()?).ok();
-            Some(Input::Resize(number("Width")?, number("Height")?))
-        }
-        _ => None,
+/// Tells what the process says and how it ends. The inputs end when the client goes.
+async fn attend(started: Started, inputs: impl Stream<Item = Input> + Send + Unpin, sender: mpsc::Sender<Told>) {
+    match started {
+        Ok(session) => run(session, inputs, &sender).await,
+        Err(status) => tell(&sender, &status).await,
     }
 }
 
 /// Carries the streams of a process until it ends or the client goes.
-async fn run(session: Session, inputs: impl Stream<Item = Input> + Send + Unpin, sender: &mpsc::Sender<(u8, Bytes)>) {
+async fn run(session: Session, inputs: impl Stream<Item = Input> + Send + Unpin, sender: &mpsc::Sender<Told>) {
     let Session {
         stdin,
         stdout,
@@ -186,7 +171,7 @@ async fn feed(
 }
 
 /// Sends what a stream gives, to its end.
-async fn carry(reader: Option<Reader>, channel: u8, sender: &mpsc::Sender<(u8, Bytes)>) {
+async fn carry(reader: Option<Reader>, channel: u8, sender: &mpsc::Sender<Told>) {
     let Some(mut reader) = reader else { return };
     loop {
         let mut buffer = BytesMut::with_capacity(32 << 10);
@@ -198,7 +183,7 @@ async fn carry(reader: Option<Reader>, channel: u8, sender: &mpsc::Sender<(u8, B
     }
 }
 
-async fn tell(sender: &mpsc::Sender<(u8, Bytes)>, status: &Value) {
+async fn tell(sender: &mpsc::Sender<Told>, status: &Value) {
     let _ = sender.send((ERROR, Bytes::from(status.to_string()))).await;
 }
 
@@ -212,36 +197,5 @@ fn ended(code: Option<i32>) -> Value {
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
         None => ApiError::internal("the process was lost").status(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::{Input, input};
-
-    #[test]
-    fn frames_are_read() {
-        assert_eq!(
-            input(&Bytes::from_static(b"\0hello")),
-            Some(Input::Stdin(Bytes::from_static(b"hello")))
-        );
-        assert_eq!(input(&Bytes::from_static(b"\xff\0")), Some(Input::StdinEnd));
-        assert_eq!(input(&Bytes::from_static(br#"{"Width":80}"#)), None);
-        assert_eq!(
-            input(&Bytes::from_static(b"\x04{\"Width\":80,\"Height\":24}")),
-            Some(Input::Resize(80, 24))
-        );
-        for nothing in [
-            &b""[..],
-            b"\x04",
-            b"\x04{}",
-            b"\x01x",
-            b"\xff",
-            b"\x04{\"Width\":99999,\"Height\":1}",
-        ] {
-            assert_eq!(input(&Bytes::copy_from_slice(nothing)), None);
-        }
     }
 }

@@ -21,7 +21,7 @@ use pgop_sandbox_kubelet::Duplex;
 use tokio::time::timeout;
 
 use self::target::{Scheme, Target};
-use super::kubelet;
+use super::{kubelet, reason};
 use crate::call::Call;
 use crate::response::{self, Body};
 use crate::status::{ApiError, Result};
@@ -145,7 +145,7 @@ async fn send(call: &Call, target: &Target, request: Request<Outgoing>) -> Resul
     let stream: Box<dyn Duplex> = dialled
         .await
         .unwrap_or_else(|_| Err(std::io::Error::other("i/o timeout")))
-        .map_err(|error| unreachable(&format!("dial tcp {address}: connect: {error}")))?;
+        .map_err(|error| unreachable(&format!("dial tcp {address}: connect: {}", reason(&error))))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(&error))?;
