@@ -183,7 +183,8 @@ fn event(occurrence: Occurrence, namespace: String, now: Timestamp) -> Event {
     let subject = occurrence.about.name.clone().unwrap_or_default();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{subject}.{:016x}", rand::random::<u64>())),
+            // As in Kubernetes: the names of an object's events are in the order of their times.
+            name: Some(format!("{subject}.{:016x}", now.as_nanosecond())),
             namespace: Some(namespace),
             ..ObjectMeta::default()
         },

@@ -117,12 +117,11 @@ async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiv
 }
 
 fn event(told: Told, namespace: &str, node: &str) -> Event {
-    let now = Time(Timestamp::now());
-    let name = format!(
-        "{}.{:016x}",
-        told.about.name.as_deref().unwrap_or("pod"),
-        rand::random::<u64>()
-    );
+    let now = Timestamp::now();
+    let subject = told.about.name.as_deref().unwrap_or("pod");
+    // As in Kubernetes: the names of an object's events are in the order of their times.
+    let name = format!("{subject}.{:016x}", now.as_nanosecond());
+    let now = Time(now);
     Event {
         metadata: ObjectMeta {
             name: Some(name),

@@ -252,7 +252,8 @@ impl ApiError {
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }
-        if !self.details.is_empty() {
+        // kubectl debug looks into the details of whatever is not found.
+        if !self.details.is_empty() || self.code == StatusCode::NOT_FOUND {
             status["details"] = Value::Object(self.details.clone());
         }
         status

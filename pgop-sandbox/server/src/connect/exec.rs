@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use pgop_sandbox_kubelet::{KubeletError, Reader, Session, Streams, Writer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::upgrade::{Opened, Pending, Spoken};
 use super::{kubelet, pod, refused, target};
@@ -54,7 +54,7 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
     let kubelet = kubelet(call)?;
     let (pending, response) = Pending::of(call, upgrade, &SPOKEN)?;
     let session = if call.path.subresource == "attach" {
-        kubelet.attach(&target, streams.clone()).await
+        kubelet.attach(&target, streams.clone()).await.map(ends_well)
     } else {
         let command: Vec<String> = call.query.all("command").map(str::to_owned).collect();
         if command.is_empty() {
@@ -74,6 +74,21 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
         }
     });
     Ok(response)
+}
+
+/// That a container fails is told by its status: who was attached to it has seen all there was to see.
+fn ends_well(session: Session) -> Session {
+    let (mut sender, exit) = oneshot::channel();
+    let ended = session.exit;
+    tokio::spawn(async move {
+        tokio::select! {
+            ended = ended => if ended.is_ok() {
+                let _ = sender.send(0); // fails when the client has just gone
+            },
+            () = sender.closed() => {}
+        }
+    });
+    Session { exit, ..session }
 }
 
 /// The streams of the process, or why there is none.

@@ -287,6 +287,8 @@ mod tests {
         // A volume "v" with an emptyDir, which is its VolumeSource's second field.
         let volume = read("core.v1.Volume", b"\x0a\x01v\x12\x02\x12\0", 0).unwrap();
         assert_eq!(serde_json::Value::Object(volume), json!({"name": "v", "emptyDir": {}}));
+        let rule = read("networking.v1.IngressRule", b"\x0a\x01a\x12\x02\x0a\0", 0).unwrap();
+        assert_eq!(serde_json::Value::Object(rule), json!({"host": "a", "http": {}}));
         let port = read("core.v1.ServicePort", b"\x18\x50\x22\x07\x08\x01\x10\0\x1a\x01h", 0).unwrap();
         assert_eq!(serde_json::Value::Object(port), json!({"port": 80, "targetPort": "h"}));
     }
