@@ -498,3 +498,21 @@ async fn a_pod_has_a_deadline() {
     assert_eq!(at(&pod, "/reason"), "DeadlineExceeded");
     cluster.end().await;
 }
+
+/// Entries of neighbours live on when pods come and go: what they say has to stay true.
+#[tokio::test(flavor = "multi_thread")]
+async fn hardware_addresses_follow_from_ip_addresses() {
+    let cluster = Cluster::start().await;
+    cluster.script("web", "sleep infinity").await;
+    cluster.script("client", "sleep infinity").await;
+    let web = cluster.ready("web").await;
+    cluster.ready("client").await;
+    for ip in ["10.244.0.1", at(&web, "/podIP").as_str().unwrap()] {
+        let look = format!("(exec 3<>/dev/tcp/{ip}/9) 2>/dev/null; grep '^{ip} ' /proc/net/arp");
+        let (_, seen, _) = cluster.exec("client", &["bash", "-c", &look]).await;
+        let [a, b, c, d] = ip.parse::<std::net::Ipv4Addr>().unwrap().octets();
+        let hardware = format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        assert!(seen.contains(&hardware), "{hardware} for {ip}: {seen}");
+    }
+    cluster.end().await;
+}

@@ -92,7 +92,7 @@ impl Network {
         up(&handle, LOOPBACK).await?;
         handle
             .link()
-            .add(LinkBridge::new("pods").up().build())
+            .add(LinkBridge::new("pods").address(hardware_address(GATEWAY)).up().build())
             .execute()
             .await
             .map_err(route("add the bridge (is the kernel's bridge module there?)"))?;
@@ -141,6 +141,7 @@ impl Network {
         let [_, _, high, low] = address.octets();
         let peer = LinkMessageBuilder::<LinkUnspec>::new()
             .name("eth0")
+            .address(hardware_address(address))
             .setns_by_fd(pod.net.as_raw_fd())
             .build();
         let cable = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
@@ -216,6 +217,13 @@ impl Network {
         socket.set_nonblocking(true)?;
         UdpSocket::from_std(socket)
     }
+}
+
+/// The hardware address of an IP address. A bridge without one takes that of a port, and another one when that port goes: all pods would then
+/// send to nobody, until their entry for the gateway has aged. A pod's address that is given again has to mean the same hardware, too.
+fn hardware_address(ip: Ipv4Addr) -> Vec<u8> {
+    const LOCALLY_ADMINISTERED: [u8; 2] = [0x0a, 0x58];
+    [&LOCALLY_ADMINISTERED[..], &ip.octets()].concat()
 }
 
 async fn up(handle: &Handle, index: u32) -> Result<(), NetworkError> {
