@@ -19,6 +19,7 @@ mod cel;
 mod check;
 mod decode;
 mod defaulting;
+mod encode;
 mod format;
 pub mod merge;
 mod node;

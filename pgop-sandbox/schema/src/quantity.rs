@@ -2,8 +2,6 @@
 
 use serde_json::Value;
 
-use crate::node::Node;
-
 /// How many thousandths a quantity is, rounded up. `None`: not a quantity, or beyond all measure.
 ///
 /// Takes text and JSON numbers, as Kubernetes does.
@@ -111,33 +109,6 @@ pub fn canonical(quantity: &Value) -> Option<String> {
     })
 }
 
-/// Writes all quantities in a value as Kubernetes does.
-pub(crate) fn canonicalize(node: &Node, value: &mut Value) {
-    if node.is_quantity() {
-        if let Some(text) = canonical(value) {
-            *value = text.into();
-        }
-        return;
-    }
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if let Some(node) = node.field(name) {
-                    canonicalize(node, value);
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(node) = node.items.as_deref() {
-                for item in items {
-                    canonicalize(node, item);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,17 +155,6 @@ mod tests {
             assert_eq!(canonical(&given).as_deref(), Some(written), "{given}");
         }
         assert_eq!(canonical(&json!("ten")), None);
-    }
-
-    #[test]
-    fn all_quantities_of_an_object_are_written_so() {
-        let schema = crate::Schema::built_in("", "v1", "Pod").expect("served");
-        let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1024Mi"}}}]}});
-        schema.canonicalize(&mut pod);
-        assert_eq!(
-            pod,
-            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}})
-        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
-use crate::{Cause, built_in, check, decode, defaulting, node::Node, prune, quantity, structural};
+use crate::{Cause, built_in, check, decode, defaulting, encode, node::Node, prune, structural};
 
 /// One type of object: what its fields are, mean and may hold.
 #[derive(Debug)]
@@ -91,10 +91,10 @@ impl Schema {
             .flatten()
     }
 
-    /// Writes the quantities of a built-in type as Kubernetes does: `1000m` as `1`, the number `2` as text.
-    pub fn canonicalize(&self, object: &mut Value) {
+    /// Writes a built-in type as Kubernetes does: quantities in their canonical form (`1000m` as `1`), without empty maps and lists.
+    pub fn normalize(&self, object: &mut Value) {
         if self.is_built_in() {
-            quantity::canonicalize(&self.root, object);
+            encode::normalize(&self.root, object);
         }
     }
 

@@ -159,7 +159,7 @@ impl Patch {
         match self {
             Self::Json(patch) => {
                 let mut new = old.clone();
-                json_patch::patch(&mut new, patch).map_err(|error| ApiError::unprocessable(&error.to_string()))?;
+                json_patch::patch(&mut new, patch).map_err(|_| ApiError::unprocessable())?;
                 Ok((new, Owners::Track))
             }
             Self::Merge(patch) => {

@@ -74,7 +74,7 @@ fn patched(call: &Call, current: &Value, body: &[u8]) -> Result<Value> {
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_slice(body)
                 .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut new, &patch).map_err(|error| ApiError::unprocessable(&error.to_string()))?;
+            json_patch::patch(&mut new, &patch).map_err(|_| ApiError::unprocessable())?;
         }
         "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
             json_patch::merge(&mut new, &parse_json(body)?);

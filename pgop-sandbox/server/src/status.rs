@@ -141,11 +141,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// A patch that reads well but can't be applied to the object.
-    pub(crate) fn unprocessable(why: &str) -> Box<Self> {
+    /// A patch that reads well but can't be applied to the object. Kubernetes does not say why.
+    pub(crate) fn unprocessable() -> Box<Self> {
         let message = "the server rejected our request due to an error in our request";
-        let cause = json!({"reason": "UnexpectedServerResponse", "message": why});
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).causes(vec![cause])
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
     }
 
     pub(crate) fn is_exists(&self) -> bool {
@@ -252,8 +251,9 @@ impl ApiError {
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }
-        // kubectl debug looks into the details of whatever is not found.
-        if !self.details.is_empty() || self.code == StatusCode::NOT_FOUND {
+        // kubectl looks into the details of these whether there are any or not.
+        let asked_for = [StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY].contains(&self.code);
+        if !self.details.is_empty() || asked_for {
             status["details"] = Value::Object(self.details.clone());
         }
         status

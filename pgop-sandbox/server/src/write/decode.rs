@@ -31,7 +31,7 @@ pub(crate) fn decode(resource: &Resource, mut object: Value, unknown: UnknownFie
         }
     }
     resource.schema.default(&mut object);
-    resource.schema.canonicalize(&mut object);
+    resource.schema.normalize(&mut object);
     drop_empty(&mut object["metadata"]);
     if let Some(warning) = resource.custom.as_ref().and_then(|custom| custom.deprecation.clone()) {
         warnings.push(warning);
