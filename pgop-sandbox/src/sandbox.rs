@@ -209,7 +209,7 @@ fn place(path: Option<PathBuf>) -> Result<(Folder, Option<tempfile::TempDir>), S
 }
 
 /// The port of the last time when it is free, so that kubeconfigs of before hold.
-async fn listen(folder: &Folder) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(crate) async fn listen(folder: &Folder) -> Result<(TcpListener, SocketAddr), StartError> {
     let file = folder.path().join("port");
     let last = folder::read(&file)?.and_then(|text| text.trim().parse::<u16>().ok());
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -84,3 +84,76 @@ async fn connection(
         tracing::debug!(%error, "connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::api::{Api, ListParams};
+    use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+    use pgop_sandbox_server::Config;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::folder::Folder;
+    use crate::{kubeconfig, sandbox};
+
+    /// What a client with that token is answered: its code, 200 when it gets the list.
+    async fn answered(url: &str, credentials: &Credentials, token: &str) -> u16 {
+        let text = kubeconfig::text("test", url, &credentials.ca, token);
+        let mut config = Kubeconfig::from_yaml(&text).unwrap();
+        if token.is_empty() {
+            config.auth_infos[0].auth_info = Some(AuthInfo::default());
+        }
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default());
+        let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+        match Api::<Namespace>::all(client).list(&ListParams::default()).await {
+            Ok(list) => {
+                assert!(!list.items.is_empty());
+                200
+            }
+            Err(kube::Error::Api(status)) => status.code,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_serves_the_loopback_only_and_whoever_has_the_token() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().join("sandbox"));
+        let _held = folder.hold().unwrap();
+        let credentials = Credentials::load(&folder.credentials()).unwrap();
+        let server = Server::open(Config {
+            admin_token: Some(credentials.token.clone()),
+            ..Config::default()
+        });
+        let (listener, address) = sandbox::listen(&folder).await.unwrap();
+        assert_eq!(listener.local_addr().unwrap(), address);
+        assert!(address.ip().is_loopback(), "{address}");
+        let (url, stop) = (format!("https://{address}"), CancellationToken::new());
+        let serving = tokio::spawn(serve(
+            listener,
+            acceptor(&credentials).unwrap(),
+            server.unwrap(),
+            stop.clone(),
+        ));
+
+        assert_eq!(answered(&url, &credentials, &credentials.token).await, 200);
+        assert_eq!(answered(&url, &credentials, "wrong").await, 401);
+        assert_eq!(answered(&url, &credentials, &credentials.token[1..]).await, 401);
+        assert_eq!(answered(&url, &credentials, "").await, 403);
+        // Without TLS nothing is told.
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain
+            .write_all(b"GET /version HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut told = Vec::new();
+        let _ = plain.read_to_end(&mut told).await;
+        assert!(!told.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&told));
+
+        stop.cancel();
+        serving.await.unwrap();
+        // The next start has the same address, so that kubeconfigs hold.
+        assert_eq!(sandbox::listen(&folder).await.unwrap().1, address);
+    }
+}

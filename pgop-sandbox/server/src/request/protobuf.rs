@@ -317,6 +317,40 @@ mod tests {
         }
     }
 
+    /// The definition of a message's type: `core.v1.Pod` is `io.k8s.api.core.v1.Pod`.
+    fn definition(message: &str) -> Option<&'static serde_json::Value> {
+        let mut all = pgop_sandbox_schema::definitions().iter();
+        let name = format!(".{message}");
+        all.find(|(known, _)| known.starts_with("io.k8s.api") && known.ends_with(&name))
+            .map(|(_, definition)| definition)
+    }
+
+    #[test]
+    fn every_field_of_the_built_in_types_has_a_number() {
+        let mut compared = 0;
+        for (message, fields) in MESSAGES.iter() {
+            let Some(properties) = definition(message).and_then(|definition| definition["properties"].as_object())
+            else {
+                continue;
+            };
+            compared += 1;
+            let inline = fields.values().filter(|field| field.inline);
+            let known: Vec<&str> = inline
+                .flat_map(|field| MESSAGES[field.kind].values())
+                .chain(fields.values().filter(|field| !field.inline))
+                .map(|field| field.name)
+                .collect();
+            for name in properties.keys() {
+                let told = ["apiVersion", "kind", "status"].contains(&name.as_str());
+                assert!(
+                    told || message.ends_with("Status") || known.contains(&name.as_str()),
+                    "{message} has no {name}"
+                );
+            }
+        }
+        assert!(compared > 150, "{compared}");
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), cut in 0_usize..60) {
