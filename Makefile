@@ -31,6 +31,7 @@ setup:
 lint:
 	cargo fmt --all --check
 	shellcheck -x --source-path=templates/files templates/files/*.sh
+	shellcheck pgop-sandbox/tests/kubectl/*.sh
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # The pure core: no client, no async runtime, no templates without the feature `runtime`.
@@ -71,6 +72,8 @@ STORIES := cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 -
 sandbox: pods
 	cargo build --quiet -p pgop-operator -p pgop-cli
 	cargo test -p pgop-sandbox-node --quiet
+	@$(call install,python3:python3 pip:python3-pip)
+	kubectls=$$(pgop-sandbox/tests/kubectl/programs.sh target/kubectl) && PGOP_KUBECTL=$$kubectls cargo test -p pgop-sandbox --test kubectl -- --ignored
 	@$(call on_sandbox,fidelity,$(FIDELITY))
 	@$(call on_sandbox,stories,$(STORIES))
 

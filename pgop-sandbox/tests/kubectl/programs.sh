@@ -12,7 +12,8 @@ mkdir -p "$folder"
 cd "$folder"
 
 if [ ! -x old/usr/bin/kubectl ]; then
-    apt-get download -qq kubernetes-client >&2
+    # A machine that never asked for a package doesn't know where it is.
+    apt-get download -qq kubernetes-client >&2 || { apt-get update -qq >&2 && apt-get download -qq kubernetes-client >&2; }
     dpkg -x kubernetes-client_*.deb old
     rm kubernetes-client_*.deb
 fi
