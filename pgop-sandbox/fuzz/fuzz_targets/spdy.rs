@@ -24,7 +24,14 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Frame> {
 }
 
 fn add(frames: &mut Vec<Frame>, frame: Frame, open: &mut bool) {
-    if let (Some(Frame::Data { id, fin, bytes }), Frame::Data { id: same, fin: end, bytes: more }) = (frames.last_mut(), &frame)
+    if let (
+        Some(Frame::Data { id, fin, bytes }),
+        Frame::Data {
+            id: same,
+            fin: end,
+            bytes: more,
+        },
+    ) = (frames.last_mut(), &frame)
         && id == same
         && !*fin
         && *open
@@ -42,7 +49,9 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(read(input.chunks(1)), whole);
     let (mut codec, mut written) = (Codec::new().expect("a codec"), BytesMut::new());
     for frame in &whole {
-        codec.encode(frame.clone(), &mut written).expect("what was read can be written");
+        codec
+            .encode(frame.clone(), &mut written)
+            .expect("what was read can be written");
     }
     assert_eq!(read(std::iter::once(&written[..])), whole);
 });
