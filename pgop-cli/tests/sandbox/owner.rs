@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const NOBODY: u32 = 65534;
 /// A database is ready, or answers again, within that time, on a slow machine too.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As whom the programs run.
 pub enum User {
@@ -139,7 +139,8 @@ impl<'a> Sandbox<'a> {
         command.args(["sandbox", "run", "--name", self.name]);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         until("the sandbox serves", || {
-            ready.exists().then_some(()).ok_or_else(String::new)
+            let told = || fs::read_to_string(self.home.path().join("run.log")).unwrap_or_default();
+            ready.exists().then_some(()).ok_or_else(told)
         });
         child
     }

@@ -72,8 +72,6 @@ impl Traces {
             let left = self.alive();
             if left.is_empty() { Ok(()) } else { Err(told(&left)) }
         });
-        let left = inside(&self.namespaces);
-        assert!(left.is_empty(), "in its namespaces after {after}: {}", told(&left));
     }
 
     /// Nothing is left, at once.

@@ -3,7 +3,7 @@
 //! It speaks only [`kube::Client`], so it would run against any API server. It needs no rights: it works for root and for ordinary users.
 //!
 //! ```text
-//! Node ── manager      a worker for each pod that is bound to the node
+//! Node ── pods         a worker for each pod that is bound to the node
 //!      ├─ pod          the worker, and what a pod's status, environment, probes and back-off are (pure)
 //!      ├─ container    plan, start in bubblewrap, life, end of one container
 //!      ├─ volumes      folders for volumes, files that follow their objects
@@ -19,9 +19,9 @@ mod container;
 mod events;
 mod holder;
 mod logs;
-mod manager;
 mod network;
 mod pod;
+mod pods;
 mod register;
 mod serve;
 mod shared;
@@ -62,7 +62,7 @@ pub struct Config {
 
 /// A running node.
 pub struct Node {
-    pods: Arc<manager::Pods>,
+    pods: Arc<pods::Pods>,
     hurry: CancellationToken,
     ended: CancellationToken,
 }

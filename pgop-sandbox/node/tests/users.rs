@@ -101,3 +101,44 @@ async fn root_in_a_container_may_what_root_may_there() {
     assert!(cluster.event("b", "Failed").await.contains("non-root policy"));
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_privileged_pod_on_the_hosts_processes_ends_those_of_others() {
+    let cluster = Cluster::start().await;
+    cluster
+        .pod(
+            "victim",
+            json!({"restartPolicy": "Never", "securityContext": {"runAsUser": 999}, "containers": [{
+                "name": "main", "image": "x", "command": ["sh", "-c", "exec sleep 31559"], "env": [{"name": "MARK", "value": "here"}],
+            }]}),
+        )
+        .await;
+    let killer = |privileged: bool| {
+        json!({"hostPID": true, "containers": [{
+            "name": "main", "image": "x", "command": ["sh", "-c", "sleep 31560 & exec sleep 31560"],
+            "securityContext": {"runAsUser": 0, "privileged": privileged},
+        }]})
+    };
+    cluster.pod("plain", killer(false)).await;
+    cluster.pod("killer", killer(true)).await;
+    for name in ["victim", "plain", "killer"] {
+        cluster.ready(name).await;
+    }
+    let find = "for p in /proc/[0-9]*; do read -r name <$p/comm; [ \"$name\" = sleep ] || continue; if grep -qz '^MARK=here$' $p/environ 2>/dev/null; then kill -9 ${p#/proc/} && echo killed; fi; done; true";
+    let (_, out, err) = cluster.exec("plain", &["sh", "-c", find]).await;
+    assert_eq!(out, "", "who is not privileged does not look into others: {err}");
+    let (code, out, err) = cluster.exec("killer", &["sh", "-c", find]).await;
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "killed\n", ""));
+    let pod = cluster.phase("victim", "Failed").await;
+    assert_eq!(at(&pod, "/containerStatuses/0/state/terminated/exitCode"), 137);
+    // It has no process numbers of its own; what it started ends with it all the same.
+    let counted = "grep -lz '^31560$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l";
+    assert_eq!(cluster.exec("killer", &["sh", "-c", counted]).await.1, "4\n");
+    cluster.delete("plain", 0).await;
+    cluster.gone("plain").await;
+    let begin = std::time::Instant::now();
+    while cluster.exec("killer", &["sh", "-c", counted]).await.1 != "2\n" {
+        assert!(begin.elapsed() < cluster::PATIENCE, "a process is left");
+    }
+    cluster.end().await;
+}

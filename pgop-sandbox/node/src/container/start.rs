@@ -13,7 +13,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use nix::fcntl::OFlag;
 use nix::pty::openpty;
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, pipe2};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
@@ -79,6 +80,8 @@ pub(crate) struct Run {
     pub(crate) live: Arc<Live>,
     process: Process,
     outputs: tokio::task::JoinSet<()>,
+    /// The mounts of a container without process numbers of its own: by them its processes are told from others.
+    mounts: Option<PathBuf>,
 }
 
 impl Run {
@@ -86,16 +89,29 @@ impl Run {
     pub(crate) async fn wait(&mut self) -> i32 {
         let code = self.process.wait().await.unwrap_or(255);
         self.live.signal(nix::libc::SIGKILL); // should only bubblewrap have ended, and not the container
+        self.end_others();
         // A process that was left behind by the container can't hold the outputs open: all ended with the first.
         let _ = timeout(LAST_OUTPUT, async { while self.outputs.join_next().await.is_some() {} }).await;
         self.live.feed.end();
         code
+    }
+
+    /// Ends what the first process has left. Where it was the first of its numbers, the kernel has done so.
+    fn end_others(&self) {
+        let Some(mounts) = &self.mounts else { return };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            if fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|of| of == *mounts) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         self.live.signal(nix::libc::SIGKILL);
+        self.end_others();
         self.live.feed.end();
     }
 }
@@ -184,6 +200,8 @@ impl Place<'_> {
             Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
             Err(error) => return Err(StartError::Bubblewrap(error)),
         };
+        let shares = init.as_deref().filter(|_| plan.host_pid).and_then(number);
+        let mounts = shares.and_then(|pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok());
         let live = Live {
             init,
             ids,
@@ -198,6 +216,7 @@ impl Place<'_> {
             live: Arc::new(live),
             process,
             outputs,
+            mounts,
         };
         if !run.has_begun().await {
             let code = run.wait().await;
