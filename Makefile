@@ -72,6 +72,7 @@ STORIES := cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 -
 sandbox: pods
 	cargo build --quiet -p pgop-operator -p pgop-cli
 	cargo test -p pgop-sandbox-node --quiet
+	cargo test -p pgop-cli --test sandbox --quiet -- --ignored --test-threads=1
 	@$(call install,python3:python3 pip:python3-pip)
 	kubectls=$$(pgop-sandbox/tests/kubectl/programs.sh target/kubectl) && PGOP_KUBECTL=$$kubectls cargo test -p pgop-sandbox --test kubectl -- --ignored
 	@$(call on_sandbox,fidelity,$(FIDELITY))

@@ -1,5 +1,6 @@
 //! The life of a sandbox with the real binary: databases keep their data, and nothing of it is left on the machine when it has ended,
 //! however it has ended. As the user who runs this, and when that is root, as an ordinary one too.
+//! `PGO` names another binary than that of the build.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test ends where it can not go on
 

@@ -33,7 +33,8 @@ impl User {
     /// A home of their own with the programs in it: those of the target folder may be out of their reach.
     pub fn home(&self) -> TempDir {
         let home = tempfile::tempdir().unwrap();
-        let built = Path::new(env!("CARGO_BIN_EXE_pgo"));
+        let named = std::env::var_os("PGO").map(PathBuf::from);
+        let built = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pgo")));
         for program in ["pgo", "pgop-operator"] {
             let from = built.with_file_name(program);
             assert!(

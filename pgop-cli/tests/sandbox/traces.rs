@@ -1,7 +1,7 @@
 //! What a sandbox has on the machine while it runs: processes, namespaces, mounts, sockets, memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::owner::{Sandbox, until};
@@ -16,6 +16,8 @@ type Process = (u32, String);
 pub struct Traces {
     processes: BTreeSet<Process>,
     namespaces: BTreeSet<PathBuf>,
+    /// They stay open, so that no other gets the number of one that has gone.
+    _held: Vec<File>,
     port: String,
     folder: PathBuf,
     memory: Vec<PathBuf>,
@@ -33,7 +35,11 @@ impl Traces {
         let all = processes.iter().flat_map(|(pid, _)| namespaces(*pid));
         let folder = sandbox.folder();
         let port = fs::read_to_string(folder.join("port")).unwrap().trim().to_owned();
+        let paths = processes
+            .iter()
+            .flat_map(|(pid, _)| KINDS.map(|kind| format!("/proc/{pid}/ns/{kind}")));
         let traces = Self {
+            _held: paths.filter_map(|path| File::open(path).ok()).collect(),
             namespaces: all.filter(|namespace| !own.contains(namespace)).collect(),
             memory: memory(&processes),
             processes,

@@ -15,7 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::enter::{Given, enter};
-use super::start::Live;
+use super::run::Live;
 use crate::network::{Network, PodNetwork};
 
 /// So much of what a probe says goes into its event.

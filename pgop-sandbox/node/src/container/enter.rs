@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 
-use super::start::Live;
+use super::run::Live;
 use crate::holder::{Namespace, Process, Rights, Start, number};
 
 /// What the program gets as input, output and errors.

@@ -10,9 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::action::{Action, Subject};
+use super::files::Files;
 use super::plan::{Plan, plan};
 use super::probes::{self, Unhealthy};
-use super::start::{Files, Live, Place, Run, StartError};
+use super::run::{Live, Run};
+use super::start::{Place, StartError};
 use crate::pod::backoff::{Backoff, in_words};
 use crate::pod::probe::Kind;
 use crate::pod::report;

@@ -3,14 +3,17 @@
 mod action;
 mod enter;
 mod etc;
+mod files;
 mod identity;
 mod life;
 mod plan;
 mod probes;
 mod root;
+mod run;
 mod start;
+mod streams;
 
 pub(crate) use enter::{Given, enter};
 pub(crate) use identity::groups_not_given;
 pub(crate) use life::{Life, StopOrder};
-pub(crate) use start::Live;
+pub(crate) use run::Live;

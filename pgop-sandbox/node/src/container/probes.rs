@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::action::{Action, Subject};
-use super::start::Live;
+use super::run::Live;
 use crate::pod::probe::{Kind, Numbers, Prober};
 use crate::pod::worker::PodRun;
 
