@@ -104,8 +104,8 @@ mod tests {
         if token.is_empty() {
             config.auth_infos[0].auth_info = Some(AuthInfo::default());
         }
-        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default());
-        let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+        let client = kube::Client::try_from(config.unwrap()).unwrap();
         match Api::<Namespace>::all(client).list(&ListParams::default()).await {
             Ok(list) => {
                 assert!(!list.items.is_empty());

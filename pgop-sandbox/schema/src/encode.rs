@@ -23,10 +23,9 @@ pub(crate) fn normalize(node: &Node, value: &mut Value) {
             fields.retain(|name, value| {
                 let Some(field) = node.field(name) else { return true };
                 normalize(field, value);
-                !(is_left_out(field, value)
-                    && node.properties.contains_key(name)
-                    && !node.checks.required.contains(name)
-                    && !KEPT.contains(&name.as_str()))
+                let kept = node.checks.required.contains(name) || KEPT.contains(&name.as_str());
+                // Entries of maps are data, whatever they hold.
+                kept || !node.properties.contains_key(name) || !is_left_out(field, value)
             });
         }
         Value::Array(items) => {

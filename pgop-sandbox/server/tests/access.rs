@@ -94,14 +94,12 @@ async fn nobody_gives_what_they_do_not_have() {
             "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["secrets"]}]})
     };
     assert_eq!(ann.post(&roles, own(&["get"])).await.0, StatusCode::CREATED);
-    let (code, refused) = ann
-        .call(
-            "PUT",
-            &format!("{roles}/own"),
-            "application/json",
-            &own(&["get", "*"]).to_string(),
-        )
-        .await;
+    let more = own(&["get", "*"]).to_string();
+    let widen = async || {
+        ann.call("PUT", &format!("{roles}/own"), "application/json", &more)
+            .await
+    };
+    let (code, refused) = widen().await;
     assert_eq!(code, StatusCode::FORBIDDEN);
     assert_eq!(
         refused["message"],
@@ -128,14 +126,7 @@ async fn nobody_gives_what_they_do_not_have() {
     let free = json!([{"verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "clusterroles"]}]);
     admin.post(&format!("{RBAC}/clusterroles"), role("free", &free)).await;
     bind(&admin, "free", "ann", Some("default")).await;
-    let (code, _) = ann
-        .call(
-            "PUT",
-            &format!("{roles}/own"),
-            "application/json",
-            &own(&["get", "*"]).to_string(),
-        )
-        .await;
+    let (code, _) = widen().await;
     assert_eq!(code, StatusCode::OK);
     assert_eq!(
         ann.post(&bindings, binding("ClusterRole", "cluster-admin")).await.0,

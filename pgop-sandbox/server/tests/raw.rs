@@ -332,6 +332,20 @@ async fn a_folder_keeps_all_of_it() {
 }
 
 #[tokio::test]
+async fn the_version_is_that_of_the_fields() {
+    // With the types of another version this is not there, and the test can't be compiled: then that one is to be announced.
+    k8s_openapi::k8s_if_1_33! {
+        const FIELDS: &str = "33";
+    }
+    let (_, version) = Api::new().get("/version", "*/*").await;
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!(FIELDS)));
+    assert!(
+        version["gitVersion"].as_str().unwrap().starts_with("v1.33."),
+        "{version}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_served_can_be_found_out() {
     let api = Api::new();
     let (_, list) = api

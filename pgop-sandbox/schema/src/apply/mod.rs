@@ -1,7 +1,7 @@
 //! Server-side apply and the tracking of who set which field.
 //! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
 //!
-//! [`fields`] are sets of paths, [`typed`] applies a schema to objects, [`managed`] is the list in the object's metadata.
+//! `fields` are sets of paths, `typed` applies a schema to objects, `managed` is the list in the object's metadata.
 
 mod conflict;
 mod fields;

@@ -54,12 +54,7 @@ fn about_its_namespace(event: &Value, object: &str, causes: &mut Vec<Cause>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lines(check: impl Fn(&mut Vec<Cause>)) -> Vec<String> {
-        let mut causes = Vec::new();
-        check(&mut causes);
-        causes.iter().map(ToString::to_string).collect()
-    }
+    use crate::validation::lines;
 
     #[test]
     fn an_event_is_in_the_namespace_of_its_object() {

@@ -103,3 +103,11 @@ fn without(object: &Value, fields: &[&str]) -> Map<String, Value> {
     kept.retain(|name, _| !fields.contains(&name.as_str()));
     kept
 }
+
+/// What a check says, a line each.
+#[cfg(test)]
+fn lines(check: impl Fn(&mut Vec<Cause>)) -> Vec<String> {
+    let mut causes = Vec::new();
+    check(&mut causes);
+    causes.iter().map(ToString::to_string).collect()
+}

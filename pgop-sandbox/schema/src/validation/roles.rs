@@ -77,12 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn lines(check: impl Fn(&mut Vec<Cause>)) -> Vec<String> {
-        let mut causes = Vec::new();
-        check(&mut causes);
-        causes.iter().map(ToString::to_string).collect()
-    }
+    use crate::validation::lines;
 
     #[test]
     fn roles() {
