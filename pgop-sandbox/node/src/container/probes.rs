@@ -1,15 +1,19 @@
 //! The probes of a container that runs: they are asked in their rhythm, and what they say has its effect.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as Spec, Probe};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::action::{Action, Subject};
 use super::run::Live;
 use crate::pod::probe::{Kind, Numbers, Prober};
 use crate::pod::worker::PodRun;
+
+/// A container that has just started is asked again after that long, then after twice that, and so on.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The container must be started again: why, and how long it has to end, when the probe says so itself.
 #[derive(Debug)]
@@ -92,25 +96,38 @@ impl<'a> Asker<'a> {
     }
 
     /// Asks in its rhythm and tells verdicts, until `go_on` says no to one. That one.
+    ///
+    /// Until the first success it is asked between as well, so that nobody waits for the rest of a period; such failures do not count.
     async fn ask(&self, mut go_on: impl FnMut(bool) -> bool) -> bool {
         let mut prober = Prober::new(self.numbers.clone());
-        let mut ticks = interval_at(Instant::now() + self.numbers.delay, self.numbers.period);
+        let start = Instant::now() + self.numbers.delay;
+        let mut ticks = interval_at(start, self.numbers.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut pause, mut up) = (FIRST_PAUSE, self.kind == Kind::Liveness);
+        ticks.tick().await;
+        let mut counts = true;
         loop {
-            ticks.tick().await;
             let result = self.once().await;
-            if let Err(said) = &result {
+            up |= result.is_ok();
+            if let (Err(said), true) = (&result, counts) {
                 let message = format!("{} probe failed: {said}", self.kind.name());
                 self.pod
                     .shared
                     .events
                     .warning(&self.pod.pod(), Some(&self.spec.name), "Unhealthy", message);
             }
-            if let Some(verdict) = prober.record(result.is_ok())
+            if (counts || result.is_ok())
+                && let Some(verdict) = prober.record(result.is_ok())
                 && !go_on(verdict)
             {
                 return verdict;
             }
+            counts = tokio::select! {
+                biased;
+                _ = ticks.tick() => true,
+                () = sleep(pause), if !up => false,
+            };
+            pause *= 2;
         }
     }
 
