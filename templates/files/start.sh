@@ -57,6 +57,8 @@ write_conf() {
   {
     echo "# Written by start.sh; edit the resource instead."
     [[ ! $keep =~ ^(-1|[0-9]+(kB|MB|GB|TB)?)$ ]] || echo "max_slot_wal_keep_size = '$keep'"
+    # The first segment of a backup has to be there when its stream begins, also when another backup's checkpoint comes in between.
+    echo "wal_keep_size = '64MB'"
     echo "include '$CONFIG/postgresql.conf'"
     [ "$PGOP_ROLE" != replica ] || replica_conf
   } >"$RUN/postgresql.conf.new"

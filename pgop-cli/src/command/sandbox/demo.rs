@@ -1,7 +1,7 @@
 //! `pgo sandbox demo`: the whole way, with the commands that a person would type.
 
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgop_sandbox::Folder;
 use tokio::process::Command;
@@ -9,6 +9,10 @@ use tokio::process::Command;
 use crate::command::Context;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+
+/// The most that a replica may be behind.
+const BEHIND: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a person may type next.
 const NEXT: [(&str, &str); 5] = [
@@ -34,6 +38,7 @@ pub(super) async fn run(folder: &Folder, clean: bool, context: &mut Context<'_>)
     )
     .await?;
     tour.sql("hippo", "insert into visit default values").await?;
+    tour.is_on_the_replica("visit").await?;
     tour.sql("hippo --replica", "select count(*) as visits_on_a_replica from visit")
         .await?;
     tour.tell("create backup hippo --wait").await?;
@@ -88,6 +93,26 @@ impl Tour<'_, '_> {
         let mut words: Vec<&str> = std::iter::once("psql").chain(server.split(' ')).collect();
         words.extend(["--", "-c", query]);
         self.show(&format!("psql {server} -- -c \"{query}\""), &words).await
+    }
+
+    /// Waits until a replica has got a table: it follows the primary a moment behind.
+    async fn is_on_the_replica(&self, table: &str) -> Result<(), Error> {
+        let started = Instant::now();
+        let query = format!("table\t{table}"); // a line is split at spaces
+        while self
+            .ask(&format!("psql hippo --replica -- -c {query}"))
+            .await?
+            .is_none()
+        {
+            if started.elapsed() > BEHIND {
+                return Err(Error::Object(format!(
+                    "no replica has table {table} after {} s",
+                    BEHIND.as_secs()
+                )));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn show(&mut self, line: &str, words: &[&str]) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -20,6 +21,9 @@ use thiserror::Error;
 use super::{Key, Object};
 
 const HEADER: usize = 8;
+/// The kernel closes the files of a process that was killed one after the other: for a moment the lock may be held by nobody who lives.
+const FAREWELL: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 /// A journal shorter than this is not worth a rewrite.
 const SHORT: u64 = 16 << 20;
 
@@ -211,13 +215,19 @@ fn lock(path: &Path) -> Result<File, JournalError> {
         .write(true)
         .open(path)
         .map_err(at(path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(JournalError::File {
-            path: path.to_owned(),
-            source,
-        }),
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < FAREWELL => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                return Err(JournalError::File {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
     }
 }
 
