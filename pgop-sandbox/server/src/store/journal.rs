@@ -21,8 +21,8 @@ use thiserror::Error;
 use super::{Key, Object};
 
 const HEADER: usize = 8;
-/// The kernel closes the files of a process that was killed one after the other: for a moment the lock may be held by nobody who lives.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// A process that ends lets go of its files one after the other: for a moment this lock may be held by one that does nothing any more.
+const FAREWELL: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 /// A journal shorter than this is not worth a rewrite.
 const SHORT: u64 = 16 << 20;
