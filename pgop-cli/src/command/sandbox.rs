@@ -38,10 +38,8 @@ pub async fn run(args: Args, context: &mut Context<'_>) -> Result<ExitCode, Erro
 
 async fn start(name: &str, folder: &Folder, args: &Start, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let started = Instant::now();
-    if let Some(process) = folder.holder() {
-        context
-            .screen
-            .line(format!("sandbox {name} runs already (process {process})"));
+    if process::answers(name, folder, args.timeout).await? {
+        context.screen.line(format!("sandbox {name} runs already"));
     } else {
         requirements::check()?;
         process::start(name, folder, args.timeout).await?;

@@ -6,14 +6,17 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use pgop_sandbox::Folder;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// A server on this machine that takes longer for one word is not there.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Pods get their grace periods; then it is killed, and the next start cleans up.
 const FAREWELL: Duration = Duration::from_secs(60);
 
@@ -56,6 +59,36 @@ pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Res
         sleep(PAUSE).await;
     }
     Ok(())
+}
+
+/// Whether the process that has the folder answers. One that was just killed may have it for a moment more: the answer is no when it has let go.
+pub(super) async fn answers(name: &str, folder: &Folder, patience: Duration) -> Result<bool, Error> {
+    let started = Instant::now();
+    while let Some(process) = folder.holder() {
+        if is_ready(folder).await {
+            return Ok(true);
+        }
+        if started.elapsed() > patience {
+            return Err(Error::Object(format!(
+                "sandbox {name} (process {process}) does not answer: end it with `pgo sandbox stop --name {name}`"
+            )));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(false)
+}
+
+async fn is_ready(folder: &Folder) -> bool {
+    let Ok(kubeconfig) = Kubeconfig::read_from(folder.kubeconfig()) else {
+        return false;
+    };
+    let Ok(config) = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await else {
+        return false;
+    };
+    let Ok(client) = kube::Client::try_from(config) else {
+        return false;
+    };
+    matches!(timeout(ANSWER, client.apiserver_version()).await, Ok(Ok(_)))
 }
 
 fn ended(child: &mut Child) -> bool {
