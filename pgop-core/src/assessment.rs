@@ -243,7 +243,7 @@ fn unscheduled(pod: &Pod) -> Option<String> {
     ))
 }
 
-/// How far a Job is, with the words of its pod.
+/// How far a Job is, with the words of its pod. Pods and Jobs are watched apart: while a pod is not seen to have ended, the Job is not over.
 pub fn job_state(live: &Live, name: &str) -> JobState {
     let Some(job) = live.get(Kind::Job, name) else {
         return JobState::Absent;
@@ -254,7 +254,7 @@ pub fn job_state(live: &Live, name: &str) -> JobState {
     };
     let started = time("/status/startTime").or_else(|| time("/metadata/creationTimestamp"));
     let pods: Vec<&Pod> = live.pods.iter().filter(|pod| is_of_job(pod, name)).collect();
-    match live.job_result(name) {
+    match live.job_result(name).filter(|_| pods.iter().all(|pod| has_ended(pod))) {
         Some(true) => {
             let message = pods.iter().find_map(|pod| success_words(pod));
             JobState::Succeeded {
@@ -297,6 +297,14 @@ fn is_of_job(pod: &Pod, job: &str) -> bool {
         .as_ref()
         .and_then(|labels| labels.get("job-name"))
         .is_some_and(|name| name == job)
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    let terminated = |c: &ContainerStatus| c.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        || (!containers.is_empty() && containers.iter().all(terminated))
 }
 
 fn success_words(pod: &Pod) -> Option<String> {
@@ -366,6 +374,14 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(message(&live), "Job hippo-restore-1 failed: BackoffLimitExceeded");
+        live.pods.push(pod(&json!({"phase": "Running", "containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": true,
+            "restartCount": 0, "state": {"running": {}}}]})));
+        let unseen = job_state(&live, "hippo-restore-1");
+        assert!(
+            matches!(unseen, JobState::Running { .. }),
+            "its pod's end was not seen yet: {unseen:?}"
+        );
+        live.pods.clear();
         live.pods.push(pod(&json!({"containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"terminated": {"exitCode": 1, "message": "claim c has no x"}}}]})));
         assert_eq!(message(&live), "claim c has no x");
