@@ -3,6 +3,7 @@
 # make sandbox the part of it that runs pods on this machine: the end-to-end suite and the fidelity suite, on sandboxes
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
 # make fidelity  the fidelity suite on the same cluster
+# make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench generate
 
 test: setup lint purity package unit sandbox
 
@@ -106,6 +107,13 @@ e2e:
 
 fidelity:
 	@$(call with_cluster,debug); $(FIDELITY)
+
+HOURS ?= 0.05
+SOAK = target/debug/soak --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
+
+soak: pods
+	cargo build --quiet -p pgop-operator -p pgop-cli -p pgop-e2e --bins
+	@if [ -n "$${KUBECONFIG:-}" ]; then $(SOAK); else $(call on_sandbox,soak,$(SOAK)); fi
 
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
