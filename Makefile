@@ -1,13 +1,14 @@
 # make demo    PostgreSQL on a Kubernetes of your own, on this machine: installs what is missing, builds, shows the whole way
 # make test    everything that needs no cluster; installs what it needs on a bare Debian machine with Rust
 # make sandbox the part of it that runs pods on this machine: the end-to-end suite and the fidelity suite, on sandboxes
-# make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
+# make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there; there with PostgreSQL PG=15, 17 or 18
 # make fidelity  the fidelity suite on the same cluster
 # make bench   a table of measured figures, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
+PG ?= 15
 export CARGO_TERM_COLOR ?= never
 
 # Installs Debian packages of programs that are missing: $(call install,PROGRAM:PACKAGE ...).
@@ -98,7 +99,7 @@ define with_cluster
 	fi; \
 	cargo build --quiet $(if $(filter release,$(1)),--release) -p pgop-operator -p pgop-cli; \
 	export PGO=$(CURDIR)/target/$(1)/pgo; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres; $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
 endef
 
 e2e:

@@ -34,11 +34,7 @@ pub(crate) fn subject() -> Subject {
         .holds(an_apply_takes_yaml)
         .holds(cleared_fields_belong_to_before_first_apply)
         .holds(a_finalizer_is_owned_by_whom_applied_it)
-        .since(
-            22,
-            "the status has entries of its own in managedFields",
-            fields_of_the_status_are_marked_as_such,
-        )
+        .holds(fields_of_the_status_are_marked_as_such)
 }
 
 fn data(data: Value) -> Value {

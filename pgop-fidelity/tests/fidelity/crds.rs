@@ -37,21 +37,9 @@ pub(crate) fn subject() -> Subject {
         .holds(a_changed_schema_holds_for_the_next_write)
         .holds(deleting_a_definition_deletes_its_objects)
         .holds(a_cluster_wide_resource_has_no_namespace)
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_rule_is_checked_on_create_and_update,
-        )
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_transition_rule_makes_a_field_immutable,
-        )
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_rule_that_does_not_compile_is_refused,
-        )
+        .holds(a_cel_rule_is_checked_on_create_and_update)
+        .holds(a_cel_transition_rule_makes_a_field_immutable)
+        .holds(a_cel_rule_that_does_not_compile_is_refused)
         .since(32, "selectable fields are GA", selectable_fields_are_field_selectors)
 }
 

@@ -7,11 +7,7 @@ pub(crate) fn subject() -> Subject {
     Subject::new("services")
         .holds(a_service_gets_an_address_and_defaults)
         .holds(the_address_of_a_service_is_immutable)
-        .since(
-            22,
-            "1.20 refuses the update: primary clusterIP can not be unset",
-            an_update_without_an_address_keeps_it,
-        )
+        .holds(an_update_without_an_address_keeps_it)
         .holds(an_address_is_given_once)
         .holds(a_headless_service_has_no_address)
         .holds(a_node_port_is_allocated)
@@ -193,14 +189,13 @@ async fn endpoints_follow_readiness(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
 async fn slices_tell_readiness(s: Space) {
-    let api = if s.minor() >= 21 { "v1" } else { "v1beta1" };
-    let path = format!("discovery.k8s.io/{api}:endpointslices?labelSelector=kubernetes.io/service-name%3Da");
+    let path = "discovery.k8s.io/v1:endpointslices?labelSelector=kubernetes.io/service-name%3Da";
     s.post("services", &service("a")).await.ok();
     s.create_pod(&switched("a")).await;
     let ready = |l: &Value, is: bool| l["items"][0]["endpoints"][0]["conditions"]["ready"] == is;
-    s.until("it is known", &path, |l| ready(l, false)).await;
+    s.until("it is known", path, |l| ready(l, false)).await;
     switch(&s, "a", "touch").await;
-    let list = s.until("it serves", &path, |l| ready(l, true)).await;
+    let list = s.until("it serves", path, |l| ready(l, true)).await;
     let slice = &list["items"][0];
     assert_eq!(slice["addressType"], "IPv4");
     assert_eq!(
