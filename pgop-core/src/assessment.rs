@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::crd::{Member, Role};
+use crate::description::Description;
 use crate::manifest::Kind;
 use crate::observed::Live;
-use crate::resource::{ResourceKind, Validated};
-use crate::strategy::Description;
+use crate::owner::ResourceKind;
+use crate::validated::Validated;
 
 /// What a strategy makes of the live objects.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,6 +121,7 @@ fn members(description: &Description, live: &Live) -> Vec<Member> {
 }
 
 /// The members that were known, as their pods are now: for a resource whose spec can't be read any more.
+#[cfg(feature = "steps")]
 pub(crate) fn refresh(members: &[Member], live: &Live) -> Vec<Member> {
     let now = |old: &Member| {
         let pod = live

@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::crd::{DeletionPolicy, PodSettings};
+use crate::hash::short_hash;
 use crate::label;
-use crate::manifest::{Kind, Manifest, pod_template_mut, short_hash};
-use crate::resource::{Owner, ResourceKind, Validated};
+use crate::manifest::{Kind, Manifest};
+use crate::owner::{Owner, ResourceKind};
+use crate::validated::Validated;
 
 /// The `postgres` of the official image: <https://hub.docker.com/_/postgres>.
 const DEFAULT_USER: i64 = 999;
-
-/// Label of the claim that all backups of a source share.
-pub const BACKUPS_OF: &str = "pgop.dev/backups-of";
 
 /// Adds namespace, owner, labels, pod security and scheduling, and the hash of it all.
 pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, backup_source: Option<&str>) {
@@ -73,7 +72,7 @@ fn backup_claim_labels(source: &str) -> BTreeMap<String, String> {
     };
     let mut labels = label::common(&owner);
     labels.remove(ResourceKind::PgBackup.label());
-    labels.insert(BACKUPS_OF.to_owned(), source.to_owned());
+    labels.insert(label::BACKUPS_OF.to_owned(), source.to_owned());
     labels
 }
 
@@ -130,6 +129,13 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
             );
         }
     }
+}
+
+/// The pod template of a workload manifest.
+fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
+    matches!(kind, Kind::StatefulSet | Kind::Job)
+        .then(|| value.pointer_mut("/spec/template"))
+        .flatten()
 }
 
 /// Sets each key of `defaults` that `value` does not have.

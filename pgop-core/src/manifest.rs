@@ -9,7 +9,6 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::label;
@@ -229,25 +228,10 @@ impl Manifest {
     }
 
     /// For the completion of metadata and pods, which keeps kind and name.
+    #[cfg(feature = "steps")]
     pub(crate) fn value_mut(&mut self) -> &mut Value {
         &mut self.value
     }
-}
-
-/// The pod template of a workload manifest.
-pub(crate) fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
-    matches!(kind, Kind::StatefulSet | Kind::Job)
-        .then(|| value.pointer_mut("/spec/template"))
-        .flatten()
-}
-
-/// First 8 hex digits of SHA-256: enough to tell two versions of one object apart.
-pub fn short_hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(4)
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// Takes an annotation off an object, and the map with it when it was the only one: an object that was held back hashes like one that was not.

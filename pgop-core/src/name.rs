@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::hash::short_hash;
+
 /// Longest name of a `PgDatabase` or `PgCluster`. The longest thing made of it is the label `controller-revision-hash` of a replica's
 /// pod, `<name>-replica-<hash of 10>`; 40 leaves room for a custom strategy's own suffixes.
 pub const MAX_SERVER_NAME: usize = 40;
@@ -149,10 +151,7 @@ pub fn user_secret(server: &str) -> String {
 
 /// Job that restores `path` of `claim` into a server: another snapshot gives another Job.
 pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
-    format!(
-        "{server}-restore-{}",
-        crate::manifest::short_hash(&format!("{claim}\0{path}"))
-    )
+    format!("{server}-restore-{}", short_hash(&format!("{claim}\0{path}")))
 }
 
 /// Path of a snapshot in its claim, such as `orders-backups/2026-11-22-17-57-21-6f1c2a9e`: when its `PgBackup` was made (UTC), and the first

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use crate::crd::{LastBackup, PgCluster, PgDatabase};
+use crate::crd::{LastBackup, PgCluster, PgDatabase, Source};
 use crate::manifest::Kind;
 
 /// All that the pure steps may know of the cluster.
@@ -83,9 +83,28 @@ impl Live {
     }
 }
 
+/// The reference of the object's controller.
+pub(crate) fn controller(value: &Value) -> Option<&Value> {
+    let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
+    references
+        .iter()
+        .find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
+}
+
 /// Uid of the object's controller.
-fn controller_uid(value: &Value) -> Option<&str> {
-    crate::plan::controller(value)?.get("uid")?.as_str()
+pub(crate) fn controller_uid(value: &Value) -> Option<&str> {
+    controller(value)?.get("uid")?.as_str()
+}
+
+/// Names that a spec mentions and that are not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Claims.
+    pub claims: Vec<String>,
+    /// Secrets.
+    pub secrets: Vec<String>,
+    /// The source of a backup.
+    pub source: Option<Source>,
 }
 
 /// What matters of a claim that pgop did not make.

@@ -21,8 +21,9 @@ mod rules;
 use std::fmt;
 
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::{Owner, Validated};
+use pgop_core::owner::Owner;
 use pgop_core::strategy::{Description, Strategy};
+use pgop_core::validated::Validated;
 use serde_json::{Map, Value};
 
 pub use fixture::{Conformant, Fixture, Given};

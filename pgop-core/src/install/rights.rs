@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::NAME;
 use crate::crd;
 use crate::manifest::Kind;
-use crate::resource::ResourceKind;
+use crate::owner::ResourceKind;
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 

@@ -22,8 +22,9 @@ use super::cluster;
 use super::metrics::Metrics;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
 use crate::label;
+use crate::managed::Managed;
 use crate::manifest::Kind;
-use crate::resource::{Managed, ResourceKind};
+use crate::owner::ResourceKind;
 
 /// What the operator knows of one namespace, or of all of them.
 #[derive(Clone)]

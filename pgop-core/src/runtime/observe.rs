@@ -10,12 +10,13 @@ use thiserror::Error;
 
 use super::cache::Caches;
 use super::cluster::{CallError, call};
-use crate::complete::BACKUPS_OF;
 use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
+use crate::label::BACKUPS_OF;
+use crate::managed::Managed;
 use crate::manifest::Kind;
 use crate::name;
 use crate::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
-use crate::resource::{Managed, Owner, ResourceKind};
+use crate::owner::{Owner, ResourceKind};
 
 /// Why a resource could not be observed.
 #[derive(Debug, Error)]

@@ -20,9 +20,10 @@ use super::metrics::Metrics;
 use super::reconcile::{Context, on_error, reconcile};
 use super::report::Report;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::managed::Managed;
 use crate::manifest::Kind;
+use crate::owner::ResourceKind;
 use crate::registry::Registry;
-use crate::resource::{Managed, ResourceKind};
 
 /// Reconciles at a time, of each kind.
 const DEFAULT_CONCURRENCY: u16 = 8;

@@ -21,11 +21,13 @@ use super::observe::{ObserveError, observe};
 use super::report::{Report, conditions};
 use crate::condition::is_true;
 use crate::invalid::Invalid;
+use crate::managed::Managed;
 use crate::manifest::Kind;
 use crate::observed::Observed;
+use crate::owner::Owner;
 use crate::plan::{Plan, PlanError, plan};
 use crate::registry::Registry;
-use crate::resource::{Managed, Outcome, Owner, Round};
+use crate::round::{Outcome, Round};
 
 /// A resource that is as it should be is looked at this often all the same; it costs no request.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -142,7 +144,7 @@ enum Attempt<R: Managed> {
     Failed(ReconcileError),
     Applied {
         validated: R::Validated,
-        strategy: Arc<dyn crate::Strategy<R>>,
+        strategy: Arc<dyn crate::strategy::Strategy<R>>,
         plan: Plan,
     },
 }

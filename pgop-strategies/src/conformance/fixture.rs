@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, PodSettings};
+use pgop_core::managed::Managed;
 use pgop_core::manifest::Kind;
 use pgop_core::name::{MAX_BACKUP_NAME, MAX_SERVER_NAME};
-use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::resource::{Foreign, Managed};
+use pgop_core::observed::{ClaimFacts, Foreign, Observed, SecretFacts, SourceFacts};
 use pgop_core::validated::{ClaimStorage, SecretUse, Server};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pgop_core::label;
 use pgop_core::manifest::{Kind, Manifest};
-use pgop_core::resource::ResourceKind;
+use pgop_core::owner::ResourceKind;
 use pgop_core::strategy::{Description, Members};
 use serde_json::{Map, Value};
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::crd::PgCluster;
-use crate::manifest::Manifest;
+use crate::managed::Managed;
+use crate::manifest::{Kind, Manifest};
 use crate::observed::{Live, Observed};
 use crate::plan::plan;
 use crate::strategy::{Description, Members, Strategy, StrategyError};
 use crate::validated::ValidatedCluster;
-use crate::{Managed, manifest::Kind};
 
 const HIPPO: &str = "
 apiVersion: pgop.dev/v1alpha1

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pgop_core::managed::Managed;
 use pgop_core::manifest::Kind;
 use pgop_core::observed::Observed;
-use pgop_core::resource::Managed;
 use pgop_core::{Registry, crd, plan};
 use pgop_e2e::metrics::Samples;
 use pgop_e2e::{Space, api, operator, until};
