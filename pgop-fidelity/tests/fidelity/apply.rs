@@ -285,7 +285,7 @@ async fn an_apply_of_another_version_is_refused(s: Space) {
     s.apply("one", "configmaps/a", &other).await.fails_with(
         400,
         "BadRequest",
-        &["Incorrect version specified in apply patch"],
+        &["invalid object type: /v2, Kind=ConfigMap"],
     );
 }
 

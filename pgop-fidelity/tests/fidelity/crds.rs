@@ -288,7 +288,7 @@ async fn the_generation_follows_the_spec(s: Space) {
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
 async fn an_update_of_a_custom_resource_needs_a_version(s: Space) {
     create(&s, json!({"size": 1})).await;
-    let words = ["metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"];
+    let words = ["metadata.resourceVersion: Invalid value: 0: must be specified for an update"];
     s.put("widgets/a", &widget(&s, "a", json!({"size": 2})))
         .await
         .fails_with(422, "Invalid", &words);

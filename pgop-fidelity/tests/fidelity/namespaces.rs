@@ -157,7 +157,7 @@ async fn the_name_of_a_namespace_is_a_label(s: Space) {
     s.post("/api/v1/namespaces", &body).await.fails_with(
         422,
         "Invalid",
-        &["a lowercase RFC 1123 label must consist of"],
+        &["metadata.name: Invalid value: \"with.dot\": must not contain dots"],
     );
 }
 
