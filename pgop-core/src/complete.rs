@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::crd::{DeletionPolicy, PodSettings};
 use crate::hash::short_hash;
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::Manifest;
 use crate::owner::{Owner, ResourceKind};
 use crate::validated::Validated;
 
@@ -24,12 +25,15 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         Some(source) => backup_claim_labels(source),
         None => label::common(owner),
     };
-    let value = manifest.value_mut();
-    if let Some(template) = pod_template_mut(kind, value) {
+    if let Some(template) = manifest.pod_template_mut() {
         merge_strings(template, "/metadata/labels", &validated.pod().labels);
         merge_strings(template, "/metadata/labels", &labels);
         merge_strings(template, "/metadata/annotations", &validated.pod().annotations);
         complete_pod(template, validated.pod(), validated.image_pull_secrets());
+    }
+    let value = manifest.value_mut();
+    if kind == Kind::CronJob {
+        merge_strings(value, "/spec/jobTemplate/metadata/labels", &labels);
     }
     for claim in value
         .pointer_mut("/spec/volumeClaimTemplates")
@@ -129,13 +133,6 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
             );
         }
     }
-}
-
-/// The pod template of a workload manifest.
-fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
-    matches!(kind, Kind::StatefulSet | Kind::Job)
-        .then(|| value.pointer_mut("/spec/template"))
-        .flatten()
 }
 
 /// Sets each key of `defaults` that `value` does not have.

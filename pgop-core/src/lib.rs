@@ -10,7 +10,7 @@
 //! | [`description::Description`] | what your strategy says of itself |
 //! | [`validated`] | what you get: a checked resource with every default filled in, such as [`validated::ValidatedCluster`] |
 //! | [`crd::PodSettings`] | of it: scheduling, identity and metadata of the pods, which the planner adds to what you make |
-//! | [`manifest::Manifest`] | what you return: one desired object whose shape is right; [`manifest::Kind`] lists the kinds there may be |
+//! | [`manifest::Manifest`] | what you return: one desired object whose shape is right; [`kind::Kind`] lists the kinds there may be |
 //! | [`observed::Live`] | the objects and pods that were made |
 //! | [`assessment::Assessment`] | what they amount to |
 //! | [`registry::Registry`] | where your strategy is added |
@@ -28,11 +28,11 @@
 //! Each module uses those of the lines before its own, and no other; `tests/layers.rs` holds them to it.
 //!
 //! ```text
-//! crd  quantity  hash  condition  invalid  description     what people write; words and numbers
-//! owner  name  difference
+//! crd  quantity  hash  kind  condition  invalid            what people write; words and numbers
+//! owner  name  difference  description
 //! label  validated                                         a checked resource
 //! manifest  parameter                                      what is made of it
-//! observed                                                 what is live
+//! observed  reference                                      what is live; what an object refers to
 //! assessment                                               what that amounts to
 //! strategy
 //! registry  complete
@@ -48,6 +48,7 @@ pub mod assessment;
 pub mod crd;
 pub mod description;
 pub mod hash;
+pub mod kind;
 pub mod label;
 pub mod manifest;
 pub mod name;
@@ -55,6 +56,7 @@ pub mod observed;
 pub mod owner;
 pub mod parameter;
 pub mod quantity;
+pub mod reference;
 pub mod registry;
 pub mod strategy;
 pub mod validated;

@@ -6,15 +6,13 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use crate::crd::{LastBackup, PgCluster, PgDatabase, Source};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 
 /// All that the pure steps may know of the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The objects and pods made for the resource.
     pub live: Live,
-    /// Kinds that the server serves.
-    pub served: BTreeSet<Kind>,
     /// Claims that the spec names; `None` where there is none of that name.
     pub claims: BTreeMap<String, Option<ClaimFacts>>,
     /// Secrets that the spec names.
@@ -53,13 +51,20 @@ impl Live {
             .filter(|((kind, _), value)| *kind == Kind::PersistentVolumeClaim || is_own(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let uids: BTreeSet<&str> = objects
-            .values()
-            .filter_map(|value| value.pointer("/metadata/uid").and_then(Value::as_str))
-            .collect();
+        let mut uids: BTreeSet<&str> = objects.values().filter_map(uid_of).collect();
+        // Between a CronJob and its pods there is a Job, and between a Deployment and its pods a ReplicaSet, which nobody watches.
+        let jobs = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::Job);
+        let of_own = jobs.filter(|(_, job)| controller_uid(job).is_some_and(|uid| uids.contains(uid)));
+        uids.extend(of_own.filter_map(|(_, job)| uid_of(job)).collect::<Vec<_>>());
         let is_made_by_own = |pod: &&Pod| {
             let mut owners = pod.metadata.owner_references.iter().flatten();
-            owners.any(|owner| owner.controller == Some(true) && uids.contains(owner.uid.as_str()))
+            owners.any(|owner| {
+                let of_deployment = || Some(owner.name.rsplit_once('-')?.0).filter(|_| owner.kind == "ReplicaSet");
+                owner.controller == Some(true)
+                    && (uids.contains(owner.uid.as_str())
+                        || of_deployment()
+                            .is_some_and(|name| objects.contains_key(&(Kind::Deployment, name.to_owned()))))
+            })
         };
         let pods = self.pods.iter().filter(is_made_by_own).cloned().collect();
         Self {
@@ -81,6 +86,10 @@ impl Live {
             }
         })
     }
+}
+
+fn uid_of(value: &Value) -> Option<&str> {
+    value.pointer("/metadata/uid")?.as_str()
 }
 
 /// The reference of the object's controller.

@@ -8,8 +8,9 @@ use thiserror::Error;
 use crate::complete::complete;
 use crate::difference::lacks;
 use crate::hash::short_hash;
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::Manifest;
 use crate::observed::{Live, Observed, controller, controller_uid};
 use crate::owner::Owner;
 use crate::quantity::milli;
@@ -29,8 +30,6 @@ pub struct Plan {
     pub prune: Vec<Prune>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
-    /// Kinds that the strategy asked for and the server does not serve.
-    pub left_out: BTreeSet<Kind>,
 }
 
 impl Plan {
@@ -167,10 +166,6 @@ pub fn plan<R: Checked>(
         ..Plan::default()
     };
     for mut manifest in manifests {
-        if !observed.served.contains(&manifest.kind()) {
-            plan.left_out.insert(manifest.kind());
-            continue;
-        }
         complete(&mut manifest, validated, validated.backup_source());
         place(&mut plan, manifest, validated, &observed.live, &own);
     }

@@ -9,7 +9,7 @@ use crate::condition::{Fact, is_true, merge};
 use crate::crd::{Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse};
 use crate::description::Description;
 use crate::invalid;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::name;
 use crate::observed::Observed;
 use crate::plan::{Plan, Why};
@@ -293,18 +293,13 @@ impl Applied<'_> {
     }
 
     fn accepted(&self) -> Fact {
-        let mut parts = vec![format!("strategy {}", self.strategy.name)];
-        let left_out: Vec<&str> = self.plan.left_out.iter().map(|kind| kind.as_str()).collect();
-        if !left_out.is_empty() {
-            let list = left_out.join(", ");
-            parts.push(format!("left out, because this Kubernetes does not serve it: {list}"));
-        }
+        let strategy = &self.strategy.name;
         if self.adopted.is_empty() {
-            return Fact::new("Accepted", true, "Valid", parts.join("; "));
+            return Fact::new("Accepted", true, "Valid", format!("strategy {strategy}"));
         }
         let claims = self.adopted.join(", ");
-        parts.push(format!("serves the data that claim {claims} had before"));
-        Fact::new("Accepted", true, "AdoptedClaims", parts.join("; "))
+        let message = format!("strategy {strategy}; serves the data that claim {claims} had before");
+        Fact::new("Accepted", true, "AdoptedClaims", message)
     }
 
     fn restored(&self, job: &JobState) -> Fact {

@@ -79,7 +79,7 @@ pub(crate) fn cluster(
     }
 }
 
-/// The API server's CEL rule says the same where it has CEL.
+/// The API server's CEL rule says the same.
 fn unchanged_strategy(strategy: &Description, in_use: Option<&crate::crd::StrategyInUse>, invalid: &mut Vec<Invalid>) {
     if let Some(old) = in_use.filter(|old| old.name != strategy.name) {
         invalid.push(Invalid::new(

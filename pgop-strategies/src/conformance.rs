@@ -57,9 +57,9 @@ pub enum Rule {
     NamesItsService,
     /// Each image has a tag other than `latest`, or a digest.
     PinsImages,
-    /// Claims, Secrets, `ConfigMap`s and Jobs that an object refers to exist, or the strategy makes them.
+    /// Whatever an object refers to by name exists, or the strategy makes it; a `RoleBinding` binds a Role of the strategy.
     RefersToWhatExists,
-    /// No pod asks for more than the `restricted` Pod Security Standard allows.
+    /// No pod asks for more than the `restricted` Pod Security Standard allows, and no Role gives every right.
     AsksForNoPrivilege,
 }
 

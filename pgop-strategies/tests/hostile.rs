@@ -106,7 +106,6 @@ fn sent<R: Conformant>(place: Place, text: &str) -> Option<Vec<Manifest>> {
         }
     };
     let mut observed = Observed {
-        served: Kind::ALL.into(),
         claims: claims
             .into_iter()
             .map(|claim| (claim, Some(ClaimFacts::default())))

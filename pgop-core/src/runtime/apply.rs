@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::cluster::{CallError, Cluster, secret};
 use super::password;
+use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
-use crate::manifest::Kind;
 use crate::owner::Owner;
 use crate::plan::{Apply, Plan, SecretChange, SecretRequest, Why};
 

@@ -7,7 +7,7 @@ use super::not_applied;
 use crate::assessment::{JobState, job_state};
 use crate::condition::{Fact, merge, whole_seconds};
 use crate::crd::{PgBackup, PgBackupStatus, StrategyInUse};
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::round::{Outcome, Round};
 
 /// What the backup container leaves in its termination log.

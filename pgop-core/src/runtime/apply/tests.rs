@@ -166,7 +166,6 @@ fn hippo() -> PgCluster {
 async fn round(cluster: &Memory, resource: &PgCluster) -> Result<Plan, ApplyError> {
     let observed = Observed {
         live: cluster.live(),
-        served: Kind::ALL.into_iter().collect(),
         ..Observed::default()
     };
     let strategy = Small::new();
@@ -247,10 +246,7 @@ async fn a_strangers_object_is_never_taken_over() {
         &json!({"metadata": {"name": "hippo", "labels": {"team": "billing"}}}),
     );
     // The caches hold only what is labelled as ours.
-    let observed = Observed {
-        served: Kind::ALL.into_iter().collect(),
-        ..Observed::default()
-    };
+    let observed = Observed::default();
     let strategy = Small::new();
     let validated = hippo().validate(&observed, strategy.description()).unwrap();
     let plan = plan::<PgCluster>(&strategy, &validated, &observed).unwrap();
