@@ -8,7 +8,6 @@ use std::error::Error;
 
 use pgop_core::crd::PgCluster;
 use pgop_core::managed::Managed;
-use pgop_core::manifest::Kind;
 use pgop_core::observed::Observed;
 use pgop_core::plan::{Plan, plan};
 
