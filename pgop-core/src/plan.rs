@@ -7,13 +7,15 @@ use thiserror::Error;
 
 use crate::complete::complete;
 use crate::difference::lacks;
+use crate::hash::short_hash;
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::{Kind, Manifest};
-use crate::observed::{Live, Observed};
+use crate::manifest::Manifest;
+use crate::observed::{Live, Observed, controller, controller_uid};
+use crate::owner::Owner;
 use crate::quantity::milli;
-use crate::resource::{Managed, Owner, Validated};
 use crate::strategy::{Strategy, StrategyError};
-use crate::validated::{SecretUse, Server};
+use crate::validated::{Checked, SecretUse, Server, Validated};
 
 /// What a reconcile does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,8 +30,6 @@ pub struct Plan {
     pub prune: Vec<Prune>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
-    /// Kinds that the strategy asked for and the server does not serve.
-    pub left_out: BTreeSet<Kind>,
 }
 
 impl Plan {
@@ -137,7 +137,7 @@ pub enum PlanError {
 }
 
 /// Makes the plan.
-pub fn plan<R: Managed>(
+pub fn plan<R: Checked>(
     strategy: &dyn Strategy<R>,
     validated: &R::Validated,
     observed: &Observed,
@@ -166,10 +166,6 @@ pub fn plan<R: Managed>(
         ..Plan::default()
     };
     for mut manifest in manifests {
-        if !observed.served.contains(&manifest.kind()) {
-            plan.left_out.insert(manifest.kind());
-            continue;
-        }
         complete(&mut manifest, validated, validated.backup_source());
         place(&mut plan, manifest, validated, &observed.live, &own);
     }
@@ -304,7 +300,7 @@ fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
 
 /// What carries our owner reference and is not wanted any more. Claims never are.
 fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<Prune> {
-    let is_ours = |value: &Value| controller(value).and_then(uid) == Some(owner.uid.as_str());
+    let is_ours = |value: &Value| controller_uid(value) == Some(owner.uid.as_str());
     live.objects
         .iter()
         .filter(|(key, value)| key.0 != Kind::PersistentVolumeClaim && !wanted.contains(*key) && is_ours(value))
@@ -318,14 +314,6 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
             })
         })
         .collect()
-}
-
-/// The reference of the object's controller.
-pub(crate) fn controller(value: &Value) -> Option<&Value> {
-    let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
-    references
-        .iter()
-        .find(|reference| reference.get("controller") == Some(&json!(true)))
 }
 
 fn uid(reference: &Value) -> Option<&str> {
@@ -370,7 +358,7 @@ fn secret(
     if !owner.uid.is_empty() {
         metadata["ownerReferences"] = json!([owner.reference()]);
     }
-    let hash = crate::manifest::short_hash(&format!("{metadata}{public:?}"));
+    let hash = short_hash(&format!("{metadata}{public:?}"));
     metadata["annotations"] = json!({label::APPLIED: hash});
     let change = match live.secrets.get(name) {
         None => SecretChange::Generate,

@@ -3,21 +3,21 @@
 mod backup;
 mod server;
 mod storage;
+mod strategy_parameters;
 
 use jiff::Timestamp;
 
-use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::crd::{MAX_REPLICAS, PgBackup, PgCluster, PgDatabase};
+use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::name;
 use crate::observed::Observed;
-use crate::strategy::Description;
+use crate::owner::Owner;
 use crate::validated::{ValidatedCluster, ValidatedDatabase};
 
 pub(crate) use backup::backup;
 pub(crate) use server::foreign as foreign_of_server;
-
-/// Most replicas of one cluster.
-pub const MAX_REPLICAS: i32 = 50;
+pub use strategy_parameters::strategy_parameters;
 
 pub(crate) fn database(
     database: &PgDatabase,
@@ -30,7 +30,7 @@ pub(crate) fn database(
         status: database.status.as_ref(),
     };
     let server = server::check(
-        &crate::resource::Owner::of(database),
+        &Owner::of(database),
         &database.spec.server,
         &before,
         observed,
@@ -56,7 +56,7 @@ pub(crate) fn cluster(
         status: cluster.status.as_ref(),
     };
     let server = server::check(
-        &crate::resource::Owner::of(cluster),
+        &Owner::of(cluster),
         &cluster.spec.server,
         &before,
         observed,
@@ -79,7 +79,7 @@ pub(crate) fn cluster(
     }
 }
 
-/// The API server's CEL rule says the same where it has CEL.
+/// The API server's CEL rule says the same.
 fn unchanged_strategy(strategy: &Description, in_use: Option<&crate::crd::StrategyInUse>, invalid: &mut Vec<Invalid>) {
     if let Some(old) = in_use.filter(|old| old.name != strategy.name) {
         invalid.push(Invalid::new(

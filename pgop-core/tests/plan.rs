@@ -68,7 +68,6 @@ fn observed(objects: Vec<Value>) -> Observed {
     }
     Observed {
         live,
-        served: Kind::ALL.into_iter().collect(),
         ..Observed::default()
     }
 }
@@ -144,6 +143,34 @@ fn every_object_and_pod_is_completed() {
 }
 
 #[test]
+fn every_kind_that_has_pods_is_completed() {
+    let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}});
+    let made = vec![
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "hippo-pooler"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}),
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "hippo-nightly"},
+            "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": pod}}}}),
+    ];
+    let plan = plan_of(made, &observed(Vec::new()));
+    assert_eq!(names(&plan), ["CronJob hippo-nightly", "Deployment hippo-pooler"]);
+    for apply in &plan.apply {
+        let at = apply.manifest.kind().pod_template().unwrap();
+        let template = apply.manifest.value().pointer(at).unwrap();
+        assert_eq!(template["metadata"]["labels"]["pgop.dev/cluster"], "hippo");
+        assert_eq!(template["spec"]["nodeSelector"]["disk"], "ssd");
+        assert_eq!(
+            template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"],
+            true
+        );
+    }
+    let cron = plan.apply[0].manifest.value();
+    assert_eq!(
+        cron["spec"]["jobTemplate"]["metadata"]["labels"]["pgop.dev/cluster"],
+        "hippo"
+    );
+}
+
+#[test]
 fn what_waits_for_a_job_is_held_until_it_succeeded_and_a_job_runs_once() {
     let gated = || vec![stateful_set(&json!({"pgop.dev/after-job": "restore"})), job("restore")];
     let at_first = plan_of(gated(), &observed(Vec::new()));
@@ -195,19 +222,6 @@ fn nothing_is_mixed_with_what_a_former_resource_left() {
     assert_eq!(
         plan_of(vec![stateful_set(&json!({}))], &observed(vec![going])).held[0].why,
         "the old one is still being deleted"
-    );
-}
-
-#[test]
-fn kinds_that_are_not_served_are_left_out_and_told() {
-    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "hippo"}, "spec": {"maxUnavailable": 1}});
-    let mut observed = observed(Vec::new());
-    observed.served.remove(&Kind::PodDisruptionBudget);
-    let plan = plan_of(vec![budget], &observed);
-    assert!(plan.apply.is_empty());
-    assert_eq!(
-        plan.left_out.into_iter().collect::<Vec<_>>(),
-        [Kind::PodDisruptionBudget]
     );
 }
 

@@ -4,12 +4,12 @@ use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
 use super::{check_name, created};
 use crate::crd::{PgBackup, Role, ServerSpec, SourceKind};
+use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::name::{self, MAX_BACKUP_NAME};
 use crate::observed::{Observed, SourceFacts};
+use crate::owner::Owner;
 use crate::quantity::milli;
-use crate::resource::Owner;
-use crate::strategy::Description;
 use crate::validated::ValidatedBackup;
 
 /// Checks a backup against its source.
@@ -85,11 +85,7 @@ pub(crate) fn backup(
             .clone()
             .unwrap_or_else(|| name::replication_secret(&spec.source.name)),
         storage,
-        path: format!(
-            "{}/{}",
-            name::backup_folder(&spec.source.name),
-            name::snapshot_time(created(backup))
-        ),
+        path: name::snapshot(&spec.source.name, created(backup), backup.metadata.uid.as_deref()),
         resources: spec.resources.clone(),
         pod,
         strategy_parameters,

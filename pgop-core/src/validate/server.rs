@@ -4,14 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::check_name;
 use super::storage::{DEFAULT_SIZE, check_claim, check_storage};
+use super::strategy_parameters::strategy_parameters;
 use crate::crd::{Postgres, Restore, ServerSpec, ServerStatus};
+use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::label;
 use crate::name::{self, MAX_SERVER_NAME};
-use crate::observed::{Observed, SecretFacts};
+use crate::observed::{Foreign, Observed, SecretFacts};
+use crate::owner::Owner;
 use crate::parameter;
-use crate::resource::{Foreign, Owner};
-use crate::strategy::Description;
 use crate::validated::{RestoreFrom, SecretUse, Secrets, Server};
 
 const DEFAULT_VERSION: &str = "17";
@@ -296,7 +297,7 @@ pub(super) fn check_parameters(
     strategy: &Description,
     invalid: &mut Vec<Invalid>,
 ) -> serde_json::Map<String, serde_json::Value> {
-    strategy.check_parameters(given).unwrap_or_else(|(path, problem)| {
+    strategy_parameters(strategy, given).unwrap_or_else(|(path, problem)| {
         let known = strategy
             .parameters
             .get("properties")
