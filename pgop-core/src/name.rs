@@ -159,7 +159,11 @@ pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
 pub fn snapshot(source: &str, created: jiff::Timestamp, backup_uid: Option<&str>) -> String {
     let time = created.strftime("%Y-%m-%d-%H-%M-%S");
     let uid = backup_uid.and_then(|uid| uid.split('-').next()).unwrap_or_default();
-    let tail = if uid.is_empty() { String::new() } else { format!("-{uid}") };
+    let tail = if uid.is_empty() {
+        String::new()
+    } else {
+        format!("-{uid}")
+    };
     format!("{}/{time}{tail}", backup_folder(source))
 }
 
