@@ -1,6 +1,5 @@
 //! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
 
-
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::api::Api;
 use kube::{Client, ResourceExt};

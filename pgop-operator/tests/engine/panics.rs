@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgop_core::Registry;
 use pgop_core::crd::PgDatabase;
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::Managed;
+use pgop_core::owner::Kinded;
 use pgop_core::strategy::{Description, Strategy, StrategyError};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ impl Strategy<PgDatabase> for Faulty {
         &self.description
     }
 
-    fn manifests(&self, validated: &<PgDatabase as Managed>::Validated) -> Result<Vec<Manifest>, StrategyError> {
+    fn manifests(&self, validated: &<PgDatabase as Kinded>::Validated) -> Result<Vec<Manifest>, StrategyError> {
         assert!(validated.server.owner.name != "broken", "a strategy's own fault");
         self.sound.manifests(validated)
     }
