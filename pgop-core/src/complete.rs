@@ -12,7 +12,7 @@ use crate::manifest::{Kind, Manifest, pod_template_mut, short_hash};
 use crate::resource::{Owner, ResourceKind, Validated};
 
 /// The `postgres` of the official image: <https://hub.docker.com/_/postgres>.
-const DEFAULT_USER: i64 = 999;
+pub(crate) const DEFAULT_USER: i64 = 999;
 
 /// Label of the claim that all backups of a source share.
 pub const BACKUPS_OF: &str = "pgop.dev/backups-of";

@@ -133,6 +133,12 @@ pub trait Managed:
     /// Checks the resource against what was observed.
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>>;
 
+    /// What stays in force where `validate` refuses a change: the resource as it was accepted, which runs and has to be looked after. Give it
+    /// the strategy that is in use (`status.strategy`). `None` where nothing was accepted yet, or where nothing valid is left.
+    fn in_force(&self, _observed: &Observed, _strategy: &Description) -> Option<Self::Validated> {
+        None
+    }
+
     /// Nothing is left to do, whatever is observed: a finished backup.
     fn is_finished(&self) -> bool {
         false
@@ -237,7 +243,11 @@ impl Managed for PgDatabase {
     managed_names!(PgDatabase, PgDatabase, databases, ValidatedDatabase);
 
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedDatabase, Vec<Invalid>> {
-        crate::validate::database(self, observed, strategy)
+        crate::validate::database(self, observed, strategy).accepted()
+    }
+
+    fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<ValidatedDatabase> {
+        crate::validate::database(self, observed, strategy).in_force()
     }
 
     fn foreign(&self) -> Foreign {
@@ -257,7 +267,11 @@ impl Managed for PgCluster {
     managed_names!(PgCluster, PgCluster, clusters, ValidatedCluster);
 
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedCluster, Vec<Invalid>> {
-        crate::validate::cluster(self, observed, strategy)
+        crate::validate::cluster(self, observed, strategy).accepted()
+    }
+
+    fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<ValidatedCluster> {
+        crate::validate::cluster(self, observed, strategy).in_force()
     }
 
     fn foreign(&self) -> Foreign {
