@@ -18,7 +18,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 pub use backup::{PgBackup, PgBackupSpec, PgBackupStatus, Source, SourceKind};
-pub use cluster::{PgCluster, PgClusterSpec};
+pub use cluster::{MAX_REPLICAS, PgCluster, PgClusterSpec};
 pub use database::{PgDatabase, PgDatabaseSpec};
 pub use pod::{Credentials, PodSettings};
 pub use postgres::{Postgres, Restore, ServerSpec};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::resource::Owner;
+use crate::owner::Owner;
 
 /// Who manages an object: always [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -24,6 +24,9 @@ pub const APPLIED: &str = "pgop.dev/applied";
 pub const AFTER_JOB: &str = "pgop.dev/after-job";
 /// Hash of the settings that only a restart applies.
 pub const RESTART_HASH: &str = "pgop.dev/restart-hash";
+
+/// Label of the claim that all backups of a source share.
+pub const BACKUPS_OF: &str = "pgop.dev/backups-of";
 
 /// Selects everything that pgop made.
 pub fn managed_selector() -> String {

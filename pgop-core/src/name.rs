@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::hash::short_hash;
+
 /// Longest name of a `PgDatabase` or `PgCluster`. The longest thing made of it is the label `controller-revision-hash` of a replica's
 /// pod, `<name>-replica-<hash of 10>`; 40 leaves room for a custom strategy's own suffixes.
 pub const MAX_SERVER_NAME: usize = 40;
@@ -43,7 +45,7 @@ pub enum NameError {
     Reserved,
 }
 
-/// Checks the name of a resource: a DNS label that starts with a letter (Services of old Kubernetes want that), at most `limit` long.
+/// Checks the name of a resource: a DNS label that starts with a letter (Services want that before Kubernetes 1.34), at most `limit` long.
 pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
@@ -149,10 +151,7 @@ pub fn user_secret(server: &str) -> String {
 
 /// Job that restores `path` of `claim` into a server: another snapshot gives another Job.
 pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
-    format!(
-        "{server}-restore-{}",
-        crate::manifest::short_hash(&format!("{claim}\0{path}"))
-    )
+    format!("{server}-restore-{}", short_hash(&format!("{claim}\0{path}")))
 }
 
 /// Whether a Job of this name restores a snapshot into a server.

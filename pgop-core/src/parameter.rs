@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::manifest::short_hash;
+use crate::crd::MAX_REPLICAS;
+use crate::hash::short_hash;
 use crate::validated::Server;
 
 /// Settings that belong to pgop: the pods, the Services and replication are built on them.
@@ -231,7 +232,7 @@ pub fn restart_hash(server: &Server) -> String {
 
 fn effective(server: &Server) -> BTreeMap<String, String> {
     // Room for the most replicas there can be, and for backups: scaling must not restart the primary.
-    let senders = crate::validate::MAX_REPLICAS + 14;
+    let senders = MAX_REPLICAS + 14;
     let defaults = [
         ("max_wal_senders", senders.to_string()),
         ("max_replication_slots", senders.to_string()),

@@ -9,13 +9,15 @@ use thiserror::Error;
 
 use crate::complete::complete;
 use crate::difference::lacks;
+use crate::hash::short_hash;
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::{Kind, Manifest};
-use crate::observed::{Live, Observed};
+use crate::manifest::Manifest;
+use crate::observed::{Live, Observed, controller, controller_uid};
+use crate::owner::Owner;
 use crate::quantity::milli;
-use crate::resource::{Managed, Owner, Validated};
 use crate::strategy::{Strategy, StrategyError};
-use crate::validated::{SecretUse, Server};
+use crate::validated::{Checked, SecretUse, Server, Validated};
 
 use self::occupied::Occupied;
 
@@ -32,8 +34,6 @@ pub struct Plan {
     pub prune: Vec<Prune>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
-    /// Kinds that the strategy asked for and the server does not serve.
-    pub left_out: BTreeSet<Kind>,
     /// Secrets that were generated for the resource and that it does not use any more: their passwords don't work. They stay, as an
     /// application may still refer to them, and a Secret that vanishes keeps its pods from starting.
     pub unused_secrets: Vec<String>,
@@ -146,7 +146,7 @@ pub enum PlanError {
 }
 
 /// Makes the plan.
-pub fn plan<R: Managed>(
+pub fn plan<R: Checked>(
     strategy: &dyn Strategy<R>,
     validated: &R::Validated,
     observed: &Observed,
@@ -176,12 +176,8 @@ pub fn plan<R: Managed>(
         secrets,
         ..Plan::default()
     };
-    let occupied = Occupied::of(&own, &observed.live.pods, &wanted);
+    let occupied = Occupied::of(&own, &observed.live, &wanted);
     for mut manifest in manifests {
-        if !observed.served.contains(&manifest.kind()) {
-            plan.left_out.insert(manifest.kind());
-            continue;
-        }
         complete(&mut manifest, validated, validated.backup_source());
         place(&mut plan, manifest, validated, &observed.live, &own, &occupied);
     }
@@ -328,7 +324,7 @@ fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
 
 /// What carries our owner reference and is not wanted any more. Claims never are.
 fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<Prune> {
-    let is_ours = |value: &Value| controller(value).and_then(uid) == Some(owner.uid.as_str());
+    let is_ours = |value: &Value| controller_uid(value) == Some(owner.uid.as_str());
     live.objects
         .iter()
         .filter(|(key, value)| key.0 != Kind::PersistentVolumeClaim && !wanted.contains(*key) && is_ours(value))
@@ -342,14 +338,6 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
             })
         })
         .collect()
-}
-
-/// The reference of the object's controller.
-pub(crate) fn controller(value: &Value) -> Option<&Value> {
-    let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
-    references
-        .iter()
-        .find(|reference| reference.get("controller") == Some(&json!(true)))
 }
 
 fn uid(reference: &Value) -> Option<&str> {
@@ -407,7 +395,7 @@ fn secret(
     if !owner.uid.is_empty() {
         metadata["ownerReferences"] = json!([owner.reference()]);
     }
-    let hash = crate::manifest::short_hash(&format!("{metadata}{public:?}"));
+    let hash = short_hash(&format!("{metadata}{public:?}"));
     metadata["annotations"] = json!({label::APPLIED: hash});
     let change = match live.secrets.get(name) {
         None => SecretChange::Generate,

@@ -7,14 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use crate::assessment::{Assessment, JobState};
 use crate::condition::{Fact, is_true, merge};
 use crate::crd::{Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse};
+use crate::description::Description;
 use crate::invalid;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::name;
 use crate::observed::Observed;
 use crate::plan::{Plan, Why};
-use crate::resource::{Managed, Outcome, Round};
-use crate::strategy::Description;
-use crate::validated::Server;
+use crate::round::{Outcome, Round};
+use crate::validated::{Checked, Server};
 
 pub(crate) use backup::backup as of_backup;
 
@@ -102,7 +102,7 @@ fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
 }
 
 /// The resource was refused, or the plan could not be carried out: what runs, runs on, and the rest of the status stays.
-fn refused<R: Managed>(
+fn refused<R: Checked>(
     old: ServerStatus,
     outcome: &Outcome<'_, R>,
     observed: &Observed,
@@ -133,7 +133,7 @@ fn refused<R: Managed>(
 }
 
 /// Conditions of a round that was not carried out.
-fn not_applied<R: Managed>(outcome: &Outcome<'_, R>, old: &[Condition]) -> Vec<Fact> {
+fn not_applied<R: Checked>(outcome: &Outcome<'_, R>, old: &[Condition]) -> Vec<Fact> {
     let mut facts = match outcome {
         Outcome::Invalid(all) => vec![
             Fact::new("Accepted", false, "Invalid", invalid::summary(all)),
@@ -298,11 +298,6 @@ impl Applied<'_> {
 
     fn accepted(&self) -> Fact {
         let mut parts = vec![format!("strategy {}", self.strategy.name)];
-        let left_out: Vec<&str> = self.plan.left_out.iter().map(|kind| kind.as_str()).collect();
-        if !left_out.is_empty() {
-            let list = left_out.join(", ");
-            parts.push(format!("left out, because this Kubernetes does not serve it: {list}"));
-        }
         let mut reason = "Valid";
         if !self.adopted.is_empty() {
             reason = "AdoptedClaims";

@@ -7,22 +7,22 @@ mod restore;
 mod secrets;
 mod server;
 mod storage;
+mod strategy_parameters;
 
 use jiff::Timestamp;
 
-use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::crd::{MAX_REPLICAS, PgBackup, PgCluster, PgDatabase};
+use crate::description::Description;
 use crate::invalid::{Invalid, Refuses};
 use crate::name;
 use crate::observed::Observed;
-use crate::strategy::Description;
+use crate::owner::Owner;
 use crate::validated::{ValidatedCluster, ValidatedDatabase};
 
 use self::before::Before;
 pub(crate) use backup::backup;
 pub(crate) use server::foreign as foreign_of_server;
-
-/// Most replicas of one cluster.
-pub const MAX_REPLICAS: i32 = 50;
+pub use strategy_parameters::strategy_parameters;
 
 /// A resource as it was judged.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(crate) fn database(
     let before = Before::of(&database.metadata, database.status.as_ref(), &observed.live, strategy);
     let mut invalid = Vec::new();
     let server = server::check(
-        &crate::resource::Owner::of(database),
+        &Owner::of(database),
         &database.spec.server,
         &before,
         observed,
@@ -100,7 +100,7 @@ pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Descr
     }
 }
 
-/// The API server's CEL rule says the same where it has CEL.
+/// The API server's CEL rule says the same.
 fn unchanged_strategy(strategy: &Description, before: &Before<'_>, invalid: &mut Vec<Invalid>) {
     let in_use = before.status.and_then(|status| status.strategy.as_ref());
     if let Some(old) = in_use.filter(|old| old.name != strategy.name) {

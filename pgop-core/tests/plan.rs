@@ -68,7 +68,6 @@ fn observed(objects: Vec<Value>) -> Observed {
     }
     Observed {
         live,
-        served: Kind::ALL.into_iter().collect(),
         ..Observed::default()
     }
 }
@@ -140,6 +139,34 @@ fn every_object_and_pod_is_completed() {
     assert_eq!(
         pod["spec"]["containers"][0]["securityContext"],
         json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true})
+    );
+}
+
+#[test]
+fn every_kind_that_has_pods_is_completed() {
+    let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}});
+    let made = vec![
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "hippo-pooler"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}}),
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "hippo-nightly"},
+            "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": pod}}}}),
+    ];
+    let plan = plan_of(made, &observed(Vec::new()));
+    assert_eq!(names(&plan), ["CronJob hippo-nightly", "Deployment hippo-pooler"]);
+    for apply in &plan.apply {
+        let at = apply.manifest.kind().pod_template().unwrap();
+        let template = apply.manifest.value().pointer(at).unwrap();
+        assert_eq!(template["metadata"]["labels"]["pgop.dev/cluster"], "hippo");
+        assert_eq!(template["spec"]["nodeSelector"]["disk"], "ssd");
+        assert_eq!(
+            template["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"],
+            true
+        );
+    }
+    let cron = plan.apply[0].manifest.value();
+    assert_eq!(
+        cron["spec"]["jobTemplate"]["metadata"]["labels"]["pgop.dev/cluster"],
+        "hippo"
     );
 }
 
@@ -349,19 +376,6 @@ fn a_generated_secret_that_is_not_used_any_more_is_told_and_stays() {
     assert_eq!(unused(&cluster), [""; 0]);
     cluster.spec.server.credentials.user = Some("own".to_owned());
     assert_eq!(unused(&cluster), ["hippo-user"]);
-}
-
-#[test]
-fn kinds_that_are_not_served_are_left_out_and_told() {
-    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "hippo"}, "spec": {"maxUnavailable": 1}});
-    let mut observed = observed(Vec::new());
-    observed.served.remove(&Kind::PodDisruptionBudget);
-    let plan = plan_of(vec![budget], &observed);
-    assert!(plan.apply.is_empty());
-    assert_eq!(
-        plan.left_out.into_iter().collect::<Vec<_>>(),
-        [Kind::PodDisruptionBudget]
-    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use pgop_core::crd::{Member, PgBackup, PgCluster, Role, ServerStatus};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
 use pgop_core::plan::{Held, Plan};
-use pgop_core::resource::{Outcome, Round};
+use pgop_core::round::{Outcome, Round};
 use pgop_core::strategy::{Description, Members};
 use pgop_core::{Managed, manifest::Kind};
 use serde_json::json;

@@ -28,8 +28,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pgop_core::owner::ResourceKind;
 use pgop_core::registry::NameClash;
-use pgop_core::resource::ResourceKind;
 use pgop_core::strategy::{Description, Members};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};

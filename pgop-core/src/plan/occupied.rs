@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use crate::manifest::{Kind, Manifest};
-use crate::observed::Live;
+use crate::kind::Kind;
+use crate::manifest::Manifest;
+use crate::observed::{Live, controller_uid};
 
 /// The claims of workloads and pods that are about to go.
 #[derive(Debug, Default)]
@@ -23,28 +24,21 @@ struct Occupant {
 }
 
 impl Occupied {
-    /// Looks through the workloads of one resource and all pods that carry its labels; `wanted` are the objects that stay.
-    pub(super) fn of(own: &Live, pods: &[Pod], wanted: &BTreeSet<(Kind, String)>) -> Self {
+    /// Looks through the workloads of one resource (`own`), and all pods and Jobs that carry its labels (`live`); `wanted` are the objects that
+    /// stay.
+    pub(super) fn of(own: &Live, live: &Live, wanted: &BTreeSet<(Kind, String)>) -> Self {
         let is_going = |(key, workload): &(&(Kind, String), &Value)| {
             let is_over = key.0 == Kind::Job && own.job_result(&key.1).is_some();
             !is_over && (!wanted.contains(*key) || workload.pointer("/metadata/deletionTimestamp").is_some())
         };
-        let workloads = own
-            .objects
-            .iter()
-            .filter(is_going)
-            .map(|((kind, name), workload)| Occupant {
-                claims: mounted(workload),
-                title: format!("{kind} {name}"),
-                stateful_set: (*kind == Kind::StatefulSet).then(|| name.clone()),
-            });
-        let staying: BTreeSet<&str> = own
-            .objects
-            .iter()
-            .filter(|(key, _)| wanted.contains(*key))
-            .filter_map(|(_, workload)| workload.pointer("/metadata/uid")?.as_str())
-            .collect();
-        let pods = pods.iter().filter(|pod| !has_ended(pod));
+        let going = own.objects.iter().filter(is_going);
+        let workloads = going.map(|((kind, name), workload)| Occupant {
+            claims: mounted(workload),
+            title: format!("{kind} {name}"),
+            stateful_set: (*kind == Kind::StatefulSet).then(|| name.clone()),
+        });
+        let staying = staying(own, live, wanted);
+        let pods = live.pods.iter().filter(|pod| !has_ended(pod));
         let pods = pods.filter_map(|pod| occupant(pod, &staying, wanted));
         Self(
             workloads
@@ -68,6 +62,18 @@ impl Occupied {
             Some(format!("claim {claim} is still mounted by {}, which goes", other.title))
         })
     }
+}
+
+/// Uids of the workloads that stay, and of the Jobs that a `CronJob` among them made.
+fn staying<'a>(own: &'a Live, live: &'a Live, wanted: &BTreeSet<(Kind, String)>) -> BTreeSet<&'a str> {
+    let uid = |value: &'a Value| value.pointer("/metadata/uid")?.as_str();
+    let stay = own.objects.iter().filter(|(key, _)| wanted.contains(*key));
+    let mut uids: BTreeSet<&str> = stay.filter_map(|(_, workload)| uid(workload)).collect();
+    let jobs = live.objects.iter().filter(|((kind, _), _)| *kind == Kind::Job);
+    let made = jobs.filter(|(_, job)| controller_uid(job).is_some_and(|uid| uids.contains(uid)));
+    let made: Vec<&str> = made.filter_map(|(_, job)| uid(job)).collect();
+    uids.extend(made);
+    uids
 }
 
 /// A pod that no workload which stays looks after. One that nobody controls is taken over by the workload that selects it.

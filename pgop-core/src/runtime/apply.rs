@@ -5,11 +5,10 @@ use thiserror::Error;
 
 use super::cluster::{CallError, Cluster, secret};
 use super::password;
-use crate::complete::BACKUPS_OF;
-use crate::label;
-use crate::manifest::Kind;
+use crate::kind::Kind;
+use crate::label::{self, BACKUPS_OF};
+use crate::owner::Owner;
 use crate::plan::{Apply, Plan, SecretChange, SecretRequest, Why};
-use crate::resource::Owner;
 
 /// Why a plan could not be carried out.
 #[derive(Debug, Error)]

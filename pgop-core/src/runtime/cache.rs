@@ -1,6 +1,6 @@
 //! Caches fed by watches, one set for each watched namespace, and who has to be reconciled when something changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -21,9 +21,10 @@ use tracing::warn;
 use super::cluster;
 use super::metrics::Metrics;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::Kind;
-use crate::resource::{Managed, ResourceKind};
+use crate::managed::Managed;
+use crate::owner::ResourceKind;
 
 /// What the operator knows of one namespace, or of all of them.
 #[derive(Clone)]
@@ -97,7 +98,6 @@ impl Caches {
     pub(crate) fn start(
         client: &Client,
         namespace: Option<&str>,
-        served: &BTreeSet<Kind>,
         metrics: Arc<Metrics>,
         tasks: &mut JoinSet<()>,
     ) -> (Self, Queues) {
@@ -108,13 +108,13 @@ impl Caches {
         };
         let ours = watcher::Config::default().labels(&label::managed_selector());
         let mut objects = BTreeMap::new();
-        for kind in served {
-            let resource = cluster::resource(*kind);
+        for kind in Kind::ALL {
+            let resource = cluster::resource(kind);
             let to = triggers.clone();
             let store = follow(tasks, dynamic(&resource), ours.clone(), resource, move |object| {
                 to.send_owner(object);
             });
-            objects.insert(*kind, store);
+            objects.insert(kind, store);
         }
         let to = triggers.clone();
         let secrets = follow(

@@ -12,8 +12,8 @@ use kube::api::{
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
+use crate::kind::Kind;
 use crate::label::{self, MANAGER};
-use crate::manifest::Kind;
 
 /// Longest time one call may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,7 +1,5 @@
 //! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DynamicObject};
@@ -11,12 +9,12 @@ use thiserror::Error;
 
 use super::cache::Caches;
 use super::cluster::{CallError, call};
-use crate::complete::BACKUPS_OF;
 use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
-use crate::manifest::Kind;
+use crate::label::BACKUPS_OF;
+use crate::managed::Managed;
 use crate::name;
 use crate::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
-use crate::resource::{Managed, Owner, ResourceKind};
+use crate::owner::{Owner, ResourceKind};
 
 /// Why a resource could not be observed.
 #[derive(Debug, Error)]
@@ -43,14 +41,12 @@ pub enum ObserveError {
 pub(crate) async fn observe<R: Managed>(
     client: &Client,
     caches: &Caches,
-    served: &BTreeSet<Kind>,
     resource: &R,
 ) -> Result<Observed, (Observed, ObserveError)> {
     let owner = Owner::of(resource);
     let foreign = resource.foreign();
     let mut observed = Observed {
         live: live(caches, &owner, foreign.source.as_ref()),
-        served: served.clone(),
         source: foreign
             .source
             .as_ref()

@@ -1,6 +1,5 @@
 //! The operator: what an embedding program builds and runs.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
@@ -20,9 +19,9 @@ use super::metrics::Metrics;
 use super::reconcile::{Context, on_error, reconcile};
 use super::report::Report;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
-use crate::manifest::Kind;
+use crate::managed::Managed;
+use crate::owner::ResourceKind;
 use crate::registry::Registry;
-use crate::resource::{Managed, ResourceKind};
 
 /// Reconciles at a time, of each kind.
 const DEFAULT_CONCURRENCY: u16 = 8;
@@ -123,7 +122,6 @@ impl Operator {
 
     /// Runs until `shutdown`; reconciles that are under way are finished first.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), OperatorError> {
-        let served = Arc::new(served(&self.settings.client).await?);
         let scopes: Vec<Option<String>> = match self.settings.namespaces.as_slice() {
             [] => vec![None],
             namespaces => namespaces.iter().cloned().map(Some).collect(),
@@ -138,19 +136,12 @@ impl Operator {
         let mut all_caches = Vec::new();
         for namespace in &scopes {
             let metrics = Arc::clone(&self.settings.metrics);
-            let (caches, queues) = Caches::start(
-                &self.settings.client,
-                namespace.as_deref(),
-                &served,
-                metrics,
-                &mut watches,
-            );
+            let (caches, queues) = Caches::start(&self.settings.client, namespace.as_deref(), metrics, &mut watches);
             all_caches.push(caches.clone());
             let context = Arc::new(Context {
                 client: self.settings.client.clone(),
                 registry: Arc::clone(&self.settings.registry),
                 caches,
-                served: Arc::clone(&served),
                 report: report.clone(),
                 metrics: Arc::clone(&self.settings.metrics),
                 backoff: Backoff::default(),
@@ -307,34 +298,6 @@ async fn finish(running: &mut JoinSet<()>, shutdown: impl Future<Output = ()>) -
         }
         ended = running.join_next() => Err(OperatorError::TaskEnded(format!("a queue: {ended:?}"))),
     }
-}
-
-/// Which of the kinds the server serves.
-async fn served(client: &Client) -> Result<BTreeSet<Kind>, OperatorError> {
-    let mut served = BTreeSet::new();
-    for kind in Kind::ALL {
-        if kind.group().is_empty() {
-            served.insert(kind);
-            continue;
-        }
-        match call(client.list_api_group_resources(&kind.api_version())).await {
-            Ok(list) if list.resources.iter().any(|r| r.kind == kind.as_str()) => {
-                served.insert(kind);
-            }
-            Ok(_) => {}
-            Err(error) if error.code() == Some(404) => {}
-            Err(source) => {
-                return Err(OperatorError::Ask {
-                    what: "the kinds that it serves",
-                    source,
-                });
-            }
-        }
-        if !served.contains(&kind) {
-            info!(%kind, "is not served by this Kubernetes and is left out");
-        }
-    }
-    Ok(served)
 }
 
 /// Fails at once, with the mend, where a watch would fail again and again.

@@ -1,6 +1,5 @@
 //! One reconcile: five steps, of which only the first and the last two hold a client. Start reading here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,11 +20,12 @@ use super::observe::{ObserveError, observe};
 use super::report::{Report, conditions};
 use crate::condition::is_true;
 use crate::invalid::Invalid;
-use crate::manifest::Kind;
+use crate::managed::Managed;
 use crate::observed::Observed;
+use crate::owner::Owner;
 use crate::plan::{Plan, PlanError, plan};
 use crate::registry::Registry;
-use crate::resource::{Managed, Outcome, Owner, Round};
+use crate::round::{Outcome, Round};
 
 /// A resource that is as it should be is looked at this often all the same; it costs no request.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -37,7 +37,6 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) registry: Arc<Registry>,
     pub(crate) caches: Caches,
-    pub(crate) served: Arc<BTreeSet<Kind>>,
     pub(crate) report: Report,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) backoff: Backoff,
@@ -111,7 +110,7 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
         return Ok(Action::await_change());
     }
     // 1. observe (client)
-    let (observed, attempt) = match observe(&context.client, &context.caches, &context.served, &resource).await {
+    let (observed, attempt) = match observe(&context.client, &context.caches, &resource).await {
         // 2. to 4.: validate and plan (pure), apply (client)
         Ok(observed) => {
             let attempt = attempt(&resource, &observed, context).await;
@@ -142,7 +141,7 @@ enum Attempt<R: Managed> {
     Failed(ReconcileError),
     Applied {
         validated: R::Validated,
-        strategy: Arc<dyn crate::Strategy<R>>,
+        strategy: Arc<dyn crate::strategy::Strategy<R>>,
         plan: Plan,
     },
 }

@@ -7,8 +7,8 @@ use super::not_applied;
 use crate::assessment::{JobState, job_state};
 use crate::condition::{Fact, merge, whole_seconds};
 use crate::crd::{PgBackup, PgBackupStatus, StrategyInUse};
-use crate::manifest::Kind;
-use crate::resource::{Outcome, Round};
+use crate::kind::Kind;
+use crate::round::{Outcome, Round};
 
 /// What the backup container leaves in its termination log.
 #[derive(Debug, Default, Deserialize)]

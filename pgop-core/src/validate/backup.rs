@@ -5,12 +5,12 @@ use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
 use super::{check_name, created};
 use crate::crd::{PgBackup, PgBackupSpec, Role, ServerSpec, SourceKind};
+use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::name::{self, MAX_BACKUP_NAME};
 use crate::observed::{Observed, SourceFacts};
+use crate::owner::Owner;
 use crate::quantity::milli;
-use crate::resource::Owner;
-use crate::strategy::Description;
 use crate::validated::ValidatedBackup;
 
 /// Checks a backup against its source.

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::image::major_of_tag;
 use crate::crd::{Accepted, ServerStatus};
-use crate::manifest::Kind;
+use crate::description::Description;
+use crate::kind::Kind;
 use crate::name;
 use crate::observed::Live;
-use crate::strategy::Description;
 
 /// What is known from before.
 pub(super) struct Before<'a> {

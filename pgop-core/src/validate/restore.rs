@@ -6,9 +6,9 @@ use super::before::Before;
 use super::storage::check_claim;
 use crate::crd::Restore;
 use crate::invalid::Invalid;
-use crate::manifest::Kind;
+use crate::kind::Kind;
 use crate::name;
-use crate::observed::{Live, Observed};
+use crate::observed::{Live, Observed, controller_uid};
 use crate::validated::RestoreFrom;
 
 const FIELD: &str = "spec.restore";
@@ -92,7 +92,7 @@ pub(super) fn job(server: &str, restore: Restore) -> RestoreFrom {
 /// A Job of this very resource that restores a snapshot.
 fn job_of(before: &Before<'_>, live: &Live) -> Option<String> {
     let uid = before.meta.uid.as_deref()?;
-    let is_own = |job: &Value| crate::plan::controller(job).and_then(|owner| owner.get("uid")?.as_str()) == Some(uid);
+    let is_own = |job: &Value| controller_uid(job) == Some(uid);
     let mut jobs = live.objects.iter().filter(|((kind, _), _)| *kind == Kind::Job);
     let found = jobs.find(|((_, job), value)| name::is_restore_job(before.name(), job) && is_own(value));
     found.map(|((_, job), _)| job.clone())

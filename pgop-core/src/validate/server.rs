@@ -7,17 +7,18 @@ use super::image::check_image;
 use super::restore::{self, check_restore};
 use super::secrets::{check_database, check_secrets};
 use super::storage::{DEFAULT_SIZE, check_same_claim, check_storage};
+use super::strategy_parameters::strategy_parameters;
 use super::{check_name, unchanged_strategy};
 use crate::complete::DEFAULT_USER;
 use crate::crd::{Accepted, PodSettings, Postgres, ServerSpec};
+use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::label;
 use crate::name::{self, MAX_SERVER_NAME};
-use crate::observed::Observed;
+use crate::observed::{Foreign, Observed};
+use crate::owner::Owner;
 use crate::parameter;
 use crate::quantity;
-use crate::resource::{Foreign, Owner};
-use crate::strategy::Description;
 use crate::validated::Server;
 
 /// Claims and Secrets of the spec that pgop did not make.
@@ -214,7 +215,7 @@ pub(super) fn check_parameters(
     strategy: &Description,
     invalid: &mut Vec<Invalid>,
 ) -> serde_json::Map<String, serde_json::Value> {
-    strategy.check_parameters(given).unwrap_or_else(|(path, problem)| {
+    strategy_parameters(strategy, given).unwrap_or_else(|(path, problem)| {
         let known = strategy
             .parameters
             .get("properties")

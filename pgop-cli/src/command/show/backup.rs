@@ -102,14 +102,14 @@ async fn sources(args: &Browsed, all: bool, backups: &[PgBackup], cluster: &Clus
     if all {
         // Snapshots outlive their PgBackups: a claim tells of them.
         let claims = cluster
-            .list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::complete::BACKUPS_OF))
+            .list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::label::BACKUPS_OF))
             .await;
         for claim in claims.map(|list| list.items).unwrap_or_default() {
             names.extend(
                 claim
                     .metadata
                     .labels
-                    .and_then(|mut labels| labels.remove(pgop_core::complete::BACKUPS_OF)),
+                    .and_then(|mut labels| labels.remove(pgop_core::label::BACKUPS_OF)),
             );
         }
         names.sort();

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::crd::PgCluster;
-use crate::manifest::Manifest;
+use crate::managed::Managed;
+use crate::manifest::{Kind, Manifest};
 use crate::observed::{Live, Observed};
 use crate::plan::plan;
 use crate::strategy::{Description, Members, Strategy, StrategyError};
 use crate::validated::ValidatedCluster;
-use crate::{Managed, manifest::Kind};
 
 const HIPPO: &str = "
 apiVersion: pgop.dev/v1alpha1
@@ -166,7 +166,6 @@ fn hippo() -> PgCluster {
 async fn round(cluster: &Memory, resource: &PgCluster) -> Result<Plan, ApplyError> {
     let observed = Observed {
         live: cluster.live(),
-        served: Kind::ALL.into_iter().collect(),
         ..Observed::default()
     };
     let strategy = Small::new();
@@ -247,10 +246,7 @@ async fn a_strangers_object_is_never_taken_over() {
         &json!({"metadata": {"name": "hippo", "labels": {"team": "billing"}}}),
     );
     // The caches hold only what is labelled as ours.
-    let observed = Observed {
-        served: Kind::ALL.into_iter().collect(),
-        ..Observed::default()
-    };
+    let observed = Observed::default();
     let strategy = Small::new();
     let validated = hippo().validate(&observed, strategy.description()).unwrap();
     let plan = plan::<PgCluster>(&strategy, &validated, &observed).unwrap();
