@@ -25,6 +25,12 @@ pub trait Managed: Checked + Clone + Debug + PartialEq + Serialize + Deserialize
     /// Checks the resource against what was observed.
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>>;
 
+    /// What stays in force where `validate` refuses a change: the resource as it was accepted, which runs and has to be looked after. Give it
+    /// the strategy that is in use (`status.strategy`). `None` where nothing was accepted yet, or where nothing valid is left.
+    fn in_force(&self, _observed: &Observed, _strategy: &Description) -> Option<Self::Validated> {
+        None
+    }
+
     /// Nothing is left to do, whatever is observed: a finished backup.
     fn is_finished(&self) -> bool {
         false
@@ -54,7 +60,11 @@ impl Managed for PgDatabase {
     managed_names!(databases);
 
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedDatabase, Vec<Invalid>> {
-        validate::database(self, observed, strategy)
+        validate::database(self, observed, strategy).accepted()
+    }
+
+    fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<ValidatedDatabase> {
+        validate::database(self, observed, strategy).in_force()
     }
 
     fn foreign(&self) -> Foreign {
@@ -74,7 +84,11 @@ impl Managed for PgCluster {
     managed_names!(clusters);
 
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedCluster, Vec<Invalid>> {
-        validate::cluster(self, observed, strategy)
+        validate::cluster(self, observed, strategy).accepted()
+    }
+
+    fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<ValidatedCluster> {
+        validate::cluster(self, observed, strategy).in_force()
     }
 
     fn foreign(&self) -> Foreign {

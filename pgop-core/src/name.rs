@@ -167,6 +167,12 @@ pub fn snapshot(source: &str, created: jiff::Timestamp, backup_uid: Option<&str>
     format!("{}/{time}{tail}", backup_folder(source))
 }
 
+/// Whether a Job of this name restores a snapshot into a server.
+pub fn is_restore_job(server: &str, job: &str) -> bool {
+    let hash = job.strip_prefix(server).and_then(|rest| rest.strip_prefix("-restore-"));
+    hash.is_some_and(|hash| hash.len() == 8 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// Checks the path of a snapshot: relative, and never out of its claim.
 pub fn check_snapshot_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {

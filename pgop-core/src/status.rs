@@ -207,6 +207,7 @@ impl Applied<'_> {
                 .storage
                 .make
                 .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.server.storage.size.clone())),
+            accepted: Some(self.server.accepted.clone()),
             initialized: old.initialized || members.iter().any(|m| m.role == Role::Primary && m.ready),
             restored_from: if restored { asked.cloned() } else { old.restored_from },
             last_backup: observed.last_backup.clone().or(old.last_backup),
@@ -221,7 +222,10 @@ impl Applied<'_> {
         let address = |service: &str| format!("{service}.{}.svc:{}", owner.namespace, self.server.port);
         Endpoints {
             read_write: address(&owner.name),
-            read_only: self.replicas.map(|_| address(&name::replica(&owner.name))),
+            read_only: self
+                .replicas
+                .filter(|replicas| *replicas > 0)
+                .map(|_| address(&name::replica(&owner.name))),
         }
     }
 
@@ -293,13 +297,21 @@ impl Applied<'_> {
     }
 
     fn accepted(&self) -> Fact {
-        let strategy = &self.strategy.name;
-        if self.adopted.is_empty() {
-            return Fact::new("Accepted", true, "Valid", format!("strategy {strategy}"));
+        let mut parts = vec![format!("strategy {}", self.strategy.name)];
+        let mut reason = "Valid";
+        if !self.adopted.is_empty() {
+            reason = "AdoptedClaims";
+            let claims = self.adopted.join(", ");
+            parts.push(format!("serves the data that claim {claims} had before"));
         }
-        let claims = self.adopted.join(", ");
-        let message = format!("strategy {strategy}; serves the data that claim {claims} had before");
-        Fact::new("Accepted", true, "AdoptedClaims", message)
+        if !self.plan.unused_secrets.is_empty() {
+            reason = "UnusedSecrets";
+            let secrets = self.plan.unused_secrets.join(", ");
+            parts.push(format!(
+                "Secret {secrets} was generated and is not used any more, its password does not work: delete it when nothing refers to it"
+            ));
+        }
+        Fact::new("Accepted", true, reason, parts.join("; "))
     }
 
     fn restored(&self, job: &JobState) -> Fact {

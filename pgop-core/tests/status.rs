@@ -119,6 +119,49 @@ fn from_start_to_ready_and_then_nothing_changes() {
 }
 
 #[test]
+fn what_was_accepted_is_recorded_and_without_replicas_there_is_no_address_for_reading() {
+    let spec = "{replicas: 0, postgres: {user: shop, database: goods, image: 'own/postgres:16'}, pod: {runAsUser: 70}}";
+    let ready = round(&hippo(spec), &Plan::default(), &members(true, &[]), 10);
+    let now = status(&ready);
+    assert_eq!(
+        serde_json::to_value(now.accepted.as_ref().unwrap()).unwrap(),
+        json!({"image": "own/postgres:16", "version": "16", "user": "shop", "database": "goods", "runAsUser": 70})
+    );
+    let endpoints = now.endpoints.as_ref().unwrap();
+    assert_eq!(
+        (endpoints.read_write.as_str(), &endpoints.read_only),
+        ("hippo.zoo.svc:5432", &None)
+    );
+    let mut changed = ready.clone();
+    changed.spec.server.postgres.user = Some("boss".to_owned());
+    assert_eq!(
+        changed.validate(&observed(), &strategy()).unwrap_err()[0].field,
+        "spec.postgres.user",
+        "and the next spec is judged by it"
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_used_any_more_is_told() {
+    let plan = Plan {
+        unused_secrets: vec!["hippo-user".to_owned()],
+        ..Plan::default()
+    };
+    let ready = round(&hippo("{replicas: 0}"), &plan, &members(true, &[]), 10);
+    let accepted = find(&status(&ready).conditions, "Accepted").unwrap();
+    assert_eq!(
+        (accepted.reason.as_str(), accepted.status.as_str()),
+        ("UnusedSecrets", "True")
+    );
+    assert!(
+        accepted
+            .message
+            .contains("Secret hippo-user was generated and is not used any more"),
+        "{accepted:?}"
+    );
+}
+
+#[test]
 fn a_lost_replica_degrades_and_a_wanted_one_does_not() {
     let plan = Plan::default();
     let ready = round(&hippo("{replicas: 1}"), &plan, &members(true, &[true]), 10);
@@ -293,14 +336,22 @@ fn data_from_before_is_announced() {
 }
 
 fn backup_round(state: JobState) -> PgBackup {
-    let backup: PgBackup = serde_saphyr::from_str(
+    backup_of("u1", state, None)
+}
+
+/// A round of a backup whose source has that uid.
+fn backup_of(source: &str, state: JobState, before: Option<&PgBackup>) -> PgBackup {
+    let new: PgBackup = serde_saphyr::from_str(
         "apiVersion: pgop.dev/v1alpha1\nkind: PgBackup\n\
          metadata: {name: b, namespace: zoo, uid: u2, generation: 1, creationTimestamp: 2026-11-22T17:57:21Z}\n\
          spec: {source: {kind: PgCluster, name: hippo}}",
     )
     .unwrap();
+    let backup = before.cloned().unwrap_or(new);
+    let mut cluster = hippo("{}");
+    cluster.metadata.uid = Some(source.to_owned());
     let observed = Observed {
-        source: Some(SourceFacts::Cluster(Box::new(hippo("{}")))),
+        source: Some(SourceFacts::Cluster(Box::new(cluster))),
         ..Observed::default()
     };
     let strategy = strategy();
@@ -320,6 +371,21 @@ fn backup_round(state: JobState) -> PgBackup {
         now: Timestamp::UNIX_EPOCH,
         outcome,
     })
+}
+
+#[test]
+fn a_backup_knows_of_which_source_it_is_also_when_another_has_its_name() {
+    let uid = |backup: &PgBackup| backup.status.as_ref().unwrap().source_uid.clone().unwrap();
+    let running = || JobState::Running {
+        waits: None,
+        started: None,
+    };
+    let waiting = backup_of("u1", JobState::Absent, None);
+    assert_eq!(uid(&waiting), "u1");
+    let waiting = backup_of("u2", JobState::Absent, Some(&waiting));
+    assert_eq!(uid(&waiting), "u2", "nothing was copied yet");
+    let begun = backup_of("u2", running(), Some(&waiting));
+    assert_eq!(uid(&backup_of("u3", running(), Some(&begun))), "u2");
 }
 
 #[test]
