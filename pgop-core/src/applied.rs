@@ -13,6 +13,8 @@ pub struct Applied {
     pub failed: Vec<Failed>,
     /// Objects that wait.
     pub held: Vec<Held>,
+    /// Secrets that were generated for the resource and that it does not use any more.
+    pub unused_secrets: Vec<String>,
     /// Why the step was done that the strategy asked for.
     pub step: Option<String>,
 }

@@ -115,12 +115,32 @@ mod tests {
     fn an_id_in_quoted_words_is_no_news() {
         let at = Timestamp::UNIX_EPOCH;
         let fact = |message: &str| Fact::new("Degraded", true, "ApplyFailed", message).quoting();
-        let first = merge(&[], vec![fact("could not apply Service a: denied (request 7f3a-01, at 10:00:01)")], None, at);
-        let again = merge(&first, vec![fact("could not apply Service a: denied (request 91bc-44, at 10:00:02)")], None, at);
+        let first = merge(
+            &[],
+            vec![fact("could not apply Service a: denied (request 7f3a-01, at 10:00:01)")],
+            None,
+            at,
+        );
+        let again = merge(
+            &first,
+            vec![fact("could not apply Service a: denied (request 91bc-44, at 10:00:02)")],
+            None,
+            at,
+        );
         assert_eq!(again, first);
-        let other = merge(&first, vec![fact("could not apply Service b: denied (request 7f3a-01, at 10:00:01)")], None, at);
+        let other = merge(
+            &first,
+            vec![fact("could not apply Service b: denied (request 7f3a-01, at 10:00:01)")],
+            None,
+            at,
+        );
         assert!(other[0].message.contains("Service b"));
-        let unquoted = merge(&first, vec![Fact::new("Degraded", true, "ApplyFailed", "1 of 2")], None, at);
+        let unquoted = merge(
+            &first,
+            vec![Fact::new("Degraded", true, "ApplyFailed", "1 of 2")],
+            None,
+            at,
+        );
         assert_eq!(unquoted[0].message, "1 of 2");
     }
 

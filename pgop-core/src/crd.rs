@@ -22,7 +22,7 @@ pub use cluster::{MAX_REPLICAS, PgCluster, PgClusterSpec};
 pub use database::{PgDatabase, PgDatabaseSpec};
 pub use pod::{Credentials, PodSettings};
 pub use postgres::{Postgres, Restore, ServerSpec, Servers};
-pub use status::{Endpoints, LastBackup, Member, Role, ServerStatus, StrategyInUse};
+pub use status::{Accepted, Endpoints, LastBackup, Member, Role, ServerStatus, StrategyInUse};
 pub use storage::{AccessMode, DeletionPolicy, Storage};
 
 /// The API group of every resource.

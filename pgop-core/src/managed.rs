@@ -70,7 +70,11 @@ macro_rules! managed_servers {
             }
 
             fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>> {
-                $check(self, observed, strategy)
+                $check(self, observed, strategy).accepted()
+            }
+
+            fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<Self::Validated> {
+                $check(self, observed, strategy).in_force()
             }
 
             fn deletion_policy(&self) -> Option<DeletionPolicy> {

@@ -154,6 +154,12 @@ pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
     format!("{server}-restore-{}", short_hash(&format!("{claim}\0{path}")))
 }
 
+/// Whether a Job of this name restores a snapshot into a server.
+pub fn is_restore_job(server: &str, job: &str) -> bool {
+    let hash = job.strip_prefix(server).and_then(|rest| rest.strip_prefix("-restore-"));
+    hash.is_some_and(|hash| hash.len() == 8 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// Time of a snapshot as it is written in its path, such as `2026-11-22-17-57-21` (UTC).
 pub fn snapshot_time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d-%H-%M-%S").to_string()

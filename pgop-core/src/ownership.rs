@@ -27,7 +27,10 @@ pub fn released(owner: &Owner, policy: DeletionPolicy, live: &Live) -> Vec<Relea
     if policy == DeletionPolicy::Delete {
         return Vec::new();
     }
-    let claims = live.objects.iter().filter(|((kind, _), _)| *kind == Kind::PersistentVolumeClaim);
+    let claims = live
+        .objects
+        .iter()
+        .filter(|((kind, _), _)| *kind == Kind::PersistentVolumeClaim);
     let release = |((_, name), claim): (&(Kind, String), &Value)| {
         let text = |at: &str| claim.pointer(at).and_then(Value::as_str);
         let label = claim.pointer("/metadata/labels")?.get(owner.kind.label())?;
@@ -69,7 +72,8 @@ mod tests {
             ("free", claim("hippo", json!([]))),
             ("rhino-pvc", claim("rhino", ours)),
         ] {
-            live.objects.insert((Kind::PersistentVolumeClaim, name.to_owned()), claim);
+            live.objects
+                .insert((Kind::PersistentVolumeClaim, name.to_owned()), claim);
         }
         let due = released(&owner, DeletionPolicy::Retain, &live);
         let names: Vec<_> = due.iter().map(|release| release.claim.as_str()).collect();

@@ -1,5 +1,7 @@
 //! Step 3: what to do, as data. Pure: the same input gives the same plan, for the operator, `pgo create --dry-run` and the tests.
 
+mod occupied;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -18,6 +20,8 @@ use crate::quantity::milli;
 use crate::strategy::{Step, Strategy, StrategyError};
 use crate::validated::{Checked, SecretUse, Server, Validated};
 
+use self::occupied::Occupied;
+
 /// What a reconcile does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -33,6 +37,9 @@ pub struct Plan {
     pub held: Vec<Held>,
     /// What the strategy wants done next, when nothing else is to be done.
     pub step: Option<NextStep>,
+    /// Secrets that were generated for the resource and that it does not use any more: their passwords don't work. They stay, as an
+    /// application may still refer to them, and a Secret that vanishes keeps its pods from starting.
+    pub unused_secrets: Vec<String>,
 }
 
 impl Plan {
@@ -180,13 +187,16 @@ pub fn plan<R: Checked>(
         });
     }
     let own = observed.live.own(&validated.owner().uid);
+    let secrets = secrets(validated, &observed.live);
     let mut plan = Plan {
-        secrets: secrets(validated, &observed.live),
+        unused_secrets: unused(&secrets, &observed.live, validated.owner()),
+        secrets,
         ..Plan::default()
     };
+    let occupied = Occupied::of(&own, &observed.live, &wanted);
     for mut manifest in manifests {
         complete(&mut manifest, validated, validated.backup_source());
-        place(&mut plan, manifest, validated, &observed.live, &own);
+        place(&mut plan, manifest, validated, &observed.live, &own, &occupied);
     }
     plan.prune = prune(&observed.live, &wanted, validated.owner());
     // What the strategy would decide on while something is still on its way would be decided on what is no more.
@@ -223,7 +233,14 @@ fn next_step<R: Checked>(
 }
 
 /// Decides what becomes of one manifest.
-fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, live: &Live, own: &Live) {
+fn place<V: Validated>(
+    plan: &mut Plan,
+    mut manifest: Manifest,
+    validated: &V,
+    live: &Live,
+    own: &Live,
+    occupied: &Occupied,
+) {
     let (kind, name) = (manifest.kind(), manifest.name().to_owned());
     let existing = live.get(kind, &name);
     if let Some(why) = hold(&manifest, existing, validated, own) {
@@ -239,6 +256,11 @@ fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, l
             difference(&manifest, existing)
         }
     };
+    let occupied = why.as_ref().and_then(|_| occupied.holds(&manifest, existing));
+    if let Some(why) = occupied {
+        plan.held.push(Held { kind, name, why });
+        return;
+    }
     match why {
         Some(why) => plan.apply.push(Apply { manifest, why }),
         None => plan.unchanged.push((kind, name)),
@@ -379,6 +401,19 @@ fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
         secret(&secrets.user, connection(server), server, live),
     ];
     requests.into_iter().flatten().collect()
+}
+
+/// Secrets that were generated for this very resource and that it does not ask for any more.
+fn unused(requests: &[SecretRequest], live: &Live, owner: &Owner) -> Vec<String> {
+    let is_unused = |(name, secret): &(&String, &Value)| {
+        let is_ours = controller(secret).and_then(uid) == Some(owner.uid.as_str());
+        is_ours && requests.iter().all(|request| request.name != **name)
+    };
+    live.secrets
+        .iter()
+        .filter(is_unused)
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// What an application needs beside its password.

@@ -2,7 +2,7 @@
 
 mod backup;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::applied::{Applied, Done};
 use crate::assessment::{self, Assessment, JobState, refresh};
@@ -15,7 +15,7 @@ use crate::name;
 use crate::observed::{Live, Observed};
 use crate::plan::Why;
 use crate::round::{Outcome, Round};
-use crate::validated::{Checked, Server};
+use crate::validated::{Checked, Server, Validated};
 
 pub(crate) use backup::backup as of_backup;
 
@@ -39,7 +39,13 @@ pub(crate) fn of_server<R: Checked + Servers>(resource: &R, round: &Round<'_, R>
         assessment: carried.assessment,
         adopted: adopted(meta, round.observed),
     };
-    whole.status(old, resource.server().restore.as_ref(), round.observed, meta.generation, round.now)
+    whole.status(
+        old,
+        resource.server().restore.as_ref(),
+        round.observed,
+        meta.generation,
+        round.now,
+    )
 }
 
 /// Claims that are older than the resource: their data is served again.
@@ -104,7 +110,10 @@ fn not_carried<R: Checked>(
 /// The members that were known, as their pods are now, and those that the strategy's labels tell.
 fn known_members<R: Checked>(old: &[Member], round: &Round<'_, R>, own: &Live) -> Vec<Member> {
     let mut members = refresh(old, &round.observed.live);
-    let found = round.strategy.map(|strategy| assessment::members(strategy, own)).unwrap_or_default();
+    let found = round
+        .strategy
+        .map(|strategy| assessment::members(strategy, own))
+        .unwrap_or_default();
     let more: Vec<Member> = found
         .into_iter()
         .filter(|member| members.iter().all(|known| known.name != member.name))
@@ -194,6 +203,7 @@ impl Whole<'_> {
                 .storage
                 .make
                 .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.server.storage.size.clone())),
+            accepted: Some(self.server.accepted.clone()),
             initialized: old.initialized || has_served(members),
             restored_from: if restored { asked.cloned() } else { old.restored_from },
             last_backup: observed.last_backup.clone().or(old.last_backup),
@@ -208,7 +218,10 @@ impl Whole<'_> {
         let address = |service: &str| format!("{service}.{}.svc:{}", owner.namespace, self.server.port);
         Endpoints {
             read_write: address(&owner.name),
-            read_only: self.replicas.map(|_| address(&name::replica(&owner.name))),
+            read_only: self
+                .replicas
+                .filter(|replicas| *replicas > 0)
+                .map(|_| address(&name::replica(&owner.name))),
         }
     }
 
@@ -230,7 +243,12 @@ impl Whole<'_> {
     fn judged(&self, was_up: bool) -> Verdict {
         let mut verdict = self.verdict(was_up);
         if let Some(first) = self.applied.failed.first() {
-            let all: Vec<&str> = self.applied.failed.iter().map(|failed| failed.message.as_str()).collect();
+            let all: Vec<&str> = self
+                .applied
+                .failed
+                .iter()
+                .map(|failed| failed.message.as_str())
+                .collect();
             let message = all.join("; ");
             verdict.replace(Fact::new("Progressing", true, first.reason, message.clone()).quoting());
             verdict.replace(Fact::new("Degraded", true, first.reason, message).quoting());
@@ -240,7 +258,9 @@ impl Whole<'_> {
         }
         if !self.refused.is_empty() {
             let waits = "waits for the spec to be mended; what was accepted before stays in force";
-            refused(self.refused, waits).into_iter().for_each(|fact| verdict.replace(fact));
+            refused(self.refused, waits)
+                .into_iter()
+                .for_each(|fact| verdict.replace(fact));
             verdict.phase = "Invalid";
         }
         verdict
@@ -266,12 +286,16 @@ impl Whole<'_> {
             });
             facts.push(Fact::new("Ready", true, "Serving", self.ready_message()));
             // All members serve, so what fails is another pod of the strategy.
-            let phase = if self.assessment.failing.is_empty() { phase } else { "Degraded" };
+            let phase = if self.assessment.failing.is_empty() {
+                phase
+            } else {
+                "Degraded"
+            };
             facts.push(self.failing("PodFails", "Healthy"));
             return Verdict { phase, facts };
         }
         let held: Vec<String> = self
-            .plan
+            .applied
             .held
             .iter()
             .map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why))
@@ -310,7 +334,12 @@ impl Whole<'_> {
     }
 
     fn restoring(&self, mut facts: Vec<Fact>) -> Verdict {
-        let path = self.server.restore.as_ref().map(|r| r.path.as_str()).unwrap_or_default();
+        let path = self
+            .server
+            .restore
+            .as_ref()
+            .map(|r| r.path.as_str())
+            .unwrap_or_default();
         facts.push(Fact::new("Progressing", true, "Restoring", format!("restores {path}")));
         facts.push(Fact::new("Ready", false, "Restoring", format!("restores {path}")));
         facts.push(self.failing("PodFails", "Restoring"));
@@ -321,13 +350,21 @@ impl Whole<'_> {
     }
 
     fn accepted(&self) -> Fact {
-        let strategy = &self.strategy.name;
-        if self.adopted.is_empty() {
-            return Fact::new("Accepted", true, "Valid", format!("strategy {strategy}"));
+        let mut parts = vec![format!("strategy {}", self.strategy.name)];
+        let mut reason = "Valid";
+        if !self.adopted.is_empty() {
+            reason = "AdoptedClaims";
+            let claims = self.adopted.join(", ");
+            parts.push(format!("serves the data that claim {claims} had before"));
         }
-        let claims = self.adopted.join(", ");
-        let message = format!("strategy {strategy}; serves the data that claim {claims} had before");
-        Fact::new("Accepted", true, "AdoptedClaims", message)
+        if !self.applied.unused_secrets.is_empty() {
+            reason = "UnusedSecrets";
+            let secrets = self.applied.unused_secrets.join(", ");
+            parts.push(format!(
+                "Secret {secrets} was generated and is not used any more, its password does not work: delete it when nothing refers to it"
+            ));
+        }
+        Fact::new("Accepted", true, reason, parts.join("; "))
     }
 
     fn restored(&self, job: &JobState) -> Fact {

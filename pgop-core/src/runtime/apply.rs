@@ -100,6 +100,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         prune,
         held,
         step,
+        unused_secrets,
     } = plan;
     let is_new = unchanged.is_empty() && apply.iter().all(|apply| apply.why == Why::Missing);
     let done = unchanged.into_iter().map(|(kind, name)| Done { kind, name, why: None });
@@ -109,6 +110,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         applied: Applied {
             done: done.collect(),
             held,
+            unused_secrets,
             ..Applied::default()
         },
         lacking: BTreeSet::new(),
@@ -194,7 +196,9 @@ impl Run<'_> {
         let (kind, name) = (manifest.kind(), manifest.name());
         let labels = manifest.value().pointer("/metadata/labels");
         let of_backups = labels.and_then(|labels| labels.get(BACKUPS_OF)).and_then(Value::as_str);
-        let tie = of_backups.map_or((self.owner.kind.label(), self.owner.name.as_str()), |source| (BACKUPS_OF, source));
+        let tie = of_backups.map_or((self.owner.kind.label(), self.owner.name.as_str()), |source| {
+            (BACKUPS_OF, source)
+        });
         let mend = if kind == Kind::PersistentVolumeClaim {
             "choose another name, or name the claim in spec.storage.claim to use its data"
         } else {
@@ -324,7 +328,9 @@ impl Run<'_> {
             return Some("the API server does not answer".to_owned());
         }
         let is_lacking = |it: &(Referent, String)| self.lacking.contains(it);
-        let needed = references(manifest).into_iter().map(|reference| (reference.to, reference.name));
+        let needed = references(manifest)
+            .into_iter()
+            .map(|reference| (reference.to, reference.name));
         let (what, name) = needed.into_iter().find(is_lacking)?;
         Some(match what {
             Referent::Object(kind) => format!("{kind} {name} has to be there first"),

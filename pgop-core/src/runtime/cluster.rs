@@ -184,7 +184,9 @@ pub(crate) async fn release(client: &Client, namespace: &str, release: &Release)
         ..PatchParams::default()
     };
     let api = api(client, Kind::PersistentVolumeClaim, namespace);
-    call(api.patch(&release.claim, &params, &Patch::Merge(&change))).await.map(drop)
+    call(api.patch(&release.claim, &params, &Patch::Merge(&change)))
+        .await
+        .map(drop)
 }
 
 /// A Secret's body for apply or create.

@@ -1,6 +1,7 @@
 //! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
@@ -50,7 +51,7 @@ pub(crate) async fn observe<R: Managed>(
             .source
             .as_ref()
             .and_then(|source| source_facts(caches, &owner.namespace, source)),
-        last_backup: last_backup(caches, &owner),
+        last_backup: last_backup(caches, &owner, resource.meta()),
         ..Observed::default()
     };
     // What is no name is refused by `validate`; there is nothing to ask the server for.
@@ -131,7 +132,7 @@ fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<Sou
 }
 
 /// The newest snapshot of a database or cluster.
-fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
+fn last_backup(caches: &Caches, owner: &Owner, source: &ObjectMeta) -> Option<LastBackup> {
     let backups = caches.resources.get(&ResourceKind::PgBackup)?;
     let is_of = |backup: &DynamicObject| {
         let source = backup.data.pointer("/spec/source");
@@ -143,7 +144,7 @@ fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
     };
     let parsed = backups.state_filter(is_of).into_iter().filter_map(|object| {
         let backup: PgBackup = serde_json::from_value(value(&*object)).ok()?;
-        let status = backup.status?;
+        let status = backup.is_of(source).then_some(backup.status?)?;
         Some(LastBackup {
             name: object.name_any(),
             claim: status.claim?,
@@ -162,9 +163,7 @@ async fn claim_facts(client: &Client, namespace: &str, name: &str) -> Result<Opt
             name: name.to_owned(),
             source,
         })?;
-    Ok(claim.map(|claim| ClaimFacts {
-        deleting: claim.metadata.deletion_timestamp.is_some(),
-    }))
+    Ok(claim.map(|claim| ClaimFacts::of(&claim.metadata)))
 }
 
 async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<SecretFacts, ObserveError> {

@@ -196,7 +196,13 @@ async fn keep_claims<R: Managed>(resource: &R, observed: &Observed, context: &Co
         .map(|policy| released(&owner, policy, &observed.live))
         .unwrap_or_default();
     for release in &due {
-        info!(kind = R::KIND.as_str(), namespace = owner.namespace, name = owner.name, claim = release.claim, "stays");
+        info!(
+            kind = R::KIND.as_str(),
+            namespace = owner.namespace,
+            name = owner.name,
+            claim = release.claim,
+            "stays"
+        );
     }
     release(&context.client, &owner, due).await
 }
@@ -314,6 +320,7 @@ async fn write_status<R: Managed>(
             strategy,
             applied,
         } => {
+            let validated = &**validated;
             assessment = strategy.assess(validated, &observed.live.own(&owner_uid));
             Outcome::Applied(Carried {
                 validated,

@@ -64,6 +64,11 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             name: strategy.name.clone(),
             version: strategy.version,
         }),
+        // Until its Job is there it is a backup of whoever has the name then.
+        source_uid: match state {
+            JobState::Absent => validated.source_uid.clone(),
+            _ => old.source_uid.clone().or_else(|| validated.source_uid.clone()),
+        },
         claim: Some(validated.storage.claim.clone()),
         // Told only when the snapshot is complete.
         path: None,
