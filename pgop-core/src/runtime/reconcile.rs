@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::runtime::controller::Action;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -17,6 +16,7 @@ use super::cache::{Caches, api_resource};
 use super::cluster::{CallError, call};
 use super::metrics::Metrics;
 use super::observe::{ObserveError, observe};
+use super::queue::Action;
 use super::report::{Report, conditions};
 use crate::applied::{Applied, Failed};
 use crate::condition::{Fact, is_true, merge};
@@ -33,6 +33,9 @@ use crate::validated::Checked;
 
 /// A resource that is as it should be is looked at this often all the same; it costs no request.
 const RESYNC: Duration = Duration::from_secs(600);
+/// How soon to look again when the status was written, or could not be because what was read is not the newest: a status is no event, and
+/// what follows from it has to be done (a server that has served is never initialized again).
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// A spec may name claims and Secrets that nobody watches: how soon to look again while one of them is missing.
 const FOREIGN_RETRY: Duration = Duration::from_secs(15);
 
@@ -130,13 +133,15 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
     };
     attempt.add(kept);
     // 5. status (client)
-    write_status(&resource, &observed, &attempt, context).await?;
+    let written = write_status(&resource, &observed, &attempt, context).await?;
     match attempt {
+        _ if written == Written::Stale => Ok(Action::requeue(SECOND_LOOK)),
         Attempt::Failed(error) => Err(error),
         Attempt::Applied { applied, .. } if !applied.failed.is_empty() => {
             let first = applied.failed.into_iter().next();
             Err(first.map_or_else(|| unreachable!("it is not empty"), ReconcileError::Apply))
         }
+        _ if written == Written::New => Ok(Action::requeue(SECOND_LOOK)),
         // The old objects' deletion is seen by the watches; a missed one must not leave it waiting for long.
         Attempt::Applied { applied, .. } if !applied.held.is_empty() => Ok(Action::requeue(FOREIGN_RETRY)),
         Attempt::Invalid(_) if !is_self_contained(&observed) => Ok(Action::requeue(FOREIGN_RETRY)),
@@ -298,12 +303,23 @@ fn log_plan<R: Managed>(resource: &R, plan: &Plan) {
     }
 }
 
+/// What became of a status.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is as it should be.
+    Current,
+    /// It is written.
+    New,
+    /// What was read is not the newest: nothing was written.
+    Stale,
+}
+
 async fn write_status<R: Managed>(
     resource: &R,
     observed: &Observed,
     attempt: &Attempt<R>,
     context: &Context,
-) -> Result<(), ReconcileError> {
+) -> Result<Written, ReconcileError> {
     let now = Timestamp::now();
     let owner_uid = resource.meta().uid.clone().unwrap_or_default();
     let assessment;
@@ -338,7 +354,7 @@ async fn write_status<R: Managed>(
         outcome,
     });
     if &updated == resource {
-        return Ok(());
+        return Ok(Written::Current);
     }
     let value = |resource: &R| serde_json::to_value(resource).map_err(ReconcileError::Parse);
     let (before, after) = (value(resource)?, value(&updated)?);
@@ -357,10 +373,11 @@ async fn write_status<R: Managed>(
     {
         Ok(_) => {
             tell(context, &owner, &before, &after, resource, now).await;
-            Ok(())
+            Ok(Written::New)
         }
-        // Changed or gone meanwhile: the watch tells, and the next round starts from what is true then.
-        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        Err(error) if error.code() == Some(409) => Ok(Written::Stale),
+        // Gone meanwhile.
+        Err(error) if error.code() == Some(404) => Ok(Written::Current),
         Err(error) => Err(ReconcileError::Status(error)),
     }
 }

@@ -3,4 +3,8 @@
 
 mod cluster;
 mod deaths;
+mod panics;
+mod refused;
 mod restart;
+mod vanished;
+mod week;
