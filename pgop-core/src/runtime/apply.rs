@@ -16,7 +16,6 @@ use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
 use crate::manifest::Manifest;
 use crate::owner::Owner;
-use crate::ownership::Release;
 use crate::plan::{Action, Apply, Held, NextStep, Plan, Prune, SecretChange, SecretRequest, Why};
 use crate::reference::{Referent, references};
 
@@ -134,18 +133,17 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
 }
 
 /// Takes the owner references off claims that are to stay.
-pub(crate) async fn release(client: &Client, owner: &Owner, due: Vec<Release>) -> Vec<Failed> {
+pub(crate) async fn release(client: &Client, owner: &Owner, claims: Vec<String>) -> Vec<Failed> {
     let mut failed = Vec::new();
-    for release in due {
-        match cluster::release(client, &owner.namespace, &release).await {
+    for claim in claims {
+        match cluster::release(client, &owner.namespace, &claim, &owner.uid).await {
             Ok(()) => {}
-            // Gone, or changed since it was read: the watch tells of that.
-            Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+            Err(error) if error.code() == Some(404) => {}
             Err(source) => {
-                let name = release.claim.clone();
+                let name = claim.clone();
                 let error = ApplyError::Release { name, source };
                 failed.push(Failed {
-                    object: Some((Kind::PersistentVolumeClaim, release.claim)),
+                    object: Some((Kind::PersistentVolumeClaim, claim)),
                     reason: error.reason(),
                     message: error.to_string(),
                 });

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::kind::Kind;
 use crate::label::{self, MANAGER};
-use crate::ownership::Release;
 use crate::reference::Referent;
 
 /// Longest time one call may take.
@@ -173,18 +172,15 @@ fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
     }
 }
 
-/// Takes a claim's owner references back to these, where the claim is still as it was read.
-pub(crate) async fn release(client: &Client, namespace: &str, release: &Release) -> Result<(), CallError> {
-    let change = json!({"metadata": {
-        "resourceVersion": release.resource_version,
-        "ownerReferences": release.owner_references,
-    }});
+/// Takes an owner off a claim.
+pub(crate) async fn release(client: &Client, namespace: &str, claim: &str, uid: &str) -> Result<(), CallError> {
+    let change = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": uid}]}});
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let api = api(client, Kind::PersistentVolumeClaim, namespace);
-    call(api.patch(&release.claim, &params, &Patch::Merge(&change)))
+    call(api.patch(claim, &params, &Patch::Strategic(&change)))
         .await
         .map(drop)
 }

@@ -200,14 +200,9 @@ async fn keep_claims<R: Managed>(resource: &R, observed: &Observed, context: &Co
         .deletion_policy()
         .map(|policy| released(&owner, policy, &observed.live))
         .unwrap_or_default();
-    for release in &due {
-        info!(
-            kind = R::KIND.as_str(),
-            namespace = owner.namespace,
-            name = owner.name,
-            claim = release.claim,
-            "stays"
-        );
+    for claim in &due {
+        let (kind, Owner { namespace, name, .. }) = (R::KIND.as_str(), &owner);
+        info!(kind, namespace, name, claim, "stays when the resource goes");
     }
     release(&context.client, &owner, due).await
 }
