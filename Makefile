@@ -129,6 +129,6 @@ bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
 
 generate:
-	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
-	UPDATE=1 cargo test --quiet -p pgop-core --test docs
-	INSTA_UPDATE=always cargo test --quiet -p pgop-strategies --test snapshots
+	UPDATE=1 $(TESTS) --quiet --test deploy
+	UPDATE=1 $(TESTS) --quiet --test docs
+	INSTA_UPDATE=always $(TESTS) --quiet --test snapshots
