@@ -258,9 +258,9 @@ impl Whole<'_> {
         }
         if !self.refused.is_empty() {
             let waits = "waits for the spec to be mended; what was accepted before stays in force";
-            refused(self.refused, waits)
-                .into_iter()
-                .for_each(|fact| verdict.replace(fact));
+            for fact in refused(self.refused, waits) {
+                verdict.replace(fact);
+            }
             verdict.phase = "Invalid";
         }
         verdict
