@@ -85,7 +85,7 @@ pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Descr
         ));
     }
     let server = server::check(
-        &crate::resource::Owner::of(cluster),
+        &Owner::of(cluster),
         &cluster.spec.server,
         &before,
         observed,

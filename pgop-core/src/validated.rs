@@ -35,6 +35,11 @@ pub trait Validated: Clone + Debug + Send + Sync {
     /// The servers' settings, where the resource runs servers.
     fn server(&self) -> Option<&Server>;
 
+    /// Number of replicas, where the kind has any.
+    fn replicas(&self) -> Option<i32> {
+        None
+    }
+
     /// Settings of the pods.
     fn pod(&self) -> &PodSettings;
 
@@ -226,6 +231,10 @@ impl Validated for ValidatedCluster {
 
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        Some(self.replicas)
     }
 
     fn pod(&self) -> &PodSettings {

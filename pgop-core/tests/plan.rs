@@ -1,11 +1,12 @@
 //! The plan as a pure function: what is sent, what waits, what goes, and that it is the same each time.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
+use pgop_core::applied::Applied;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::observed::{Live, Observed, SecretFacts, SourceFacts};
-use pgop_core::plan::{Plan, SecretChange, Why, plan};
-use pgop_core::strategy::{Description, Members, Strategy, StrategyError};
+use pgop_core::plan::{Action, Plan, PlanError, SecretChange, Why, plan};
+use pgop_core::strategy::{Description, Members, Step, Strategy, StrategyError};
 use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
 use pgop_core::{Managed, Owner};
 use serde_json::{Value, json};
@@ -318,8 +319,15 @@ fn a_claim_that_is_held_back_is_a_claim_of_the_resource_all_the_same() {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}});
     let mut going = claim.clone();
     going["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z");
-    let plan = plan_of(vec![claim], &observed(vec![going]));
-    assert_eq!((plan.held.len(), plan.claims()), (1, vec!["hippo-pvc".to_owned()]));
+    let observed = observed(vec![going]);
+    let applied = Applied {
+        held: plan_of(vec![claim], &observed).held,
+        ..Applied::default()
+    };
+    assert_eq!(
+        (applied.held.len(), applied.claims(&observed.live)),
+        (1, vec!["hippo-pvc".to_owned()])
+    );
 }
 
 #[test]
@@ -487,4 +495,90 @@ fn a_backup_waits_for_its_source_and_its_claim_is_nobodys() {
         claim["metadata"]["labels"].get("pgop.dev/backup").is_none(),
         "each backup would relabel it"
     );
+}
+
+/// A Job's worth of nothing, and one step.
+#[derive(Debug)]
+struct Stepping(Given, Step);
+
+impl Strategy<PgCluster> for Stepping {
+    fn description(&self) -> &Description {
+        &self.0.0
+    }
+
+    fn manifests(&self, _: &ValidatedCluster) -> Result<Vec<Manifest>, StrategyError> {
+        self.0.all()
+    }
+
+    fn next(&self, _: &ValidatedCluster, _: &Live) -> Option<Step> {
+        Some(self.1.clone())
+    }
+}
+
+/// The plan of a strategy with a step, where all Secrets are made already and `live` is there.
+fn plan_with(step: Step, manifests: Vec<Value>, live: Vec<Value>) -> Result<Plan, PlanError> {
+    let strategy = Stepping(Given::new(manifests), step);
+    let mut observed = observed(live);
+    let cluster = hippo();
+    let validated = cluster.validate(&observed, &strategy.0.0).unwrap();
+    for secret in plan::<PgCluster>(&Given::new(Vec::new()), &validated, &observed)
+        .unwrap()
+        .secrets
+    {
+        let live = json!({"metadata": secret.metadata});
+        observed.live.secrets.insert(secret.name, live);
+    }
+    let pod = json!({"metadata": {"name": "hippo-0", "uid": "uid-of-the-pod", "labels": {"pgop.dev/cluster": "hippo"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "hippo", "uid": "uid-of-the-set", "controller": true}]}});
+    observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
+    plan::<PgCluster>(&strategy, &validated, &observed)
+}
+
+fn live_set() -> Value {
+    let mut set = as_live(&plan_of(vec![stateful_set(&json!({}))], &observed(Vec::new()))).remove(0);
+    set["metadata"]["uid"] = json!("uid-of-the-set");
+    set
+}
+
+#[test]
+fn a_step_is_taken_when_everything_else_is_as_it_should_be_and_says_why() {
+    let restart = |pod: &str| Step::RestartPod {
+        pod: pod.to_owned(),
+        why: "takes over new settings".to_owned(),
+    };
+    let sets = || vec![stateful_set(&json!({}))];
+    assert_eq!(
+        plan_with(restart("hippo-0"), sets(), Vec::new()).unwrap().step,
+        None,
+        "its StatefulSet is missing"
+    );
+    let step = plan_with(restart("hippo-0"), sets(), vec![live_set()])
+        .unwrap()
+        .step
+        .unwrap();
+    assert_eq!(step.why, "takes over new settings");
+    let (name, uid) = ("hippo-0".to_owned(), "uid-of-the-pod".to_owned());
+    assert_eq!(step.action, Action::RestartPod { name, uid });
+    let error = plan_with(restart("rhino-0"), sets(), vec![live_set()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "strategy given: wants to restart pod rhino-0, which is none of this resource's"
+    );
+}
+
+#[test]
+fn what_a_step_applies_is_completed_and_not_removed_as_unwanted() {
+    let failover = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "hippo-failover"}, "data": {"leader": "hippo-0"}});
+    let step = || Step::Apply {
+        manifest: Box::new(Manifest::from_value(failover.clone()).unwrap()),
+        why: "switches over".to_owned(),
+    };
+    let made = plan_with(step(), Vec::new(), Vec::new()).unwrap().step.unwrap();
+    let Action::Apply(manifest) = made.action else {
+        panic!("{made:?}")
+    };
+    let mut live = manifest.value().clone();
+    assert_eq!(live["metadata"]["ownerReferences"][0]["uid"], "uid-of-hippo");
+    live["metadata"]["uid"] = json!("uid-of-the-map");
+    assert_eq!(plan_with(step(), Vec::new(), vec![live]).unwrap().prune, []);
 }

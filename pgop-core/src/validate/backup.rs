@@ -92,11 +92,7 @@ pub(crate) fn backup(
             .clone()
             .unwrap_or_else(|| name::replication_secret(&spec.source.name)),
         storage,
-        path: format!(
-            "{}/{}",
-            name::backup_folder(&spec.source.name),
-            name::snapshot_time(created(backup))
-        ),
+        path: name::snapshot(&spec.source.name, created(backup), backup.metadata.uid.as_deref()),
         resources: spec.resources.clone(),
         pod,
         strategy_parameters,
