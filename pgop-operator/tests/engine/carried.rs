@@ -1,8 +1,8 @@
 //! How a plan is carried out: what is somebody else's stays his, what fails keeps nothing else waiting, what others change is put back.
 
 use http::Method;
-use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Cluster, Death, answer, pass, until};
@@ -103,7 +103,7 @@ async fn what_is_refused_keeps_nothing_waiting_that_does_not_need_it_and_what_ru
     })
     .await;
     let sets = cluster.list("apps/v1", "StatefulSet", &ListParams::default()).await;
-    let names: Vec<String> = sets.iter().map(|set| set.name_any()).collect();
+    let names: Vec<String> = sets.iter().map(ResourceExt::name_any).collect();
     assert_eq!(
         names,
         ["hippo"],
@@ -209,7 +209,7 @@ async fn a_resource_that_cant_be_read_says_so() {
     policy.remove("oneOf");
     policy.insert("type".to_owned(), json!("string"));
     definitions
-        .replace("pgclusters.pgop.dev", &Default::default(), &newer)
+        .replace("pgclusters.pgop.dev", &PostParams::default(), &newer)
         .await
         .unwrap();
     cluster
