@@ -4,6 +4,7 @@
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there
 # make fidelity  the fidelity suite on the same cluster
 # make bench   a table of measured figures, on the same cluster
+# make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
@@ -19,7 +20,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench bench-fleet generate
 
 test: setup lint purity package unit sandbox
 
@@ -109,6 +110,12 @@ fidelity:
 
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
+
+# Also of smaller fleets, so that growth shows. The operator is a process of this machine; the definitions have to be there.
+N ?= 1000
+bench-fleet:
+	@$(call with_cluster,release); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
+	cargo run --release --quiet -p pgop-e2e --bin bench-fleet -- $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
 
 generate:
 	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
