@@ -16,7 +16,7 @@ use pgop_core::strategy::{Description, Strategy, StrategyError};
 use pgop_core::validated::ValidatedDatabase;
 use pgop_strategies::conformance;
 #[cfg(test)]
-use {pgop_core::resource::Managed, pgop_strategies::conformance::Conformant};
+use {pgop_core::managed::Managed, pgop_strategies::conformance::Conformant};
 
 /// The standalone strategy with `shared_buffers` made from the memory limit: a template can't compute.
 #[derive(Debug)]

@@ -7,10 +7,9 @@
 use std::error::Error;
 
 use pgop_core::crd::PgCluster;
-use pgop_core::manifest::Kind;
+use pgop_core::managed::Managed;
 use pgop_core::observed::Observed;
 use pgop_core::plan::{Plan, plan};
-use pgop_core::resource::Managed;
 
 const HIPPO: &str = "
 apiVersion: pgop.dev/v1alpha1
@@ -24,15 +23,11 @@ fn build(yaml: &str) -> Result<Plan, Box<dyn Error>> {
     let cluster: PgCluster = serde_saphyr::from_str(yaml)?;
     let registry = pgop_strategies::builtin()?;
     let strategy = registry.clusters.get(cluster.strategy())?;
-    // Nothing exists yet, and the server serves every kind.
-    let observed = Observed {
-        served: Kind::ALL.into(),
-        ..Observed::default()
-    };
+    // Nothing exists yet.
     let validated = cluster
-        .validate(&observed, strategy.description())
+        .validate(&Observed::default(), strategy.description())
         .map_err(|invalid| pgop_core::invalid::summary(&invalid))?;
-    Ok(plan(strategy.as_ref(), &validated, &observed)?)
+    Ok(plan(strategy.as_ref(), &validated, &Observed::default())?)
 }
 
 #[allow(clippy::print_stdout)] // printing is what it is for
@@ -46,6 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[test]
 fn a_cluster_becomes_a_primary_and_a_replica() {
     let plan = build(HIPPO).unwrap();
+    use pgop_core::kind::Kind;
+
     let names = |kind| {
         plan.apply
             .iter()

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ListParams, ObjectList};
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -24,6 +25,14 @@ pub enum ClusterError {
     NoConfig {
         /// What is wrong.
         problem: String,
+    },
+    /// A name that nothing can have. It would lead to another path of the API server.
+    #[error("{kind} `{name}` can't exist: a name is made of letters, digits, `-`, `_` and `.`")]
+    BadName {
+        /// What it would name.
+        kind: String,
+        /// The name.
+        name: String,
     },
     /// Nobody answers.
     #[error(
@@ -103,6 +112,7 @@ impl ClusterError {
             | Self::Credentials { .. }
             | Self::Forbidden { .. }
             | Self::NotInstalled { .. } => ExitCode::NoAccess,
+            Self::BadName { .. } => ExitCode::Usage,
             Self::Exists { .. } | Self::NotFound { .. } | Self::Refused { .. } => ExitCode::Failed,
         }
     }
@@ -129,21 +139,30 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the cluster by the usual rules. Nothing is asked of it yet.
-    pub async fn connect(config: &Config) -> Result<Self, ClusterError> {
+    /// Finds the cluster by the usual rules. Nothing is asked of it yet. `terminal`: a person can answer at standard input.
+    pub async fn connect(config: &Config, terminal: bool) -> Result<Self, ClusterError> {
         let no_config = |problem: String| ClusterError::NoConfig { problem };
         let mut found = if config.kubeconfig.is_empty() {
             kube::Config::incluster()
                 .map_err(|_| no_config("there is no KUBECONFIG, no ~/.kube/config, and this is not a pod".to_owned()))?
         } else {
-            let kubeconfig = read(&config.kubeconfig).map_err(|e| no_config(e.to_string()))?;
+            let mut kubeconfig = read(&config.kubeconfig).map_err(|e| no_config(e.to_string()))?;
+            if !terminal {
+                keep_input(&mut kubeconfig);
+            }
+            let names_proxy = names_proxy(&kubeconfig, config.context.as_deref());
             let options = KubeConfigOptions {
                 context: config.context.clone(),
                 ..KubeConfigOptions::default()
             };
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            let mut found = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
-                .map_err(|e| no_config(e.to_string()))?
+                .map_err(|e| no_config(chain(&e)))?;
+            // As in Go, and so in kubectl: HTTPS_PROXY is not for servers on this machine, such as a sandbox.
+            if !names_proxy && is_this_machine(found.cluster_url.host()) {
+                found.proxy_url = None;
+            }
+            found
         };
         found.connect_timeout = Some(config.request_timeout.min(Duration::from_secs(10)));
         let server = found.cluster_url.to_string().trim_end_matches('/').to_owned();
@@ -151,7 +170,12 @@ impl Cluster {
             .namespace
             .clone()
             .unwrap_or_else(|| found.default_namespace.clone());
-        let client = Client::try_from(found).map_err(|e| no_config(chain(&e)))?;
+        check_name("Namespace", &namespace)?;
+        // A credential plugin is run here, and may ask for a second factor: the rest, such as Ctrl-C, goes on meanwhile.
+        let client = tokio::task::spawn_blocking(move || Client::try_from(found))
+            .await
+            .map_err(|e| no_config(e.to_string()))?
+            .map_err(|e| no_config(chain(&e)))?;
         Ok(Self {
             client,
             namespace,
@@ -183,6 +207,8 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
+        check_name("Namespace", &self.namespace)?;
+        check_name(&K::kind(&()), name)?;
         let api = self.api::<K>();
         // Not `get_opt`: it takes a kind that the server does not know for an object that does not exist.
         match self.ask(format!("get {}", self.object::<K>(name)), api.get(name)).await {
@@ -200,6 +226,39 @@ impl Cluster {
         let api = self.api::<K>();
         let action = format!("list {} in namespace {}", K::plural(&()), self.namespace);
         self.ask(action, api.list(params)).await
+    }
+
+    /// The resources that the parameters choose, of the namespace or of all, and what is wrong with those that this program can't read:
+    /// one that a newer version stored must not hide the others.
+    pub async fn list_readable<K>(&self, params: &ListParams, all: bool) -> Result<(Vec<K>, Vec<String>), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        let kind = ApiResource::erase::<K>(&());
+        let (api, place): (Api<DynamicObject>, _) = if all {
+            (Api::all_with(self.client.clone(), &kind), "all namespaces".to_owned())
+        } else {
+            let api = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+            (api, format!("namespace {}", self.namespace))
+        };
+        let listed = self
+            .ask(format!("list {} in {place}", kind.plural), api.list(params))
+            .await?;
+        let (mut readable, mut problems) = (Vec::new(), Vec::new());
+        for object in listed {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            match object.try_parse::<K>() {
+                Ok(resource) => readable.push(resource),
+                Err(error) => problems.push(format!(
+                    "{} {name} can't be read by this version of pgo ({}); `kubectl get -o yaml {}.{}/{name}` shows it",
+                    kind.kind,
+                    chain(&error),
+                    kind.plural,
+                    kind.group
+                )),
+            }
+        }
+        Ok((readable, problems))
     }
 
     /// The resources of all namespaces that the parameters choose.
@@ -232,7 +291,10 @@ impl Cluster {
                 Ok(Ok(_)) => "ok".to_owned(),
                 Ok(Err(error)) => chain(error),
             };
-            eprintln!("pgo: debug: {action}: {outcome} ({} ms)", start.elapsed().as_millis());
+            say(format_args!(
+                "pgo: debug: {action}: {outcome} ({} ms)",
+                start.elapsed().as_millis()
+            ));
         }
         match result {
             Err(_) => Err(ClusterError::Silent {
@@ -302,6 +364,59 @@ fn explain(server: &str, action: String, error: &kube::Error) -> ClusterError {
     }
 }
 
+/// One line on standard error, from where no screen is. Whoever has closed it does not want to read it; `eprintln!` would panic.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A name becomes a part of a path as it is, so what would change the path is refused before anything is sent.
+fn check_name(kind: &str, name: &str) -> Result<(), ClusterError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name == "." || name == ".." || !name.chars().all(is_plain) {
+        return Err(ClusterError::BadName {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Standard input that is a file or a pipe is for pgo (`pgo psql hippo < file.sql`): a credential plugin must not read it, as with kubectl.
+fn keep_input(kubeconfig: &mut Kubeconfig) {
+    let plugins = kubeconfig
+        .auth_infos
+        .iter_mut()
+        .filter_map(|named| named.auth_info.as_mut()?.exec.as_mut());
+    for plugin in plugins {
+        plugin.interactive_mode = Some(ExecInteractiveMode::Never);
+    }
+}
+
+/// Whether the cluster of the context has a proxy of its own.
+fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
+    let context = context.or(kubeconfig.current_context.as_deref());
+    let cluster = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| Some(named.name.as_str()) == context)
+        .and_then(|named| named.context.as_ref());
+    kubeconfig
+        .clusters
+        .iter()
+        .filter(|named| cluster.is_some_and(|context| context.cluster == named.name))
+        .filter_map(|named| named.cluster.as_ref()?.proxy_url.as_deref())
+        .any(|url| !url.is_empty())
+}
+
+fn is_this_machine(host: Option<&str>) -> bool {
+    let host = host.unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 /// Quotas and admission rules answer 403 too, and it is not the rights that are missing.
 fn is_no_right(message: &str) -> bool {
     message.contains("exceeded quota")
@@ -357,6 +472,58 @@ mod tests {
             "create PgDatabase a".into(),
             &kube::Error::Api(status.boxed()),
         )
+    }
+
+    #[test]
+    fn a_name_that_would_change_the_path_is_refused() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../pgclusters/x",
+            "a/status",
+            "a?watch=true",
+            "a#b",
+            "a b",
+            "a%2fb",
+            "ä",
+        ] {
+            let error = check_name("PgDatabase", name).unwrap_err();
+            assert_eq!(error.exit_code(), ExitCode::Usage, "{name}");
+        }
+        for name in ["orders", "Orders", "a.b-c", "hippo_x", "all"] {
+            assert!(check_name("PgDatabase", name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_is_not_for_this_machine() {
+        for (host, local) in [
+            ("127.0.0.1", true),
+            ("localhost", true),
+            ("[::1]", true),
+            ("10.0.0.1", false),
+            ("localhost.example.org", false),
+        ] {
+            assert_eq!(is_this_machine(Some(host)), local, "{host}");
+        }
+        let kubeconfig = |proxy: &str| {
+            Kubeconfig::from_yaml(&format!(
+                "{{current-context: a, contexts: [{{name: a, context: {{cluster: c}}}}], \
+                 clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1'{proxy}}}}}]}}"
+            ))
+            .unwrap()
+        };
+        assert!(names_proxy(&kubeconfig(", proxy-url: 'socks5://localhost:1'"), None));
+        assert!(names_proxy(
+            &kubeconfig(", proxy-url: 'socks5://localhost:1'"),
+            Some("a")
+        ));
+        assert!(!names_proxy(
+            &kubeconfig(", proxy-url: 'socks5://localhost:1'"),
+            Some("b")
+        ));
+        assert!(!names_proxy(&kubeconfig(""), None));
     }
 
     #[test]

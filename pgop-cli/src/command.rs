@@ -8,6 +8,7 @@ mod delete;
 mod install;
 mod logs;
 mod psql;
+mod restore;
 #[cfg(target_os = "linux")]
 pub(crate) mod sandbox;
 mod scale;
@@ -56,7 +57,7 @@ impl<'a> Context<'a> {
             Ok(cluster.clone())
         } else {
             self.find_sandbox();
-            let cluster = Cluster::connect(&self.config).await?;
+            let cluster = Cluster::connect(&self.config, self.env.stdin_terminal).await?;
             self.cluster = Some(cluster.clone());
             Ok(cluster)
         }

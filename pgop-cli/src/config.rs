@@ -43,6 +43,9 @@ pub enum ConfigError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// `-n ""`, as a script makes of a variable that is not set. What it would be done to is not what was meant.
+    #[error("--namespace is empty: name one, or leave it out")]
+    EmptyNamespace,
     /// A value has the wrong form. A password never gets here.
     #[error("{key} is {value:?} ({origin}), and it must be {expected}")]
     Value {
@@ -125,6 +128,9 @@ pub fn resolve(global: &Global, env: &Env) -> Result<Config, ConfigError> {
             .map(|path| file::read(&path))
             .transpose()?,
     };
+    if global.namespace.as_ref().is_some_and(String::is_empty) {
+        return Err(ConfigError::EmptyNamespace);
+    }
     let settings = merge(global, env, file.as_ref());
     for (key, (value, source)) in &settings.0 {
         check(key, value, source)?;

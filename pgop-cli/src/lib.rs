@@ -10,6 +10,7 @@
 //! wait      following a resource until it is ready
 //! volume    looking into a claim through a short-lived pod
 //! exec      running a program in a pod
+//! claim     what becomes of a claim, in words
 //! ```
 //!
 //! The whole program is one function, so that tests run it as people do:
@@ -26,6 +27,7 @@
 #![allow(clippy::large_futures)] // one future runs the whole program, once; nothing is gained by boxing parts of it
 
 pub mod args;
+mod claim;
 pub mod cluster;
 pub mod command;
 pub mod config;

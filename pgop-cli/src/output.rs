@@ -1,6 +1,7 @@
 //! Tables, JSON, YAML and names.
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 use crate::args::Output;
 use crate::screen::one_line;
@@ -32,7 +33,7 @@ impl Table {
             self.rows
                 .iter()
                 .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
+                .map(|cell| cell.width())
                 .max()
                 .unwrap_or(0)
         };
@@ -42,7 +43,7 @@ impl Table {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
+                .map(|(cell, width)| cell.clone() + &" ".repeat(width.saturating_sub(cell.width())))
                 .collect();
             text.push_str(cells.join("   ").trim_end());
             text.push('\n');
@@ -148,6 +149,11 @@ mod tests {
         table.push(&["hippo".into(), "Ready".into()]);
         table.push(&["é".into(), String::new()]);
         assert_eq!(table.render(), "NAME    STATUS\nhippo   Ready\né\n");
+        // Wide characters take two columns of a terminal, combining ones none.
+        let mut table = Table::new(&["NAME", "STATUS"]);
+        table.push(&["数据".into(), "Ready".into()]);
+        table.push(&["e\u{301}".into(), "Ready".into()]);
+        assert_eq!(table.render(), "NAME   STATUS\n数据   Ready\ne\u{301}      Ready\n");
     }
 
     #[test]

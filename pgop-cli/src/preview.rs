@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, SourceKind};
 use pgop_core::invalid::{self, Invalid};
-use pgop_core::manifest::Kind;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::{self, Plan, PlanError, SecretChange};
 use pgop_core::registry::Registry;
@@ -66,7 +65,6 @@ pub fn assumed<R: Managed>(resource: &R) -> Observed {
         )
     };
     Observed {
-        served: Kind::ALL.into(),
         claims: foreign
             .claims
             .iter()

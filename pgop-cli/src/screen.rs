@@ -143,6 +143,11 @@ impl<'a> Screen<'a> {
         self.broken.take().filter(|e| e.kind() != ErrorKind::BrokenPipe)
     }
 
+    /// Nobody takes what is written any more: a program that would go on for ever has to end.
+    pub fn is_closed(&self) -> bool {
+        self.broken.is_some()
+    }
+
     fn note(&mut self, done: io::Result<()>) {
         if let (Err(error), None) = (done, &self.broken) {
             self.broken = Some(error);
@@ -157,7 +162,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
     let words: Vec<String> = text
         .lines()
-        .map(|line| line.trim().replace(char::is_control, "?"))
+        .map(|line| line.trim().replace('\t', " ").replace(char::is_control, "?"))
         .filter(|line| !line.is_empty())
         .collect();
     Cow::Owned(words.join(" "))
@@ -171,6 +176,7 @@ mod tests {
     fn escape_sequences_from_elsewhere_do_nothing() {
         assert_eq!(one_line("a\x1b[31mb"), "a?[31mb");
         assert_eq!(one_line("first\n  second\r\n"), "first second");
+        assert_eq!(one_line("refused\tIs it running?"), "refused Is it running?");
         assert_eq!(one_line("plain é"), "plain é");
     }
 
@@ -204,6 +210,7 @@ mod tests {
             let mut out = Full(kind);
             let mut screen = Screen::new(&mut out, &mut err, (false, false), ColourWish::Never, false);
             screen.line("x");
+            assert!(screen.is_closed());
             screen.failure().is_some()
         };
         assert!(!fails(ErrorKind::BrokenPipe));

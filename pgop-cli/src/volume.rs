@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use pgop_core::crd::PodSettings;
 use thiserror::Error;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, say};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupt;
 use listing::Entry;
@@ -229,10 +229,10 @@ async fn delete(cluster: &Cluster, name: &str) {
     if let Err(error) = deleted
         && !matches!(error, ClusterError::NotFound { .. })
     {
-        eprintln!(
+        say(format_args!(
             "pgo: warning: pod {name} in namespace {} could not be deleted: {error}",
             cluster.namespace
-        );
+        ));
     }
 }
 

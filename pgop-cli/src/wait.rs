@@ -1,5 +1,6 @@
 //! Following a resource until it is as it should be.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ where
     let object = format!("{} {name}", K::kind(&()));
     let start = Instant::now();
     let mut last = "nothing is known of it yet".to_owned();
+    let mut said = BTreeSet::new();
     let mut stream = watcher::watch_object(cluster.api::<K>(), name)
         .default_backoff()
         .boxed();
@@ -118,11 +120,13 @@ where
                 return Err(WaitError::Gone { object });
             }
             Verdict::Failed(message) => return Err(WaitError::Failed { object, message }),
-            Verdict::NotYet(now) if now != last => {
-                screen.note_line(format!("{object}: {now} ({} s)", start.elapsed().as_secs()));
+            Verdict::NotYet(now) => {
+                // What goes to and fro between two states is told once each.
+                if said.insert(now.clone()) {
+                    screen.note_line(format!("{object}: {now} ({} s)", start.elapsed().as_secs()));
+                }
                 last = now;
             }
-            Verdict::NotYet(_) => {}
         }
     }
 }

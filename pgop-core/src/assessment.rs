@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::crd::{Member, Role};
-use crate::manifest::Kind;
+use crate::description::Description;
+use crate::kind::Kind;
 use crate::observed::Live;
-use crate::resource::{ResourceKind, Validated};
-use crate::strategy::Description;
+use crate::owner::ResourceKind;
+use crate::validated::Validated;
 
 /// What a strategy makes of the live objects.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +18,7 @@ pub struct Assessment {
     pub members: Vec<Member>,
     /// What fails by itself and does not just take its time: containers that crash, images that can't be had.
     pub failing: Vec<String>,
-    /// `StatefulSet`s that have not rolled out their newest pods, and how far they are.
+    /// `StatefulSet`s and `Deployment`s that have not rolled out their newest pods, and how far they are.
     pub rolling: Vec<String>,
     /// The Job that the resource waits for: the restore of a server, or the backup itself.
     pub job: Option<JobState>,
@@ -86,20 +87,26 @@ fn failing(live: &Live) -> Vec<String> {
 
 /// What `kubectl rollout status` waits for.
 fn rolling(live: &Live) -> Vec<String> {
-    let sets = live.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
-    sets.filter_map(|((_, name), set)| {
+    let sets = live
+        .objects
+        .iter()
+        .filter(|((kind, _), _)| matches!(kind, Kind::StatefulSet | Kind::Deployment));
+    sets.filter_map(|((kind, name), set)| {
         let number = |pointer: &str| set.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
         let text = |pointer: &str| set.pointer(pointer).and_then(Value::as_str);
         let (wanted, updated) = (number("/spec/replicas"), number("/status/updatedReplicas"));
         let seen = number("/status/observedGeneration") >= number("/metadata/generation");
-        let rolled_out = text("/status/currentRevision") == text("/status/updateRevision");
+        // A Deployment has no revisions in its status.
+        let rolled_out =
+            *kind == Kind::StatefulSet && text("/status/currentRevision") == text("/status/updateRevision");
         (!seen || (!rolled_out && updated < wanted))
             .then(|| format!("{name} has {updated} of {wanted} pods up to date"))
     })
     .collect()
 }
 
-fn members(description: &Description, live: &Live) -> Vec<Member> {
+/// The members that the strategy's labels tell.
+pub(crate) fn members(description: &Description, live: &Live) -> Vec<Member> {
     let has = |pod: &Pod, labels: &std::collections::BTreeMap<String, String>| {
         let own = pod.metadata.labels.as_ref();
         !labels.is_empty() && labels.iter().all(|(k, v)| own.and_then(|own| own.get(k)) == Some(v))
@@ -120,6 +127,7 @@ fn members(description: &Description, live: &Live) -> Vec<Member> {
 }
 
 /// The members that were known, as their pods are now: for a resource whose spec can't be read any more.
+#[cfg(feature = "steps")]
 pub(crate) fn refresh(members: &[Member], live: &Live) -> Vec<Member> {
     let now = |old: &Member| {
         let pod = live

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::crd::{DeletionPolicy, PodSettings};
+use crate::hash::short_hash;
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::{Kind, Manifest, pod_template_mut, short_hash};
-use crate::resource::{Owner, ResourceKind, Validated};
+use crate::manifest::Manifest;
+use crate::owner::{Owner, ResourceKind};
+use crate::validated::Validated;
 
 /// The `postgres` of the official image: <https://hub.docker.com/_/postgres>.
-const DEFAULT_USER: i64 = 999;
-
-/// Label of the claim that all backups of a source share.
-pub const BACKUPS_OF: &str = "pgop.dev/backups-of";
+pub(crate) const DEFAULT_USER: i64 = 999;
 
 /// Adds namespace, owner, labels, pod security and scheduling, and the hash of it all.
 pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, backup_source: Option<&str>) {
@@ -25,12 +25,15 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         Some(source) => backup_claim_labels(source),
         None => label::common(owner),
     };
-    let value = manifest.value_mut();
-    if let Some(template) = pod_template_mut(kind, value) {
+    if let Some(template) = manifest.pod_template_mut() {
         merge_strings(template, "/metadata/labels", &validated.pod().labels);
         merge_strings(template, "/metadata/labels", &labels);
         merge_strings(template, "/metadata/annotations", &validated.pod().annotations);
         complete_pod(template, validated.pod(), validated.image_pull_secrets());
+    }
+    let value = manifest.value_mut();
+    if kind == Kind::CronJob {
+        merge_strings(value, "/spec/jobTemplate/metadata/labels", &labels);
     }
     for claim in value
         .pointer_mut("/spec/volumeClaimTemplates")
@@ -73,7 +76,7 @@ fn backup_claim_labels(source: &str) -> BTreeMap<String, String> {
     };
     let mut labels = label::common(&owner);
     labels.remove(ResourceKind::PgBackup.label());
-    labels.insert(BACKUPS_OF.to_owned(), source.to_owned());
+    labels.insert(label::BACKUPS_OF.to_owned(), source.to_owned());
     labels
 }
 

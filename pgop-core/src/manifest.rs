@@ -1,126 +1,11 @@
-//! One desired Kubernetes object, checked against its type, and the closed list of kinds that a strategy may create.
+//! One desired Kubernetes object, checked against its type.
 
-use std::fmt;
-
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::label;
 
-/// The kinds that a strategy may create, in the order in which they are applied.
-///
-/// The list is closed: it gives the order, the operator's RBAC and the API paths without asking the server, and it keeps a
-/// template from creating, say, a `ClusterRoleBinding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `v1`
-    ConfigMap,
-    /// `v1`; never pruned, never created again where it held data.
-    PersistentVolumeClaim,
-    /// `v1`
-    Service,
-    /// `policy/v1`, from Kubernetes 1.21 on.
-    PodDisruptionBudget,
-    /// `batch/v1`; runs once.
-    Job,
-    /// `apps/v1`
-    StatefulSet,
-}
-
-impl Kind {
-    /// Every kind, in the order in which they are applied.
-    pub const ALL: [Self; 6] = [
-        Self::ConfigMap,
-        Self::PersistentVolumeClaim,
-        Self::Service,
-        Self::PodDisruptionBudget,
-        Self::Job,
-        Self::StatefulSet,
-    ];
-
-    /// The kind as it is written in a manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "ConfigMap",
-            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
-            Self::Service => "Service",
-            Self::PodDisruptionBudget => "PodDisruptionBudget",
-            Self::Job => "Job",
-            Self::StatefulSet => "StatefulSet",
-        }
-    }
-
-    /// API group; empty for the core group.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::ConfigMap | Self::PersistentVolumeClaim | Self::Service => "",
-            Self::PodDisruptionBudget => "policy",
-            Self::Job => "batch",
-            Self::StatefulSet => "apps",
-        }
-    }
-
-    /// API version within the group.
-    pub fn version(self) -> &'static str {
-        "v1"
-    }
-
-    /// Group and version as in a manifest, such as `apps/v1`.
-    pub fn api_version(self) -> String {
-        if self.group().is_empty() {
-            self.version().to_owned()
-        } else {
-            format!("{}/{}", self.group(), self.version())
-        }
-    }
-
-    /// Lower-case plural, as in API paths and RBAC rules.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::ConfigMap => "configmaps",
-            Self::PersistentVolumeClaim => "persistentvolumeclaims",
-            Self::Service => "services",
-            Self::PodDisruptionBudget => "poddisruptionbudgets",
-            Self::Job => "jobs",
-            Self::StatefulSet => "statefulsets",
-        }
-    }
-
-    /// The kind of a manifest's `apiVersion` and `kind`.
-    pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|k| k.as_str() == kind && k.api_version() == api_version)
-    }
-
-    /// Reads `value` as the typed object and writes it again: what the type does not know is gone.
-    fn round_trip(self, value: &Value) -> Result<Value, serde_json::Error> {
-        fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, serde_json::Error> {
-            serde_json::to_value(T::deserialize(value)?)
-        }
-        match self {
-            Self::ConfigMap => through::<ConfigMap>(value),
-            Self::PersistentVolumeClaim => through::<PersistentVolumeClaim>(value),
-            Self::Service => through::<Service>(value),
-            Self::PodDisruptionBudget => through::<PodDisruptionBudget>(value),
-            Self::Job => through::<Job>(value),
-            Self::StatefulSet => through::<StatefulSet>(value),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use crate::kind::Kind;
 
 /// Why a value is not a manifest.
 #[derive(Debug, Error)]
@@ -191,7 +76,7 @@ impl Manifest {
             api_version,
             kind: kind_name,
         })?;
-        let known = kind.round_trip(&value).map_err(|source| ManifestError::Shape {
+        let known = kind.check(&value).map_err(|source| ManifestError::Shape {
             kind,
             name: name.clone(),
             source,
@@ -223,31 +108,33 @@ impl Manifest {
         self.after_job.as_deref()
     }
 
+    /// The spec of its pods, where it has any.
+    pub fn pod(&self) -> Option<&Value> {
+        self.value.pointer(self.kind.pod_template()?)?.get("spec")
+    }
+
     /// The object.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
+    /// Sets an annotation.
+    #[cfg(feature = "steps")]
+    pub(crate) fn mark(&mut self, key: &str, value: &str) {
+        self.value["metadata"]["annotations"][key] = value.into();
+    }
+
+    /// The template of its pods, for completion.
+    #[cfg(feature = "steps")]
+    pub(crate) fn pod_template_mut(&mut self) -> Option<&mut Value> {
+        self.value.pointer_mut(self.kind.pod_template()?)
+    }
+
     /// For the completion of metadata and pods, which keeps kind and name.
+    #[cfg(feature = "steps")]
     pub(crate) fn value_mut(&mut self) -> &mut Value {
         &mut self.value
     }
-}
-
-/// The pod template of a workload manifest.
-pub(crate) fn pod_template_mut(kind: Kind, value: &mut Value) -> Option<&mut Value> {
-    matches!(kind, Kind::StatefulSet | Kind::Job)
-        .then(|| value.pointer_mut("/spec/template"))
-        .flatten()
-}
-
-/// First 8 hex digits of SHA-256: enough to tell two versions of one object apart.
-pub fn short_hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(4)
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// Takes an annotation off an object, and the map with it when it was the only one: an object that was held back hashes like one that was not.
@@ -331,7 +218,6 @@ mod tests {
                 .to_string()
                 .starts_with("a strategy can't create rbac.authorization.k8s.io/v1 ClusterRoleBinding")
         );
-        assert!(Kind::parse("v1", "StatefulSet").is_none());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::hash::short_hash;
+
 /// Longest name of a `PgDatabase` or `PgCluster`. The longest thing made of it is the label `controller-revision-hash` of a replica's
 /// pod, `<name>-replica-<hash of 10>`; 40 leaves room for a custom strategy's own suffixes.
 pub const MAX_SERVER_NAME: usize = 40;
@@ -43,7 +45,7 @@ pub enum NameError {
     Reserved,
 }
 
-/// Checks the name of a resource: a DNS label that starts with a letter (Services of old Kubernetes want that), at most `limit` long.
+/// Checks the name of a resource: a DNS label that starts with a letter (Services want that before Kubernetes 1.34), at most `limit` long.
 pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
@@ -149,15 +151,26 @@ pub fn user_secret(server: &str) -> String {
 
 /// Job that restores `path` of `claim` into a server: another snapshot gives another Job.
 pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
-    format!(
-        "{server}-restore-{}",
-        crate::manifest::short_hash(&format!("{claim}\0{path}"))
-    )
+    format!("{server}-restore-{}", short_hash(&format!("{claim}\0{path}")))
 }
 
-/// Time of a snapshot as it is written in its path, such as `2026-11-22-17-57-21` (UTC).
-pub fn snapshot_time(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%d-%H-%M-%S").to_string()
+/// Whether a Job of this name restores a snapshot into a server.
+pub fn is_restore_job(server: &str, job: &str) -> bool {
+    let hash = job.strip_prefix(server).and_then(|rest| rest.strip_prefix("-restore-"));
+    hash.is_some_and(|hash| hash.len() == 8 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// Path of a snapshot in its claim, such as `orders-backups/2026-11-22-17-57-21-6f1c2a9e`: when its `PgBackup` was made (UTC), and the first
+/// part of that one's uid, as several may be made within a second.
+pub fn snapshot(source: &str, created: jiff::Timestamp, backup_uid: Option<&str>) -> String {
+    let time = created.strftime("%Y-%m-%d-%H-%M-%S");
+    let uid = backup_uid.and_then(|uid| uid.split('-').next()).unwrap_or_default();
+    let tail = if uid.is_empty() {
+        String::new()
+    } else {
+        format!("-{uid}")
+    };
+    format!("{}/{time}{tail}", backup_folder(source))
 }
 
 /// Checks the path of a snapshot: relative, and never out of its claim.
@@ -229,9 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_times_are_utc() {
+    fn two_backups_of_one_second_have_two_snapshots() {
         let at: jiff::Timestamp = "2026-11-22T18:57:21+01:00".parse().unwrap();
-        assert_eq!(snapshot_time(at), "2026-11-22-17-57-21");
+        let of = |uid| snapshot("orders", at, uid);
+        assert_eq!(
+            of(Some("6f1c2a9e-0f7d-4bb5-9f43-4f0b2f0c9a11")),
+            "orders-backups/2026-11-22-17-57-21-6f1c2a9e"
+        );
+        assert_ne!(of(Some("6f1c2a9e-0")), of(Some("0a1b2c3d-0")));
+        assert_eq!(of(None), "orders-backups/2026-11-22-17-57-21");
     }
 
     #[test]

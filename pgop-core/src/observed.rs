@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use crate::crd::{LastBackup, PgCluster, PgDatabase};
-use crate::manifest::Kind;
+use crate::crd::{LastBackup, PgCluster, PgDatabase, Source};
+use crate::kind::Kind;
+use crate::owner::ResourceKind;
 
 /// All that the pure steps may know of the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The objects and pods made for the resource.
     pub live: Live,
-    /// Kinds that the server serves.
-    pub served: BTreeSet<Kind>,
     /// Claims that the spec names; `None` where there is none of that name.
     pub claims: BTreeMap<String, Option<ClaimFacts>>,
     /// Secrets that the spec names.
@@ -53,13 +53,20 @@ impl Live {
             .filter(|((kind, _), value)| *kind == Kind::PersistentVolumeClaim || is_own(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let uids: BTreeSet<&str> = objects
-            .values()
-            .filter_map(|value| value.pointer("/metadata/uid").and_then(Value::as_str))
-            .collect();
+        let mut uids: BTreeSet<&str> = objects.values().filter_map(uid_of).collect();
+        // Between a CronJob and its pods there is a Job, and between a Deployment and its pods a ReplicaSet, which nobody watches.
+        let jobs = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::Job);
+        let of_own = jobs.filter(|(_, job)| controller_uid(job).is_some_and(|uid| uids.contains(uid)));
+        uids.extend(of_own.filter_map(|(_, job)| uid_of(job)).collect::<Vec<_>>());
         let is_made_by_own = |pod: &&Pod| {
             let mut owners = pod.metadata.owner_references.iter().flatten();
-            owners.any(|owner| owner.controller == Some(true) && uids.contains(owner.uid.as_str()))
+            owners.any(|owner| {
+                let of_deployment = || Some(owner.name.rsplit_once('-')?.0).filter(|_| owner.kind == "ReplicaSet");
+                owner.controller == Some(true)
+                    && (uids.contains(owner.uid.as_str())
+                        || of_deployment()
+                            .is_some_and(|name| objects.contains_key(&(Kind::Deployment, name.to_owned()))))
+            })
         };
         let pods = self.pods.iter().filter(is_made_by_own).cloned().collect();
         Self {
@@ -83,9 +90,32 @@ impl Live {
     }
 }
 
+fn uid_of(value: &Value) -> Option<&str> {
+    value.pointer("/metadata/uid")?.as_str()
+}
+
+/// The reference of the object's controller.
+pub(crate) fn controller(value: &Value) -> Option<&Value> {
+    let references = value.pointer("/metadata/ownerReferences")?.as_array()?;
+    references
+        .iter()
+        .find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
+}
+
 /// Uid of the object's controller.
-fn controller_uid(value: &Value) -> Option<&str> {
-    crate::plan::controller(value)?.get("uid")?.as_str()
+pub(crate) fn controller_uid(value: &Value) -> Option<&str> {
+    controller(value)?.get("uid")?.as_str()
+}
+
+/// Names that a spec mentions and that are not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Claims.
+    pub claims: Vec<String>,
+    /// Secrets.
+    pub secrets: Vec<String>,
+    /// The source of a backup.
+    pub source: Option<Source>,
 }
 
 /// What matters of a claim that pgop did not make.
@@ -93,6 +123,22 @@ fn controller_uid(value: &Value) -> Option<&str> {
 pub struct ClaimFacts {
     /// It is being deleted.
     pub deleting: bool,
+    /// The database or cluster that it was made for, where its labels name one: `PgCluster hippo`.
+    pub data_of: Option<String>,
+}
+
+impl ClaimFacts {
+    /// What a claim's metadata tells.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        let label = |kind: ResourceKind| Some((kind, meta.labels.as_ref()?.get(kind.label())?));
+        let whose = [ResourceKind::PgDatabase, ResourceKind::PgCluster]
+            .into_iter()
+            .find_map(label);
+        Self {
+            deleting: meta.deletion_timestamp.is_some(),
+            data_of: whose.map(|(kind, name)| format!("{} {name}", kind.as_str())),
+        }
+    }
 }
 
 /// What matters of a Secret that a person made. Its values are looked at and forgotten.

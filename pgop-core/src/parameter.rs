@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::manifest::short_hash;
+use crate::crd::MAX_REPLICAS;
+use crate::hash::short_hash;
 use crate::validated::Server;
 
 /// Settings that belong to pgop: the pods, the Services and replication are built on them.
@@ -89,6 +90,9 @@ const AT_LEAST: &[(&str, i64)] = &[
     ("max_replication_slots", 2),
     ("max_connections", 10),
 ];
+
+/// Of these each replica needs one, beside the number that backups need.
+const FOR_EACH_REPLICA: &[(&str, i64)] = &[("max_wal_senders", 2), ("max_replication_slots", 1)];
 
 /// Settings that a running server can't take over, of `PostgreSQL` 14 to 18
 /// (`select name from pg_settings where context = 'postmaster'`).
@@ -189,6 +193,23 @@ pub fn refused(name: &str, value: &str) -> Option<String> {
     None
 }
 
+/// Why a setting is too small for the number of replicas, or `None` when it is fine.
+///
+/// ```
+/// use pgop_core::parameter::too_few;
+/// assert_eq!(too_few("max_wal_senders", "7", 5), None);
+/// assert!(too_few("max_wal_senders", "6", 5).unwrap().contains("at least 7"));
+/// ```
+pub fn too_few(name: &str, value: &str, replicas: i32) -> Option<String> {
+    let (_, more) = FOR_EACH_REPLICA
+        .iter()
+        .find(|(limited, _)| limited.eq_ignore_ascii_case(name))?;
+    let least = i64::from(replicas) + more;
+    let given: i64 = value.trim().parse().ok()?;
+    (given < least)
+        .then(|| format!("= {given} is too few for {replicas} replicas and a backup, which need at least {least}"))
+}
+
 /// Text of `postgresql.conf`: our defaults, the user's settings over them, and what is fixed last.
 pub fn postgresql_conf(server: &Server) -> String {
     let mut text = String::from("# Made by pgop from spec.postgres.parameters; edit that instead.\n");
@@ -211,7 +232,7 @@ pub fn restart_hash(server: &Server) -> String {
 
 fn effective(server: &Server) -> BTreeMap<String, String> {
     // Room for the most replicas there can be, and for backups: scaling must not restart the primary.
-    let senders = crate::validate::MAX_REPLICAS + 14;
+    let senders = MAX_REPLICAS + 14;
     let defaults = [
         ("max_wal_senders", senders.to_string()),
         ("max_replication_slots", senders.to_string()),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
-use crate::resource::Managed;
+use crate::description::Description;
 use crate::strategy::{Strategy, UnknownStrategy};
+use crate::validated::Checked;
 
 /// The strategies of each kind.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub struct Registry {
 
 /// The strategies for one kind, in the order in which they were added.
 #[derive(Debug)]
-pub struct Family<R: Managed>(Vec<Arc<dyn Strategy<R>>>);
+pub struct Family<R: Checked>(Vec<Arc<dyn Strategy<R>>>);
 
 /// Two strategies want one name.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -33,19 +34,19 @@ pub struct NameClash {
     pub name: String,
 }
 
-impl<R: Managed> Default for Family<R> {
+impl<R: Checked> Default for Family<R> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<R: Managed> Clone for Family<R> {
+impl<R: Checked> Clone for Family<R> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<R: Managed> Family<R> {
+impl<R: Checked> Family<R> {
     /// Adds a strategy. Its name and aliases must be new.
     pub fn add(&mut self, strategy: Arc<dyn Strategy<R>>) -> Result<(), NameClash> {
         let new = strategy.description();
@@ -80,7 +81,7 @@ impl<R: Managed> Family<R> {
     }
 }
 
-fn names(description: &crate::strategy::Description) -> impl Iterator<Item = &str> {
+fn names(description: &Description) -> impl Iterator<Item = &str> {
     std::iter::once(&description.name)
         .chain(&description.aliases)
         .map(String::as_str)

@@ -2,70 +2,18 @@
 //!
 //! A strategy returns data and does no IO. It is the only path by which anything is created.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::assessment::Assessment;
 use crate::manifest::{Manifest, ManifestError};
 use crate::observed::Live;
-use crate::resource::{Managed, ResourceKind};
+use crate::owner::ResourceKind;
+use crate::validated::Checked;
 
-/// What a strategy is, as `strategy.yaml` of a bundle says it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Description {
-    /// Its name in `spec.strategy`.
-    pub name: String,
-    /// Other names; `1` is v1.0.0's name of the default one.
-    pub aliases: Vec<String>,
-    /// Version of what it renders; it is written to the status.
-    pub version: i64,
-    /// One line for people.
-    pub summary: String,
-    /// JSON schema of `spec.strategyParameters`.
-    pub parameters: Value,
-    /// Labels that tell the members apart.
-    pub members: Members,
-}
-
-/// Labels of the pods of each role; empty where there is no such role.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Members {
-    /// Labels of the primary's pod.
-    #[serde(default)]
-    pub primary: BTreeMap<String, String>,
-    /// Labels of the replicas' pods.
-    #[serde(default)]
-    pub replica: BTreeMap<String, String>,
-}
-
-impl Description {
-    /// Checks `spec.strategyParameters` against the schema and fills in its defaults. An error names the parameter.
-    pub fn check_parameters(&self, given: &Map<String, Value>) -> Result<Map<String, Value>, (String, String)> {
-        let mut parameters = given.clone();
-        if let Some(properties) = self.parameters.get("properties").and_then(Value::as_object) {
-            for (name, schema) in properties {
-                if let (false, Some(default)) = (parameters.contains_key(name), schema.get("default")) {
-                    parameters.insert(name.clone(), default.clone());
-                }
-            }
-        }
-        let instance = Value::Object(parameters);
-        let validator = jsonschema::validator_for(&self.parameters).map_err(|e| (String::new(), e.to_string()))?;
-        if let Some(error) = validator.iter_errors(&instance).next() {
-            return Err((error.instance_path().to_string().replace('/', "."), error.to_string()));
-        }
-        match instance {
-            Value::Object(parameters) => Ok(parameters),
-            _ => Ok(Map::new()),
-        }
-    }
-}
+pub use crate::description::{Description, Members};
 
 /// A named way to turn a resource into Kubernetes objects.
 ///
@@ -92,7 +40,7 @@ impl Description {
     message = "`{Self}` is not a strategy for `{R}`",
     note = "implement `Strategy<{R}>`, or load a folder of templates with `pgop_strategies::bundle`"
 )]
-pub trait Strategy<R: Managed>: Debug + Send + Sync {
+pub trait Strategy<R: Checked>: Debug + Send + Sync {
     /// What it is.
     fn description(&self) -> &Description;
 
@@ -100,11 +48,38 @@ pub trait Strategy<R: Managed>: Debug + Send + Sync {
     /// owner, common labels) and what every pod has (security, scheduling); the planner adds it.
     fn manifests(&self, validated: &R::Validated) -> Result<Vec<Manifest>, StrategyError>;
 
+    /// What has to be done next, one thing at a time: replicas before their primary, each ready before the next. It is asked when everything
+    /// else is as it should be, and again after the step; where nothing comes, nothing is done. Default: nothing.
+    fn next(&self, validated: &R::Validated, live: &Live) -> Option<Step> {
+        let _ = (validated, live);
+        None
+    }
+
     /// What the live objects amount to. The default reads the pods' conditions and the Jobs' results, which fits any strategy whose
     /// members are pods with honest readiness probes.
     fn assess(&self, validated: &R::Validated, live: &Live) -> Assessment {
         crate::assessment::assess(R::KIND, self.description(), validated, live)
     }
+}
+
+/// One thing to do at a time of the strategy's choosing, and why: the plan shows it, and the status tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Delete a pod, so that its `StatefulSet` makes it anew.
+    RestartPod {
+        /// Its name.
+        pod: String,
+        /// Why, such as `hippo-replica-0 takes over new settings`.
+        why: String,
+    },
+    /// Apply an object that is not among the desired ones, such as one that asks for a switchover. It goes with the resource, and the strategy's own
+    /// containers may change or remove it.
+    Apply {
+        /// The object.
+        manifest: Box<Manifest>,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What a strategy can fail with.

@@ -1,11 +1,61 @@
 //! Checked resources with every default filled in: the only input of strategies.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
-use crate::crd::{AccessMode, DeletionPolicy, PodSettings, Source};
-use crate::resource::{Owner, Validated};
+use crate::crd::{Accepted, AccessMode, DeletionPolicy, PgBackup, PgCluster, PgDatabase, PodSettings, Source};
+use crate::owner::{Kinded, Owner};
+
+/// A kind of resource that is checked before anything is made of it.
+pub trait Checked: Kinded {
+    /// What `validate` makes of it: nobody reads the raw resource after that.
+    type Validated: Validated;
+}
+
+impl Checked for PgDatabase {
+    type Validated = ValidatedDatabase;
+}
+
+impl Checked for PgCluster {
+    type Validated = ValidatedCluster;
+}
+
+impl Checked for PgBackup {
+    type Validated = ValidatedBackup;
+}
+
+/// What a validated resource tells the planner.
+pub trait Validated: Clone + Debug + Send + Sync {
+    /// For whom the objects are made.
+    fn owner(&self) -> &Owner;
+
+    /// The servers' settings, where the resource runs servers.
+    fn server(&self) -> Option<&Server>;
+
+    /// Number of replicas, where the kind has any.
+    fn replicas(&self) -> Option<i32> {
+        None
+    }
+
+    /// Settings of the pods.
+    fn pod(&self) -> &PodSettings;
+
+    /// Secrets with the registry's credentials.
+    fn image_pull_secrets(&self) -> &[String];
+
+    /// For what the Jobs have to wait, if for anything.
+    fn wait_for(&self) -> Option<String> {
+        None
+    }
+
+    /// Name of the source, where the resource is a backup: its claim belongs to all backups of the source.
+    fn backup_source(&self) -> Option<&str> {
+        None
+    }
+}
 
 /// A checked `PgDatabase`.
 #[derive(Clone, Debug)]
@@ -30,7 +80,9 @@ pub struct ValidatedBackup {
     pub owner: Owner,
     /// What is backed up.
     pub source: Source,
-    /// Whether its primary serves: a backup waits for that.
+    /// Its uid, where it exists.
+    pub source_uid: Option<String>,
+    /// Whether its primary serves, and with which image is known: a backup waits for that.
     pub source_serves: bool,
     /// Port of the source's Service, whose name is the source's.
     pub port: i32,
@@ -87,6 +139,8 @@ pub struct Server {
     pub restore: Option<RestoreFrom>,
     /// Parameters of the strategy, with its defaults.
     pub strategy_parameters: Map<String, Value>,
+    /// What the status records, so that later specs can be judged against it.
+    pub accepted: Accepted,
 }
 
 /// The Secrets of a server.
@@ -177,6 +231,10 @@ impl Validated for ValidatedCluster {
 
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        Some(self.replicas)
     }
 
     fn pod(&self) -> &PodSettings {

@@ -1,4 +1,4 @@
-//! The field tables of `docs/resources/` are generated. `UPDATE=1 cargo test -p pgop-core --test docs` writes them.
+//! The field tables of `docs/resources/` and the list of kinds in `docs/strategies.md` are generated. `UPDATE=1 cargo test -p pgop-core --test docs` writes them.
 //! What stands outside the two markers is kept by hand.
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -8,6 +8,7 @@ use std::{env, fs};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use pgop_core::crd;
+use pgop_core::kind::Kind;
 use serde_json::Value;
 
 const BEGIN: &str = "<!-- generated: UPDATE=1 cargo test -p pgop-core --test docs -->";
@@ -48,24 +49,44 @@ fn the_field_tables_are_current() {
             "docs/resources/{}.md",
             definition.spec.names.singular.as_deref().unwrap()
         );
-        let path = root().join(&file);
-        let committed = fs::read_to_string(&path).unwrap();
-        let (before, rest) = committed
-            .split_once(BEGIN)
-            .unwrap_or_else(|| panic!("{file} has no line {BEGIN}"));
-        let (_, after) = rest
-            .split_once(END)
-            .unwrap_or_else(|| panic!("{file} has no line {END}"));
-        let text = format!("{before}{BEGIN}\n\n{}{END}{after}", tables(&definition));
-        if env::var_os("UPDATE").is_some() {
-            fs::write(&path, &text).unwrap();
-        }
-        let committed = fs::read_to_string(&path).unwrap();
-        assert!(
-            committed == text,
-            "{file} is stale: UPDATE=1 cargo test -p pgop-core --test docs"
+        is_current(&file, &tables(&definition));
+    }
+}
+
+#[test]
+fn the_list_of_kinds_is_current() {
+    let mut text = String::from("| kind | `apiVersion` | the operator may |\n|---|---|---|\n");
+    for kind in Kind::ALL {
+        let _ = writeln!(
+            text,
+            "| {kind} | `{}` | {} |",
+            kind.api_version(),
+            kind.verbs().join(", ")
         );
     }
+    text.push('\n');
+    is_current("docs/strategies.md", &text);
+}
+
+/// Whether the part of a page between the two markers is this text; it is written where that is asked for.
+fn is_current(file: &str, generated: &str) {
+    let path = root().join(file);
+    let committed = fs::read_to_string(&path).unwrap();
+    let (before, rest) = committed
+        .split_once(BEGIN)
+        .unwrap_or_else(|| panic!("{file} has no line {BEGIN}"));
+    let (_, after) = rest
+        .split_once(END)
+        .unwrap_or_else(|| panic!("{file} has no line {END}"));
+    let text = format!("{before}{BEGIN}\n\n{generated}{END}{after}");
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap();
+    assert!(
+        committed == text,
+        "{file} is stale: UPDATE=1 cargo test -p pgop-core --test docs"
+    );
 }
 
 #[test]
@@ -141,7 +162,7 @@ fn tables(definition: &CustomResourceDefinition) -> String {
         if !rows.rules.is_empty() {
             let _ = write!(
                 text,
-                "Rules that the API server checks from Kubernetes 1.25 on, and the operator and `pgo` always:\n\n{}\n",
+                "Rules that the API server checks, and the operator and `pgo` too:\n\n{}\n",
                 rows.rules
             );
         }

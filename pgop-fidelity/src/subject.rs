@@ -22,18 +22,10 @@ const THREADS: usize = 10;
 
 type Body = Arc<dyn Fn(Space) -> LocalBoxFuture<'static, ()> + Send + Sync>;
 
-/// The servers that an assertion is about.
-#[derive(Clone, Copy)]
-enum Versions {
-    All,
-    Since(u32),
-    Before(u32),
-}
-
 struct Assertion {
     name: &'static str,
-    versions: Versions,
-    reason: &'static str,
+    /// From which minor version on it holds, and why, where that is newer than the oldest supported.
+    since: Option<(u32, &'static str)>,
     body: Body,
 }
 
@@ -59,7 +51,7 @@ impl Subject {
         T: Fn(Space) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + 'static,
     {
-        self.add(Versions::All, "", assertion)
+        self.add(None, assertion)
     }
 
     /// Adds an assertion that holds from 1.`minor` on, for this reason.
@@ -69,20 +61,10 @@ impl Subject {
         T: Fn(Space) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + 'static,
     {
-        self.add(Versions::Since(minor), reason, assertion)
+        self.add(Some((minor, reason)), assertion)
     }
 
-    /// Adds an assertion that holds on servers older than 1.`minor`, for this reason.
-    #[must_use]
-    pub fn before<T, F>(self, minor: u32, reason: &'static str, assertion: T) -> Self
-    where
-        T: Fn(Space) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + 'static,
-    {
-        self.add(Versions::Before(minor), reason, assertion)
-    }
-
-    fn add<T, F>(mut self, versions: Versions, reason: &'static str, assertion: T) -> Self
+    fn add<T, F>(mut self, since: Option<(u32, &'static str)>, assertion: T) -> Self
     where
         T: Fn(Space) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + 'static,
@@ -90,8 +72,7 @@ impl Subject {
         let name = type_name::<T>().rsplit("::").next().unwrap_or_default();
         self.assertions.push(Assertion {
             name,
-            versions,
-            reason,
+            since,
             body: Arc::new(move |space| assertion(space).boxed_local()),
         });
         self
@@ -101,11 +82,8 @@ impl Subject {
 impl Assertion {
     /// Why it doesn't concern this server, if so.
     fn skipped(&self, minor: u32) -> Option<String> {
-        match self.versions {
-            Versions::Since(since) if minor < since => Some(format!("since 1.{since}: {}", self.reason)),
-            Versions::Before(before) if minor >= before => Some(format!("before 1.{before}: {}", self.reason)),
-            _ => None,
-        }
+        let (since, reason) = self.since.filter(|(since, _)| minor < *since)?;
+        Some(format!("since 1.{since}: {reason}"))
     }
 }
 

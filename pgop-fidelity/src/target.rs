@@ -45,12 +45,12 @@ impl Target {
         target
     }
 
-    /// The server's minor version, 20 for v1.20.2.
+    /// The server's minor version, 36 for v1.36.3.
     pub fn minor(&self) -> u32 {
         self.minor
     }
 
-    /// The server's version in its own words, `v1.20.2`.
+    /// The server's version in its own words, `v1.36.3`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -141,8 +141,6 @@ pub(crate) fn random_name(prefix: &str) -> String {
 }
 
 /// The definition of `widgets` in `group`: a structural schema with one field for each rule that the assertions are about.
-///
-/// No field is an int-or-string: 1.20 cannot read such a schema for server-side apply, and then takes every list for atomic.
 fn widget_definition(group: &str) -> Value {
     let spec = json!({"type": "object", "required": ["size"], "properties": {
         "size": {"type": "integer", "minimum": 1, "maximum": 100},

@@ -188,7 +188,7 @@ async fn list_one(client: &Client, rule: &Rule, resource: &str, place: Option<&s
                 source: Box::new(error),
             })
         }
-        // A kind that the server does not serve (policy/v1 before 1.21) is the engine's to report; the rest mends itself.
+        // The rest mends itself.
         _ => Ok(()),
     }
 }

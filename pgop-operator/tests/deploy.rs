@@ -22,7 +22,7 @@ fn is_current(file: &str, usage: &str, text: &str) {
 
 #[test]
 fn the_definitions() {
-    let usage = "kubectl apply -f crds.yaml (with --validate=false before Kubernetes 1.25, which has no x-kubernetes-validations)";
+    let usage = "kubectl apply -f crds.yaml";
     is_current("crds.yaml", usage, &yaml::documents(&crd::all()).unwrap());
 }
 

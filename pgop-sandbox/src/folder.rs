@@ -101,16 +101,21 @@ impl Folder {
             .mode(0o600)
             .open(&path)
             .map_err(failed("write"))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(FolderError::InUse {
-                path: self.0.clone(),
-                pid: read_pid(&mut file),
-            });
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            // Who only asks whether somebody has it, has a share of it for that moment; so could we then.
+            if flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+                return Err(FolderError::InUse {
+                    path: self.0.clone(),
+                    pid: read_pid(&mut file),
+                });
+            }
+            flock(&file, FlockOperation::Unlock).map_err(|error| failed("write")(error.into()))?;
+            std::thread::yield_now();
         }
         file.set_len(0)
             .and_then(|()| write!(file, "{}", std::process::id()))
             .map_err(failed("write"))?;
-        Ok(Held { _lock: file })
+        Ok(Held { lock: file })
     }
 
     /// The process of the sandbox that runs in the folder, if one does.
@@ -158,7 +163,14 @@ pub fn remove(folder: &Folder) -> Result<(), RemoveError> {
 /// A folder that no other process uses.
 #[derive(Debug)]
 pub struct Held {
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing alone would not do: a program that is just being started has a copy of the descriptor until it runs.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {
@@ -226,6 +238,26 @@ mod tests {
         drop(held);
         assert_eq!(folder.holder(), None);
         folder.hold().unwrap();
+    }
+
+    #[test]
+    fn who_asks_for_the_holder_does_not_keep_it_from_holding() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().join("sandbox"));
+        drop(folder.hold().unwrap());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        folder.holder();
+                    }
+                });
+            }
+            let refused = (0..2000).filter_map(|_| folder.hold().err()).next();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(refused.is_none(), "{refused:?}");
+        });
     }
 
     #[test]

@@ -1,35 +1,11 @@
-//! A bundle: a strategy as a folder of templates.
+//! A bundle: a strategy as a folder of templates, read and checked.
 //!
-//! ```text
-//! <bundle>/strategy.yaml       what it is; the format is below
-//! <bundle>/*.yaml.hbs          templates; each renders any number of YAML documents, in the order of the file names
-//! <bundle>/files/x             a file, whose text templates see in `files`
-//! <bundle>/partials/x.yaml.hbs a partial, which templates include with {{> x}}
-//! ```
-//!
-//! In a `ConfigMap`, which has no folders, a file is `x` and a partial is `x.partial.hbs`.
-//! A file or partial that the bundle does not have is taken from `files/` and `partials/` beside the bundles, then from the built-in ones.
-//!
-//! ```yaml
-//! name: standalone                # spec.strategy
-//! aliases: ["1"]                  # other names
-//! kind: PgDatabase                # or PgCluster, PgBackup
-//! version: 1                      # of what it renders; written to the status
-//! summary: One server.            # one line for people
-//! parameters:                     # JSON schema of spec.strategyParameters; without it there are none
-//!   type: object
-//!   additionalProperties: false
-//!   properties: {locale: {type: string, default: C}}
-//! files: [start.sh]               # files, by name
-//! partials: [claim]               # partials, by name
-//! members:                        # labels of the pods of each role
-//!   primary: {pgop.dev/role: primary}
-//! ```
+//! The format is described in one place, `docs/strategies.md`, section "A bundle".
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pgop_core::owner::ResourceKind;
 use pgop_core::registry::NameClash;
-use pgop_core::resource::ResourceKind;
 use pgop_core::strategy::{Description, Members};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};

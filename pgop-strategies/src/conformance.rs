@@ -21,8 +21,9 @@ mod rules;
 use std::fmt;
 
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::{Owner, Validated};
+use pgop_core::owner::Owner;
 use pgop_core::strategy::{Description, Strategy};
+use pgop_core::validated::Validated;
 use serde_json::{Map, Value};
 
 pub use fixture::{Conformant, Fixture, Given};
@@ -56,9 +57,9 @@ pub enum Rule {
     NamesItsService,
     /// Each image has a tag other than `latest`, or a digest.
     PinsImages,
-    /// Claims, Secrets, `ConfigMap`s and Jobs that an object refers to exist, or the strategy makes them.
+    /// Whatever an object refers to by name exists, or the strategy makes it; a `RoleBinding` binds a Role of the strategy.
     RefersToWhatExists,
-    /// No pod asks for more than the `restricted` Pod Security Standard allows.
+    /// No pod asks for more than the `restricted` Pod Security Standard allows, and no Role gives every right.
     AsksForNoPrivilege,
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
-use pgop_core::resource::{Managed, Owner};
+use pgop_core::managed::Managed;
+use pgop_core::owner::Owner;
 use pgop_core::validated::{ClaimStorage, Server, ValidatedBackup, ValidatedCluster, ValidatedDatabase};
 use pgop_core::{label, name, parameter};
 use serde::Serialize;

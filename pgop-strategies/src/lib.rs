@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use pgop_core::crd::PgCluster;
-//! use pgop_core::resource::Managed;
+//! use pgop_core::managed::Managed;
 //!
 //! let registry = pgop_strategies::builtin()?;
 //! let strategy = PgCluster::family(&registry).get("streaming").unwrap();
@@ -24,8 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use pgop_core::owner::ResourceKind;
 use pgop_core::registry::{Family, Registry};
-use pgop_core::resource::ResourceKind;
 
 pub mod bundle;
 pub mod conformance;

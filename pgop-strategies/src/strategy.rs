@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use pgop_core::managed::Managed;
 use pgop_core::manifest::{Kind, Manifest, ManifestError};
-use pgop_core::resource::Managed;
 use pgop_core::strategy::{Description, Strategy, StrategyError};
 use serde_json::Value;
 use thiserror::Error;

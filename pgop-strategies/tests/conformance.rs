@@ -321,6 +321,65 @@ fn refers_to_what_exists() {
     });
 }
 
+/// Breaks a strategy by adding an object, and expects exactly that rule to be broken.
+fn expect_of_more(rule: Option<Rule>, object: &Value) {
+    let violations = violations(|_, mut made| {
+        made.push(object.clone());
+        Ok(made)
+    });
+    let broken: Vec<Rule> = violations.iter().map(|v| v.rule).collect();
+    assert_eq!(broken, rule.into_iter().collect::<Vec<_>>(), "{violations:?}");
+}
+
+#[test]
+fn the_rules_know_every_kind() {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let role = |rules: Value| json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": "gazelle"}, "rules": rules});
+    expect_of_more(
+        None,
+        &role(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])),
+    );
+    for (resources, verb) in [(["*"], "get"), (["roles"], "escalate"), (["pods"], "*")] {
+        let rules = json!([{"apiGroups": [""], "resources": resources, "verbs": [verb]}]);
+        expect_of_more(Some(Rule::AsksForNoPrivilege), &role(rules));
+    }
+    let binding = |kind: &str, name: &str| {
+        json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": {"name": "gazelle"},
+        "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name}, "subjects": []})
+    };
+    expect_of_more(Some(Rule::RefersToWhatExists), &binding("Role", "nothing"));
+    let pod = |image: &str| {
+        json!({"metadata": {"labels": {"pgop.dev/cluster": "gazelle"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": image}]}})
+    };
+    let selector = json!({"matchLabels": {"pgop.dev/cluster": "gazelle"}});
+    let deployment = |selector: &Value, template: Value| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gazelle-pooler"},
+        "spec": {"selector": selector, "template": template}})
+    };
+    expect_of_more(None, &deployment(&selector, pod("pooler:1")));
+    expect_of_more(Some(Rule::PinsImages), &deployment(&selector, pod("pooler")));
+    expect_of_more(Some(Rule::SelectsItsPods), &deployment(&json!({}), pod("pooler:1")));
+    let mut privileged = pod("pooler:1");
+    privileged["spec"]["hostNetwork"] = json!(true);
+    expect_of_more(Some(Rule::AsksForNoPrivilege), &deployment(&selector, privileged));
+    let mut account = pod("pooler:1");
+    account["spec"]["serviceAccountName"] = json!("nobody");
+    expect_of_more(Some(Rule::RefersToWhatExists), &deployment(&selector, account));
+    let cron = |name: &str, template: Value| {
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name},
+        "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": template}}}})
+    };
+    expect_of_more(None, &cron("gazelle-nightly", pod("tool:1")));
+    expect_of_more(Some(Rule::PinsImages), &cron("gazelle-nightly", pod("tool:latest")));
+    let policy = |selector: &Value| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "gazelle"},
+        "spec": {"podSelector": selector}})
+    };
+    expect_of_more(None, &policy(&selector));
+    expect_of_more(Some(Rule::SelectsItsPods), &policy(&json!({})));
+}
+
 #[test]
 fn asks_for_no_privilege() {
     for (at, value) in [

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use pgop_core::crd::{Member, PgBackup, PgCluster, PgDatabase, Role, ServerStatus};
+use pgop_core::crd::{Accepted, Member, PgBackup, PgCluster, PgDatabase, Role, ServerStatus};
 use pgop_core::manifest::{Kind, Manifest};
+use pgop_core::observed::Foreign;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::plan;
 use pgop_core::registry::Registry;
-use pgop_core::resource::Foreign;
 use pgop_strategies::conformance::{Conformant, TEXTS, shape};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -106,7 +106,6 @@ fn sent<R: Conformant>(place: Place, text: &str) -> Option<Vec<Manifest>> {
         }
     };
     let mut observed = Observed {
-        served: Kind::ALL.into(),
         claims: claims
             .into_iter()
             .map(|claim| (claim, Some(ClaimFacts::default())))
@@ -170,8 +169,13 @@ fn serve(observed: &mut Observed) {
         address: None,
         message: None,
     };
+    let accepted = Accepted {
+        image: "postgres:17".to_owned(),
+        ..Accepted::default()
+    };
     let status = Some(ServerStatus {
         members: vec![primary],
+        accepted: Some(accepted),
         ..ServerStatus::default()
     });
     match &mut observed.source {

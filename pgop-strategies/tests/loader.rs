@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use pgop_core::Registry;
-use pgop_core::resource::ResourceKind;
+use pgop_core::owner::ResourceKind;
 use pgop_strategies::{builtin, load_dir};
 use tempfile::TempDir;
 

@@ -3,10 +3,10 @@
 
 use std::fs;
 
+use pgop_core::Managed;
 use pgop_core::Registry;
 use pgop_core::crd::PgDatabase;
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::Managed;
 use pgop_strategies::conformance::Conformant;
 use pgop_strategies::load_dir;
 use serde_json::{Value, json};

@@ -14,7 +14,9 @@ child=''
 
 give_up() { rm -rf "$PARTIAL"; fail "$@"; }
 on_stop() {
+  stop_heard
   [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null; wait "$child"; }
+  let_hook_end
   give_up "backup of $SOURCE to $PGOP_BACKUP_PATH on claim $PGOP_CLAIM was stopped before it was complete; nothing of it is left"
 }
 trap on_stop TERM INT

@@ -21,6 +21,11 @@ fail() {
   exit 1
 }
 
+# The first thing that a handler of TERM does: stop.sh repeats the signal until then.
+stop_heard() { : >"$RUN/stop-heard"; }
+# The last: a hook that the end of its container cuts off is reported as failed.
+let_hook_end() { sleep 0.3; }
+
 # A sleep that a trapped signal ends at once (bash runs traps only after a foreground command).
 nap() { sleep "$1" & wait "$!" || true; }
 

@@ -14,7 +14,9 @@ child=''
 
 give_up() { rm -rf "$INTO"; fail "$@"; }
 on_stop() {
+  stop_heard
   [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null; wait "$child"; }
+  let_hook_end
   give_up "restore of $FROM was stopped before it was complete; nothing of it is left"
 }
 trap on_stop TERM INT
@@ -35,7 +37,7 @@ if [ -e "$DATA" ]; then
     log "$FROM has been restored already"
     exit 0
   fi
-  fail "claim $PGOP_CLAIM already holds a database in $DATA, which a restore of $FROM doesn't replace: give a new name or another claim, or delete that one"
+  fail "claim $PGOP_CLAIM already holds a database in $DATA, which a restore of $FROM doesn't replace: to serve that database, delete this resource and create it without a restore; to restore, give a new name or another claim, or delete that one"
 fi
 
 snapshot=$BACKUP/$PGOP_BACKUP_PATH

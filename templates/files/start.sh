@@ -19,6 +19,7 @@ phase() { printf '%s\n' "$1" >"$RUN/phase.new" && mv -f "$RUN/phase.new" "$RUN/p
 
 # TERM from the kubelet: fast shutdown (INT in PostgreSQL's words), which aborts transactions and writes a checkpoint.
 on_stop() {
+  stop_heard
   stopping=yes
   phase stopping
   if [ -n "$server" ]; then
@@ -26,6 +27,7 @@ on_stop() {
   else
     [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null; wait "$child"; }
     log "asked to stop while preparing"
+    let_hook_end
     exit 143
   fi
 }

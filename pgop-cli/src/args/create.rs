@@ -11,7 +11,8 @@ use super::{Wait, pair};
 /// Resources are checked before they are sent. With `--backup-pvc` and `--backup-path` a database or cluster starts from a snapshot.
 ///
 /// RBAC it needs: create and get on pgdatabases, pgclusters, pgbackups (pgop.dev); get on persistentvolumeclaims; watch on the resource
-/// and list on events for --wait; create on secrets when the configuration holds passwords.
+/// for --wait; create on secrets when the configuration holds passwords. With list on persistentvolumeclaims and pgbackups, and get on a
+/// Secret that is named, it tells what a former resource left and under which names a snapshot was made.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,

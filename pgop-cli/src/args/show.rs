@@ -65,7 +65,8 @@ pub struct Browsed {
 /// On a terminal it asks first. Without one, deleting by name goes ahead, while `all`, --selector, and resources whose claims go with them
 /// (deletionPolicy: Delete) need --yes.
 ///
-/// RBAC it needs: get, list and delete on pgdatabases, pgclusters, pgbackups (pgop.dev); watch for --wait.
+/// RBAC it needs: get, list and delete on pgdatabases, pgclusters, pgbackups (pgop.dev); list on persistentvolumeclaims, to tell what becomes
+/// of the data; watch for --wait.
 #[derive(Args, Debug)]
 pub struct Delete {
     /// What to delete

@@ -4,15 +4,16 @@ mod send;
 
 use std::time::Duration;
 
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec};
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec, SourceKind};
 use pgop_core::observed::Observed;
 use pgop_core::registry::Registry;
 use pgop_core::resource::Managed;
 use serde_json::Value;
 
-use super::{Context, create_backup, for_each, unique};
+use super::{Context, create_backup, for_each, restore, unique};
 use crate::args::create::{Cluster, Create, Database, DryRun, Object, Sending};
 use crate::cluster;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output;
@@ -46,7 +47,7 @@ async fn databases(args: Database, context: &mut Context<'_>, registry: &Registr
         request::database(name, &namespace, &server, &context.config.settings)
     })?;
     refuse_all(&names)?;
-    create(made, context, registry, &sending, |r: &PgDatabase| &r.spec.server).await
+    create(made, context, registry, &sending).await
 }
 
 async fn clusters(args: Cluster, context: &mut Context<'_>, registry: &Registry) -> Result<ExitCode, Error> {
@@ -61,7 +62,7 @@ async fn clusters(args: Cluster, context: &mut Context<'_>, registry: &Registry)
         request::cluster(name, &namespace, replicas, &server, &context.config.settings)
     })?;
     refuse_all(&names)?;
-    create(made, context, registry, &sending, |r: &PgCluster| &r.spec.server).await
+    create(made, context, registry, &sending).await
 }
 
 fn build<R>(names: &[String], make: impl Fn(&str) -> Result<R, request::RequestError>) -> Result<Vec<R>, Error> {
@@ -98,12 +99,14 @@ async fn create<R: Waitable>(
     context: &mut Context<'_>,
     registry: &Registry,
     sending: &Sending,
-    spec: impl Fn(&R) -> &ServerSpec,
 ) -> Result<ExitCode, Error> {
     let mut created = Vec::new();
     let code = for_each(context, resources, async |context, resource| {
-        let passwords = request::passwords(&name_of(&resource), spec(&resource), &context.config.settings);
-        created.extend(one(resource, passwords, context, registry, sending).await?);
+        let settings = &context.config.settings;
+        let passwords = resource
+            .server()
+            .map(|server| request::passwords(&name_of(&resource), server, settings));
+        created.extend(one(resource, passwords.unwrap_or_default(), context, registry, sending).await?);
         Ok(ExitCode::Ok)
     })
     .await;
@@ -111,7 +114,7 @@ async fn create<R: Waitable>(
 }
 
 /// Shows what a dry run would do, or creates one resource.
-pub(super) async fn one<R: Managed>(
+pub(super) async fn one<R: Waitable>(
     resource: R,
     passwords: Vec<Password>,
     context: &mut Context<'_>,
@@ -176,52 +179,69 @@ fn show_plan<R: Managed>(
 
 /// A resource that can be waited for.
 pub(super) trait Waitable: Managed {
+    /// Its servers, if it has any.
+    fn server(&self) -> Option<&ServerSpec>;
     /// What it is to become.
     const GOAL: &'static str;
     /// How it stands.
     fn stands(&self) -> wait::Verdict;
     /// What a person does next.
-    fn hint(&self) -> String;
+    async fn hint(&self, cluster: &cluster::Cluster, settings: &Settings) -> String;
 }
 
 impl Waitable for PgDatabase {
     const GOAL: &'static str = "ready";
+    fn server(&self) -> Option<&ServerSpec> {
+        Some(&self.spec.server)
+    }
     fn stands(&self) -> wait::Verdict {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
-    fn hint(&self) -> String {
+    async fn hint(&self, _: &cluster::Cluster, _: &Settings) -> String {
         connect_hint(self, &self.spec.server)
     }
 }
 
 impl Waitable for PgCluster {
     const GOAL: &'static str = "ready";
+    fn server(&self) -> Option<&ServerSpec> {
+        Some(&self.spec.server)
+    }
     fn stands(&self) -> wait::Verdict {
         wait::server(self.metadata.generation, self.status.as_ref())
     }
-    fn hint(&self) -> String {
+    async fn hint(&self, _: &cluster::Cluster, _: &Settings) -> String {
         connect_hint(self, &self.spec.server)
     }
 }
 
 impl Waitable for PgBackup {
     const GOAL: &'static str = "complete";
+    fn server(&self) -> Option<&ServerSpec> {
+        None
+    }
     fn stands(&self) -> wait::Verdict {
         wait::backup(self)
     }
-    fn hint(&self) -> String {
+    async fn hint(&self, cluster: &cluster::Cluster, settings: &Settings) -> String {
+        let source = &self.spec.source;
         let status = self.status.clone().unwrap_or_default();
-        format!(
+        // A source that is gone by now, or that this person may not see, leaves the hint without its names.
+        let server = restore::source(cluster, source).await.ok().flatten();
+        let flags = server.map(|server| restore::flags(&server, status.server_version.as_deref(), settings));
+        let mut words = vec![format!(
             "restore it with: pgo create {} NEW -n {} --backup-pvc={} --backup-path={}",
-            if self.spec.source.kind == pgop_core::crd::SourceKind::PgCluster {
+            if source.kind == SourceKind::PgCluster {
                 "cluster"
             } else {
                 "database"
             },
-            self.metadata.namespace.as_deref().unwrap_or("default"),
+            cluster.namespace,
             status.claim.unwrap_or_default(),
             status.path.unwrap_or_default()
-        )
+        )];
+        words.extend(flags.into_iter().flatten());
+        words.join(" ")
     }
 }
 
@@ -254,7 +274,10 @@ pub(super) async fn finish<R: Waitable>(
                 let left = sending.wait.timeout.saturating_sub(start.elapsed());
                 let now = wait_for(resource, context, left).await?;
                 if context.config.output.is_none() {
-                    context.screen.note_line(now.as_ref().unwrap_or(resource).hint());
+                    let cluster = cluster_of(&context.cluster().await?, resource);
+                    let now = now.as_ref().unwrap_or(resource);
+                    let hint = now.hint(&cluster, &context.config.settings).await;
+                    context.screen.note_line(hint);
                 }
                 Ok(ExitCode::Ok)
             })

@@ -49,6 +49,9 @@ pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Erro
                 code = code.and(context.fail(&error));
             }
         }
+        if context.screen.is_closed() {
+            break; // `pgo logs -f hippo | head`
+        }
     }
     Ok(code)
 }

@@ -65,6 +65,7 @@ pub async fn run(args: Psql, context: &mut Context<'_>) -> Result<ExitCode, Erro
         piped(process, context).await
     };
     match status.as_ref().map(|status| (exit_code(Some(status)), status)) {
+        None if context.screen.is_closed() => Ok(ExitCode::Ok),
         None => Err(Error::Object(format!(
             "the connection to pod {pod} broke; what psql was doing may be done or not"
         ))),
@@ -79,23 +80,39 @@ pub async fn run(args: Psql, context: &mut Context<'_>) -> Result<ExitCode, Erro
 /// The words of the command. Nothing of what was typed is read by a shell.
 fn command(database: &str, args: &[String], tty: bool, term: Option<&str>) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
+    words.push("env".to_owned());
     // A pod's root is read-only, so psql's history goes to /tmp.
-    words.extend(["env".to_owned(), "PSQL_HISTORY=/tmp/.psql_history".to_owned()]);
+    words.push("PSQL_HISTORY=/tmp/.psql_history".to_owned());
+    // Not `-d`: psql takes a name with `=` or a URI's head there for a connection string, and so might leave this server.
+    words.push(format!("PGDATABASE={database}"));
     if let Some(term) = term.filter(|_| tty) {
         words.push(format!("TERM={term}"));
     }
     if !tty {
         words.extend(["bash", "-c", PIPE, "psql"].map(str::to_owned));
     }
-    words.extend(["psql", "-h", SOCKET, "-p", "5432", "-U", "postgres", "-d"].map(str::to_owned));
-    words.push(database.to_owned());
+    words.extend(["psql", "-h", SOCKET, "-p", "5432", "-U", "postgres"].map(str::to_owned));
     words.extend(args.iter().cloned());
     words
 }
 
 /// Kubernetes before 1.30 can't tell a program that its input has ended, so the end is a line that nobody types, and `sed` stops there.
 /// The pipe is psql's input; when psql ends first, nobody waits for the rest.
-const PIPE: &str = r#"exec "$@" < <(sed -n '/^\\pgo-end-of-input-8f1c2ad6$/q;p' 2>/dev/null)"#;
+///
+/// pgo keeps its end of standard input open for as long as it runs. An end without the mark, or one that comes later, means that pgo is gone
+/// (Ctrl-C, a lost connection). Then psql must not take what it has for all: it would run the half of a statement that has arrived. So it is
+/// ended before its input is, and what it was running with it, as the server would not notice.
+const PIPE: &str = r#"export PGAPPNAME="pgo psql $$"
+exec "$@" < <(
+  exec 4>&1 2>/dev/null
+  mark=$(sed -n -e '/^\\pgo-end-of-input-8f1c2ad6$/{w /dev/fd/3' -e 'q' -e '}' -e p 3>&1 >&4)
+  if [ -n "$mark" ]; then
+    exec >&- 4>&-
+    cat >/dev/null
+  fi
+  kill -TERM $$ && exec psql -XAtq -h /pgop/run -p 5432 -U postgres -d postgres -c \
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '$PGAPPNAME' and client_addr is null" >/dev/null
+)"#;
 const END: &[u8] = b"\\pgo-end-of-input-8f1c2ad6\n";
 
 /// Sends standard input, and passes on what psql says.
@@ -112,7 +129,12 @@ async fn piped(mut process: AttachedProcess, context: &mut Context<'_>) -> Optio
         tokio::select! {
             read = some(&mut stdout, &mut out), if out_open => match read {
                 0 => out_open = false,
-                count => context.screen.raw(&out[..count]),
+                count => {
+                    context.screen.raw(&out[..count]);
+                    if context.screen.is_closed() {
+                        break; // `pgo psql hippo -- -c '…' | head`: the connection ends with the process
+                    }
+                }
             },
             read = some(&mut stderr, &mut err), if err_open => match read {
                 0 => err_open = false,
@@ -121,8 +143,8 @@ async fn piped(mut process: AttachedProcess, context: &mut Context<'_>) -> Optio
         }
     }
     let result = match status {
-        Some(status) => status.await,
-        None => None,
+        Some(status) if !context.screen.is_closed() => status.await,
+        _ => None,
     };
     if let Some(feeder) = feeder {
         feeder.abort();
@@ -317,8 +339,33 @@ mod tests {
     fn what_was_typed_stays_one_word_each() {
         let args = ["-c".to_owned(), "select '$(id)'; --\"".to_owned()];
         let words = command("my db", &args, true, Some("xterm"));
-        assert_eq!(words[..3], ["env", "PSQL_HISTORY=/tmp/.psql_history", "TERM=xterm"]);
-        assert_eq!(words[words.len() - 3..], ["my db", "-c", "select '$(id)'; --\""]);
+        assert_eq!(
+            words[..4],
+            [
+                "env",
+                "PSQL_HISTORY=/tmp/.psql_history",
+                "PGDATABASE=my db",
+                "TERM=xterm"
+            ]
+        );
+        assert_eq!(words[words.len() - 3..], ["postgres", "-c", "select '$(id)'; --\""]);
+    }
+
+    #[test]
+    fn a_databases_name_is_never_a_connection_string() {
+        // libpq expands such a name wherever it is given as the database of a connection, but not in PGDATABASE.
+        for name in [
+            "host=nowhere.invalid",
+            "postgres://evil/x",
+            "postgresql://evil",
+            "select=Order \"x\"",
+        ] {
+            for tty in [true, false] {
+                let words = command(name, &[], tty, None);
+                let holds: Vec<_> = words.iter().filter(|word| word.contains(name)).collect();
+                assert_eq!(holds, [&format!("PGDATABASE={name}")]);
+            }
+        }
     }
 
     #[test]
@@ -340,5 +387,41 @@ mod tests {
         std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
         assert_eq!(text, "select 1;\n\\q no\n");
         assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn half_a_statement_is_not_run_when_the_connection_breaks() {
+        use std::io::Write;
+        use std::os::unix::process::ExitStatusExt;
+        use std::process::{Command, Stdio};
+        // A program that would act on what has come when its input ends, as psql does.
+        let program = ["-c", PIPE, "psql", "bash", "-c", "cat; echo it took that for all"];
+        let broken = |input: &[u8]| {
+            let mut child = Command::new("bash")
+                .args(program)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(input).unwrap(); // and the connection is gone
+            child.wait_with_output().unwrap()
+        };
+        let output = broken(b"delete from animal\n");
+        assert_eq!(output.status.signal(), Some(15));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "delete from animal\n");
+    }
+
+    #[test]
+    fn what_runs_is_ended_when_the_connection_breaks_after_the_input() {
+        use std::io::Write;
+        use std::os::unix::process::ExitStatusExt;
+        use std::process::{Command, Stdio};
+        let mut child = Command::new("bash")
+            .args(["-c", PIPE, "psql", "sleep", "1000"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(END).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
     }
 }

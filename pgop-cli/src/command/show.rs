@@ -91,11 +91,12 @@ pub(super) async fn find<R: Managed>(
         label_selector: selector,
         ..ListParams::default()
     };
-    let mut found = if context.config.all_namespaces {
-        cluster.list_all::<R>(&params).await?.items
-    } else {
-        cluster.list::<R>(&params).await?.items
-    };
+    let (mut found, unreadable) = cluster
+        .list_readable::<R>(&params, context.config.all_namespaces)
+        .await?;
+    for problem in unreadable {
+        code = code.and(context.fail(&Error::Object(problem)));
+    }
     if !all {
         for name in unique(names) {
             if !found.iter().any(|r| r.meta().name.as_deref() == Some(name)) {

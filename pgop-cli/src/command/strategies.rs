@@ -1,6 +1,6 @@
 //! `pgo strategies`
 
-use pgop_core::resource::{Managed, ResourceKind};
+use pgop_core::owner::{Kinded, ResourceKind};
 use pgop_core::strategy::Description;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -14,6 +14,13 @@ pub struct Test {
     variables: Vec<(String, String)>,
     stdin: String,
     program: Option<String>,
+}
+
+/// A run that goes on.
+pub struct Running {
+    pub child: Child,
+    #[allow(dead_code)] // it is there for as long as the run
+    pub home: TempDir,
 }
 
 /// What a run left.
@@ -62,6 +69,26 @@ impl Test {
 
     /// Runs it.
     pub fn run(self) -> Ran {
+        self.run_and_keep().0
+    }
+
+    /// Runs it, and keeps its home.
+    pub fn run_and_keep(self) -> (Ran, TempDir) {
+        let stdin = self.stdin.clone();
+        let Running { mut child, home } = self.start(Stdio::piped(), Stdio::piped());
+        // A program that does not read its input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let ran = Ran {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        (ran, home)
+    }
+
+    /// Starts it.
+    pub fn start(self, stdout: Stdio, stderr: Stdio) -> Running {
         let binary = env!("CARGO_BIN_EXE_pgo");
         let program = match &self.program {
             None => Path::new(binary).to_owned(),
@@ -71,25 +98,18 @@ impl Test {
                 link
             }
         };
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(&self.args)
             .env_clear()
             .env("HOME", self.home.path())
             .envs(self.variables)
             .current_dir(self.home.path())
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        // A program that does not read its input may be gone already.
-        let _ = child.stdin.take().unwrap().write_all(self.stdin.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Running { child, home: self.home }
     }
 }
 

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::too_many_lines)] // a test that can't go on has failed
 #![cfg(unix)] // the tests make symlinks
 
+mod api;
 mod harness;
 
 mod configuration;
 mod dry_run;
 mod help;
+mod surroundings;
 mod unreachable;
 mod usage;

@@ -7,8 +7,6 @@
 mod owner;
 mod traces;
 
-use std::time::{Duration, Instant};
-
 use owner::{Sandbox, User};
 use traces::Traces;
 
@@ -23,7 +21,7 @@ fn two_sandboxes_are_two_and_a_stop_leaves_nothing_but_the_data() {
         let (a, b) = (Sandbox::new(&user, &home, "a"), Sandbox::new(&user, &home, "b"));
         for sandbox in [&a, &b] {
             sandbox.start();
-            sandbox.pgo("create database orders --wait --timeout 2m");
+            sandbox.database();
             sandbox.sql(&format!("create table who as select '{}' as name", sandbox.name()));
         }
         let (of_a, of_b) = (Traces::of(&a), Traces::of(&b));
@@ -54,7 +52,7 @@ fn after_kill_9_nothing_runs_and_the_data_is_there() {
         let home = user.home();
         let sandbox = Sandbox::new(&user, &home, "killed");
         sandbox.start();
-        sandbox.pgo("create database orders --wait --timeout 2m");
+        sandbox.database();
         sandbox.sql("create table t as select 7 as i");
         let traces = Traces::of(&sandbox);
         sandbox.signal("KILL");
@@ -84,7 +82,7 @@ fn ctrl_c_stops_pods_in_order_and_a_second_one_at_once() {
         let home = user.home();
         let sandbox = Sandbox::new(&user, &home, "front");
         sandbox.start();
-        sandbox.pgo("create database orders --wait --timeout 2m");
+        sandbox.database();
         sandbox.pgo("sandbox stop");
 
         let mut front = sandbox.run();
@@ -98,15 +96,14 @@ fn ctrl_c_stops_pods_in_order_and_a_second_one_at_once() {
         sandbox.sql_becomes("select 1");
         let log = sandbox.pgo("logs orders");
         assert!(log.contains(CLEAN) && !log.contains(NOT_CLEAN), "{log}");
-        // A client in a transaction, and a pod that hears nothing: they would take their time.
+        // A pod that hears nothing would have 30 s.
         sandbox.deaf_pod();
         let traces = Traces::of(&sandbox);
-        let begin = Instant::now();
         sandbox.signal("INT");
-        traces.assert_ending();
+        sandbox.says("pods have up to 30 s to end");
         sandbox.signal("INT");
         assert!(front.wait().unwrap().success());
-        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        sandbox.says("pod deaf is ended at once");
         traces.assert_gone("two Ctrl-C");
         sandbox.pgo("sandbox delete --yes");
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const NOBODY: u32 = 65534;
-/// A database is ready, or answers again, within that time, on a slow machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing takes nearly that long, on a busy machine either.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// As whom the programs run.
 pub enum User {
@@ -128,7 +128,25 @@ impl<'a> Sandbox<'a> {
     }
 
     pub fn start(&self) {
-        self.pgo("sandbox start");
+        self.pgo("sandbox start --timeout 5m");
+    }
+
+    /// Makes a database and waits for it.
+    pub fn database(&self) {
+        self.pgo("create database orders --wait --timeout 5m");
+    }
+
+    /// Waits until the one that runs in the foreground has said that.
+    pub fn says(&self, words: &str) {
+        until(&format!("it says {words:?}"), || {
+            let said = self.said();
+            if said.contains(words) { Ok(()) } else { Err(said) }
+        });
+    }
+
+    /// What the one in the foreground has said on standard error.
+    fn said(&self) -> String {
+        fs::read_to_string(self.home.path().join("run.log")).unwrap_or_default()
     }
 
     /// Starts it in the foreground, as a child of ours.
@@ -140,8 +158,7 @@ impl<'a> Sandbox<'a> {
         command.args(["sandbox", "run", "--name", self.name]);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         until("the sandbox serves", || {
-            let told = || fs::read_to_string(self.home.path().join("run.log")).unwrap_or_default();
-            ready.exists().then_some(()).ok_or_else(told)
+            ready.exists().then_some(()).ok_or_else(|| self.said())
         });
         child
     }

@@ -60,18 +60,6 @@ impl Traces {
         assert!(!self.memory.is_empty() && self.memory.iter().all(|folder| folder.exists()));
     }
 
-    /// It has been told to end and takes its time.
-    pub fn assert_ending(&self) {
-        until("it begins to end", || {
-            if self.alive().len() < self.processes.len() {
-                Ok(())
-            } else {
-                Err(format!("{:?}", self.alive()))
-            }
-        });
-        assert!(!self.alive().is_empty(), "there is nothing to hurry");
-    }
-
     /// The processes end, and what lives by them.
     pub fn assert_processes_go(&self, after: &str) {
         until(&format!("no process is left after {after}"), || {

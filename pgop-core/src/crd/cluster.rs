@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ServerSpec, ServerStatus};
 
+/// Most replicas of one cluster.
+pub const MAX_REPLICAS: i32 = 50;
+
 /// A primary, and replicas that follow it by streaming replication.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -53,7 +56,7 @@ pub struct PgClusterSpec {
     pub strategy: String,
     /// Number of replicas beside the primary.
     #[serde(default = "default_replicas")]
-    #[schemars(range(min = 0, max = 50))]
+    #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: i32,
     /// The servers.
     #[serde(flatten)]

@@ -36,7 +36,7 @@ pub enum AccessMode {
     /// By the pods of one node.
     #[default]
     ReadWriteOnce,
-    /// By one pod (Kubernetes 1.22 and later).
+    /// By one pod.
     ReadWriteOncePod,
     /// By the pods of many nodes.
     ReadWriteMany,

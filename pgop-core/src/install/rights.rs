@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::NAME;
 use crate::crd;
-use crate::manifest::Kind;
-use crate::resource::ResourceKind;
+use crate::kind::Kind;
+use crate::owner::ResourceKind;
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
@@ -56,15 +56,17 @@ pub fn resource_rules() -> Vec<Rule> {
         Rule::new(crd::GROUP, sub("status"), &["get", "patch", "update"]),
         // An owner reference with blockOwnerDeletion needs this where OwnerReferencesPermissionEnforcement is on (OpenShift).
         Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
-        Rule::new("", ["pods"], &READ),
+        // A strategy's step may restart a pod of its own.
+        Rule::new("", ["pods"], &["get", "list", "watch", "delete"]),
         // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
         Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),
         Rule::new("events.k8s.io", ["events"], &["create", "patch"]),
     ];
+    // Of Roles and RoleBindings this allows those that give no more than the operator has itself: it holds neither `escalate` nor `bind`.
     let mut by_verbs: BTreeMap<(&str, &[&str]), Vec<&str>> = BTreeMap::new();
     for kind in Kind::ALL {
         by_verbs
-            .entry((kind.group(), verbs(kind)))
+            .entry((kind.group(), kind.verbs()))
             .or_default()
             .push(kind.plural());
     }
@@ -74,17 +76,6 @@ pub fn resource_rules() -> Vec<Rule> {
             .map(|((group, verbs), resources)| Rule::new(group, resources, verbs)),
     );
     rules
-}
-
-/// What server-side apply and pruning need of a kind.
-fn verbs(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        // A claim holds data: only a person, or Kubernetes after its owner, deletes it.
-        Kind::PersistentVolumeClaim => &["get", "list", "watch", "create", "patch"],
-        Kind::ConfigMap | Kind::Service | Kind::PodDisruptionBudget | Kind::Job | Kind::StatefulSet => {
-            &["get", "list", "watch", "create", "patch", "delete"]
-        }
-    }
 }
 
 /// What it may do with the definitions of its own resources, which are cluster-wide.
@@ -152,7 +143,10 @@ mod tests {
         let rules: Vec<_> = [resource_rules(), crd_rules(), lease_rules()].concat();
         for rule in &rules {
             assert!(
-                rule.verbs.iter().chain(&rule.api_groups).all(|word| *word != "*"),
+                rule.verbs
+                    .iter()
+                    .chain(&rule.api_groups)
+                    .all(|word| !["*", "escalate", "bind", "impersonate"].contains(word)),
                 "{rule:?}"
             );
             for resource in &rule.resources {
@@ -162,19 +156,17 @@ mod tests {
                         "pods/exec",
                         "pods/attach",
                         "pods/portforward",
-                        "roles",
-                        "rolebindings",
                         "clusterroles",
                         "clusterrolebindings",
                         "nodes",
-                        "serviceaccounts"
+                        "serviceaccounts/token"
                     ]
                     .contains(&resource.as_str()),
                     "{rule:?}"
                 );
             }
         }
-        assert_eq!(verbs_on(&rules, "pods"), READ);
+        assert_eq!(verbs_on(&rules, "pods"), ["get", "list", "watch", "delete"]);
         for kept in [
             "secrets",
             "persistentvolumeclaims",

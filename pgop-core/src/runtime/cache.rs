@@ -10,7 +10,6 @@ mod compact;
 mod index;
 mod seen;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,10 +27,11 @@ use super::cluster;
 use super::queue::{Cause, Queue};
 use super::tasks::Tasks;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::kind::Kind;
 use crate::label;
-use crate::manifest::Kind;
+use crate::managed::Managed;
 use crate::observed::Live;
-use crate::resource::{Managed, Owner, ResourceKind};
+use crate::owner::{Owner, ResourceKind};
 use index::{Index, Listing, Tie};
 use seen::{Seen, What};
 
@@ -61,15 +61,9 @@ pub(crate) fn api_resource(kind: ResourceKind) -> ApiResource {
 
 impl Caches {
     /// Starts the watches of some namespaces, or of all where a scope is `None`.
-    pub(crate) fn start(
-        client: &Client,
-        scopes: &[Option<String>],
-        served: &BTreeSet<Kind>,
-        queue: &Queue,
-        tasks: &mut Tasks,
-    ) -> Self {
+    pub(crate) fn start(client: &Client, scopes: &[Option<String>], queue: &Queue, tasks: &mut Tasks) -> Self {
         let resources = ResourceKind::ALL.map(What::Resource);
-        let objects = served.iter().map(|kind| What::Object(*kind));
+        let objects = Kind::ALL.map(What::Object);
         let all: Vec<What> = resources
             .into_iter()
             .chain(objects)

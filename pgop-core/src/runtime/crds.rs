@@ -1,4 +1,4 @@
-//! Installing the custom resource definitions, fitted to what the server knows.
+//! Installing the custom resource definitions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, PostParams};
@@ -12,8 +12,6 @@ use super::cluster::plain;
 use crate::crd;
 use crate::difference::lacks;
 
-/// From this minor version on, the API server evaluates `x-kubernetes-validations` (beta in 1.25); older ones drop the field.
-const CEL_SINCE: u32 = 25;
 const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What became of a definition.
@@ -30,9 +28,6 @@ pub enum Changed {
 /// Why the definitions could not be installed.
 #[derive(Debug, Error)]
 pub enum CrdError {
-    /// The version of the server could not be read.
-    #[error("could not ask the API server for its version: {}", plain(.0))]
-    ReadVersion(#[source] Box<kube::Error>),
     /// One could not be read.
     #[error("could not read the definition {name}: {}", plain(source))]
     Read {
@@ -61,7 +56,7 @@ impl CrdError {
     /// Whether the account lacks the permission.
     pub fn is_forbidden(&self) -> bool {
         match self {
-            Self::ReadVersion(source) | Self::Read { source, .. } | Self::Write { source, .. } => {
+            Self::Read { source, .. } | Self::Write { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if status.code == 403)
             }
             Self::Establish { .. } => false,
@@ -71,22 +66,11 @@ impl CrdError {
 
 /// Creates or replaces the definitions. Nothing is written when the server has them already.
 pub async fn ensure(client: Client) -> Result<Vec<(String, Changed)>, CrdError> {
-    let version = client
-        .apiserver_version()
-        .await
-        .map_err(|e| CrdError::ReadVersion(Box::new(e)))?;
-    let minor: u32 = version
-        .minor
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap_or(u32::MAX);
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let mut done = Vec::new();
     for definition in crd::all() {
         let name = definition.name_any();
-        let changed = ensure_one(&api, fit(definition, minor), &name).await?;
+        let changed = ensure_one(&api, definition, &name).await?;
         done.push((name, changed));
     }
     for (name, changed) in &done {
@@ -150,40 +134,4 @@ fn spec(definition: &CustomResourceDefinition) -> Value {
 
 fn schema_of(spec: &Value) -> Option<&Value> {
     spec.pointer("/versions/0/schema")
-}
-
-/// Leaves out what an old server drops, or the definition would look changed at every start.
-fn fit(definition: CustomResourceDefinition, minor: u32) -> CustomResourceDefinition {
-    if minor >= CEL_SINCE {
-        return definition;
-    }
-    let mut value = serde_json::to_value(&definition).unwrap_or_default();
-    drop_key(&mut value, "x-kubernetes-validations");
-    serde_json::from_value(value).unwrap_or(definition)
-}
-
-fn drop_key(value: &mut Value, key: &str) {
-    match value {
-        Value::Object(map) => {
-            map.remove(key);
-            map.values_mut().for_each(|value| drop_key(value, key));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|value| drop_key(value, key)),
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_server_gets_no_rules() {
-        for definition in crd::all() {
-            let with = serde_json::to_string(&fit(definition.clone(), 25)).unwrap();
-            let without = serde_json::to_string(&fit(definition, 20)).unwrap();
-            assert!(with.contains("x-kubernetes-validations"));
-            assert!(!without.contains("x-kubernetes-validations"));
-        }
-    }
 }

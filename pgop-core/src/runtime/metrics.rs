@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tower::{Layer, Service};
 
 use super::backoff::Key;
-use crate::resource::ResourceKind;
+use crate::owner::ResourceKind;
 
 /// The engine's metrics. One value serves a whole process.
 #[derive(Debug)]

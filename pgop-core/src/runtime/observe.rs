@@ -1,8 +1,7 @@
 //! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 use thiserror::Error;
@@ -10,10 +9,10 @@ use thiserror::Error;
 use super::cache::Caches;
 use super::cluster::{CallError, call};
 use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
-use crate::manifest::Kind;
+use crate::managed::Managed;
 use crate::name;
 use crate::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use crate::resource::{Managed, Owner};
+use crate::owner::Owner;
 
 /// Why a resource could not be observed.
 #[derive(Debug, Error)]
@@ -40,19 +39,17 @@ pub enum ObserveError {
 pub(crate) async fn observe<R: Managed>(
     client: &Client,
     caches: &Caches,
-    served: &BTreeSet<Kind>,
     resource: &R,
 ) -> Result<Observed, (Observed, ObserveError)> {
     let owner = Owner::of(resource);
     let foreign = resource.foreign();
     let mut observed = Observed {
         live: caches.live(&owner, foreign.source.as_ref().map(|source| source.name.as_str())),
-        served: served.clone(),
         source: foreign
             .source
             .as_ref()
             .and_then(|source| source_facts(caches, &owner.namespace, source)),
-        last_backup: last_backup(caches, &owner),
+        last_backup: last_backup(caches, &owner, resource.meta()),
         ..Observed::default()
     };
     // What is no name is refused by `validate`; there is nothing to ask the server for.
@@ -84,11 +81,11 @@ fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<Sou
 }
 
 /// The newest snapshot of a database or cluster.
-fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
+fn last_backup(caches: &Caches, owner: &Owner, source: &ObjectMeta) -> Option<LastBackup> {
     let parsed = caches.backups(owner).into_iter().filter_map(|value| {
         let backup: PgBackup = serde_json::from_value(value).ok()?;
         let name = backup.name_any();
-        let status = backup.status?;
+        let status = backup.is_of(source).then_some(backup.status?)?;
         Some(LastBackup {
             name,
             claim: status.claim?,
@@ -107,9 +104,7 @@ async fn claim_facts(client: &Client, namespace: &str, name: &str) -> Result<Opt
             name: name.to_owned(),
             source,
         })?;
-    Ok(claim.map(|claim| ClaimFacts {
-        deleting: claim.metadata.deletion_timestamp.is_some(),
-    }))
+    Ok(claim.map(|claim| ClaimFacts::of(&claim.metadata)))
 }
 
 async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<SecretFacts, ObserveError> {

@@ -18,9 +18,8 @@ use super::reconcile::Context;
 use super::report::Report;
 use super::tasks::Tasks;
 use super::worker::work;
-use crate::manifest::Kind;
+use crate::owner::ResourceKind;
 use crate::registry::Registry;
-use crate::resource::ResourceKind;
 
 /// Reconciles at a time, of all kinds together.
 const DEFAULT_CONCURRENCY: u16 = 8;
@@ -122,7 +121,6 @@ impl Operator {
     /// Runs until `shutdown`; reconciles that are under way are finished first.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), OperatorError> {
         let Self { settings, ready } = self;
-        let served = Arc::new(served(&settings.client).await?);
         let scopes = scopes(&settings.namespaces);
         for namespace in &scopes {
             check_access(&settings.client, namespace.as_deref()).await?;
@@ -130,13 +128,12 @@ impl Operator {
         let backoff = Backoff::default();
         let queue = Queue::new(backoff.clone(), Arc::clone(&settings.metrics));
         let mut watches = Tasks::default();
-        let caches = Caches::start(&settings.client, &scopes, &served, &queue, &mut watches);
+        let caches = Caches::start(&settings.client, &scopes, &queue, &mut watches);
         let context = Arc::new(Context {
             report: Report::new(settings.client.clone()),
             client: settings.client,
             registry: settings.registry,
             caches: caches.clone(),
-            served,
             metrics: settings.metrics,
             backoff,
         });
@@ -211,34 +208,6 @@ fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
         return vec![None];
     }
     unique.into_iter().cloned().map(Some).collect()
-}
-
-/// Which of the kinds the server serves.
-async fn served(client: &Client) -> Result<BTreeSet<Kind>, OperatorError> {
-    let mut served = BTreeSet::new();
-    for kind in Kind::ALL {
-        if kind.group().is_empty() {
-            served.insert(kind);
-            continue;
-        }
-        match call(client.list_api_group_resources(&kind.api_version())).await {
-            Ok(list) if list.resources.iter().any(|r| r.kind == kind.as_str()) => {
-                served.insert(kind);
-            }
-            Ok(_) => {}
-            Err(error) if error.code() == Some(404) => {}
-            Err(source) => {
-                return Err(OperatorError::Ask {
-                    what: "the kinds that it serves",
-                    source,
-                });
-            }
-        }
-        if !served.contains(&kind) {
-            info!(%kind, "is not served by this Kubernetes and is left out");
-        }
-    }
-    Ok(served)
 }
 
 /// Fails at once, with the mend, where a watch would fail again and again.

@@ -189,7 +189,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use crate::resource::ResourceKind;
+    use crate::owner::ResourceKind;
 
     fn key(name: &str) -> Key {
         (ResourceKind::PgCluster, "a".to_owned(), name.to_owned())

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::cache::api_resource;
 use crate::label::MANAGER;
-use crate::resource::Owner;
+use crate::owner::Owner;
 
 /// Longest note of an event, in bytes: <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>.
 const NOTE_LIMIT: usize = 1000;

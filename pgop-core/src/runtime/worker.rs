@@ -11,7 +11,8 @@ use super::backoff::Key;
 use super::queue::{Action, Queue};
 use super::reconcile::{Context, on_error, reconcile};
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
-use crate::resource::{Managed, ResourceKind};
+use crate::managed::Managed;
+use crate::owner::ResourceKind;
 
 /// Works until the queue is closed. A panic is the failure of one resource, not of all.
 pub(crate) async fn work(queue: Queue, context: Arc<Context>) {

@@ -7,4 +7,5 @@ mod cluster;
 mod database;
 mod killed;
 mod passwords;
+mod stopped;
 mod writes_nothing;

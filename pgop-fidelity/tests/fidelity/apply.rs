@@ -34,11 +34,7 @@ pub(crate) fn subject() -> Subject {
         .holds(an_apply_takes_yaml)
         .holds(cleared_fields_belong_to_before_first_apply)
         .holds(a_finalizer_is_owned_by_whom_applied_it)
-        .since(
-            22,
-            "the status has entries of its own in managedFields",
-            fields_of_the_status_are_marked_as_such,
-        )
+        .holds(fields_of_the_status_are_marked_as_such)
 }
 
 fn data(data: Value) -> Value {
@@ -289,7 +285,7 @@ async fn an_apply_of_another_version_is_refused(s: Space) {
     s.apply("one", "configmaps/a", &other).await.fails_with(
         400,
         "BadRequest",
-        &["Incorrect version specified in apply patch"],
+        &["invalid object type: /v2, Kind=ConfigMap"],
     );
 }
 

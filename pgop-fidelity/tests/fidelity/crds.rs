@@ -37,21 +37,9 @@ pub(crate) fn subject() -> Subject {
         .holds(a_changed_schema_holds_for_the_next_write)
         .holds(deleting_a_definition_deletes_its_objects)
         .holds(a_cluster_wide_resource_has_no_namespace)
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_rule_is_checked_on_create_and_update,
-        )
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_transition_rule_makes_a_field_immutable,
-        )
-        .since(
-            25,
-            "CEL rules in CRDs are served (beta, on)",
-            a_cel_rule_that_does_not_compile_is_refused,
-        )
+        .holds(a_cel_rule_is_checked_on_create_and_update)
+        .holds(a_cel_transition_rule_makes_a_field_immutable)
+        .holds(a_cel_rule_that_does_not_compile_is_refused)
         .since(32, "selectable fields are GA", selectable_fields_are_field_selectors)
 }
 
@@ -300,7 +288,7 @@ async fn the_generation_follows_the_spec(s: Space) {
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
 async fn an_update_of_a_custom_resource_needs_a_version(s: Space) {
     create(&s, json!({"size": 1})).await;
-    let words = ["metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"];
+    let words = ["metadata.resourceVersion: Invalid value: 0: must be specified for an update"];
     s.put("widgets/a", &widget(&s, "a", json!({"size": 2})))
         .await
         .fails_with(422, "Invalid", &words);

@@ -16,16 +16,8 @@ pub(crate) fn subject() -> Subject {
         .holds(the_version_is_told)
         .holds(health_is_told_in_plain_text)
         .holds(the_swagger_document_names_groups_versions_and_kinds)
-        .since(
-            27,
-            "OpenAPI v3 is GA (served from 1.24)",
-            openapi_v3_has_a_document_for_each_group_version,
-        )
-        .since(
-            27,
-            "aggregated discovery is on by default (beta)",
-            discovery_comes_in_one_document,
-        )
+        .holds(openapi_v3_has_a_document_for_each_group_version)
+        .holds(discovery_comes_in_one_document)
 }
 
 /// <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#unaggregated-discovery>

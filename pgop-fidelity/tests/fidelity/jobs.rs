@@ -12,22 +12,14 @@ pub(crate) fn subject() -> Subject {
         .holds(a_job_that_fails_is_failed)
         .holds(a_failing_job_is_tried_again)
         .holds(a_job_has_a_deadline)
-        .since(
-            21,
-            "the controller for ttlSecondsAfterFinished is on by default (beta)",
-            a_finished_job_goes_after_its_time,
-        )
+        .holds(a_finished_job_goes_after_its_time)
         .holds(a_job_runs_as_many_pods_at_once_as_it_may)
         .holds(pods_of_a_job_are_labelled_and_owned)
-        .since(
-            27,
-            "labels with the prefix batch.kubernetes.io",
-            pods_of_a_job_have_prefixed_labels,
-        )
+        .holds(pods_of_a_job_have_prefixed_labels)
         .holds(the_template_of_a_job_is_immutable)
         .holds(a_job_does_not_restart_always)
         .holds(a_deleted_job_leaves_its_pods_unless_told)
-        .since(22, "suspend is on by default (beta)", a_suspended_job_has_no_pods)
+        .holds(a_suspended_job_has_no_pods)
         .holds(a_schedule_must_be_one)
 }
 
@@ -228,29 +220,21 @@ async fn a_suspended_job_has_no_pods(s: Space) {
         .await;
 }
 
-/// Where cron jobs are: in batch/v1 from 1.21 on.
-fn cron_jobs(s: &Space) -> &'static str {
-    if s.minor() >= 21 {
-        "batch/v1:cronjobs"
-    } else {
-        "batch/v1beta1:cronjobs"
-    }
-}
+const CRON_JOBS: &str = "batch/v1:cronjobs";
 
-fn cron_job(s: &Space, schedule: &str) -> Value {
-    let api = cron_jobs(s).split(':').next().unwrap();
+fn cron_job(schedule: &str) -> Value {
     let spec = with(
         job("a", "true")["spec"].take(),
         json!({"template": {"spec": {"schedulerName": "nobody"}}}),
     );
-    json!({"apiVersion": api, "kind": "CronJob", "metadata": {"name": "a"}, "spec": {
+    json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "a"}, "spec": {
         "schedule": schedule, "jobTemplate": {"metadata": {"labels": {"from": "cron"}}, "spec": spec}}})
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/>
 async fn a_cron_job_makes_a_job_at_its_minute(s: Space) {
     s.account().await;
-    let made = s.post(cron_jobs(&s), &cron_job(&s, "* * * * *")).await.is(201);
+    let made = s.post(CRON_JOBS, &cron_job("* * * * *")).await.is(201);
     assert_eq!(
         (&made["spec"]["concurrencyPolicy"], &made["spec"]["suspend"]),
         (&json!("Allow"), &json!(false))
@@ -271,7 +255,7 @@ async fn a_cron_job_makes_a_job_at_its_minute(s: Space) {
         (&job["ownerReferences"][0]["kind"], &job["ownerReferences"][0]["uid"]),
         (&json!("CronJob"), &json!(uid(&made)))
     );
-    s.until("it tells when", &format!("{}/a", cron_jobs(&s)), |c| {
+    s.until("it tells when", &format!("{CRON_JOBS}/a"), |c| {
         c["status"]["lastScheduleTime"].is_string()
     })
     .await;
@@ -279,20 +263,18 @@ async fn a_cron_job_makes_a_job_at_its_minute(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-syntax>
 async fn a_schedule_must_be_one(s: Space) {
-    s.post(cron_jobs(&s), &cron_job(&s, "sometimes")).await.fails_with(
+    s.post(CRON_JOBS, &cron_job("sometimes")).await.fails_with(
         422,
         "Invalid",
         &["spec.schedule: Invalid value: \"sometimes\""],
     );
-    s.post(cron_jobs(&s), &cron_job(&s, "61 * * * *"))
-        .await
-        .fails(422, "Invalid");
+    s.post(CRON_JOBS, &cron_job("61 * * * *")).await.fails(422, "Invalid");
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#schedule-suspension>
 async fn a_suspended_cron_job_makes_no_job(s: Space) {
-    let body = with(cron_job(&s, "* * * * *"), json!({"spec": {"suspend": true}}));
-    s.post(cron_jobs(&s), &body).await.is(201);
+    let body = with(cron_job("* * * * *"), json!({"spec": {"suspend": true}}));
+    s.post(CRON_JOBS, &body).await.is(201);
     // Over the turn of a minute.
     tokio::time::sleep(Duration::from_secs(65)).await;
     assert!(names(&s.get("batch/v1:jobs").await.ok()).is_empty());

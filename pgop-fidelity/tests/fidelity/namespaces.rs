@@ -7,11 +7,7 @@ pub(crate) fn subject() -> Subject {
     Subject::new("namespaces")
         .holds(a_namespace_starts_active_with_its_finalizer)
         .holds(a_namespace_gets_an_account_and_the_root_certificate)
-        .since(
-            21,
-            "the label is set on every namespace",
-            a_namespace_is_labelled_with_its_name,
-        )
+        .holds(a_namespace_is_labelled_with_its_name)
         .holds(deleting_a_namespace_deletes_what_is_in_it)
         .holds(a_terminating_namespace_takes_nothing_new)
         .holds(a_terminating_namespace_waits_for_finalizers)
@@ -161,7 +157,7 @@ async fn the_name_of_a_namespace_is_a_label(s: Space) {
     s.post("/api/v1/namespaces", &body).await.fails_with(
         422,
         "Invalid",
-        &["a lowercase RFC 1123 label must consist of"],
+        &["metadata.name: Invalid value: \"with.dot\": must not contain dots"],
     );
 }
 

@@ -19,11 +19,7 @@ pub(crate) fn subject() -> Subject {
         .holds(a_container_is_always_restarted)
         .holds(init_containers_run_one_after_the_other_and_first)
         .holds(a_failing_init_container_fails_the_pod)
-        .since(
-            29,
-            "sidecars are on by default (beta)",
-            a_sidecar_starts_first_and_does_not_hold_the_end,
-        )
+        .holds(a_sidecar_starts_first_and_does_not_hold_the_end)
         .holds(a_termination_message_is_read_from_its_file)
         .holds(a_termination_message_falls_back_to_the_log)
         .holds(the_environment_comes_from_values_fields_maps_and_secrets)
@@ -527,7 +523,7 @@ async fn a_deleted_pod_is_told_first_and_then_ends(s: Space) {
         watch.until("it is gone", |e| e.kind == "DELETED").await
     };
     let (log, _) = tokio::join!(log, end);
-    assert!(log.starts_with("up\ntold\nbye\n"), "{log}"); // 1.20 may put an error of its own behind the last line
+    assert_eq!(log, "up\ntold\nbye\n");
     s.get("pods/a").await.fails(404, "NotFound");
 }
 
@@ -557,7 +553,7 @@ async fn a_pre_stop_hook_runs_before_the_signal(s: Space) {
     s.eventually("the trap is set", async || s.logs("a", "").await == "up\n")
         .await;
     let (log, _) = tokio::join!(s.logs("a", "follow=true"), s.delete("pods/a"));
-    assert!(log.starts_with("up\nhook\ntold\n"), "{log}"); // 1.20 may put an error of its own behind the last line
+    assert_eq!(log, "up\nhook\ntold\n");
 }
 
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination-forced>

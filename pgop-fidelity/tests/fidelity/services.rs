@@ -7,17 +7,17 @@ pub(crate) fn subject() -> Subject {
     Subject::new("services")
         .holds(a_service_gets_an_address_and_defaults)
         .holds(the_address_of_a_service_is_immutable)
-        .since(
-            22,
-            "1.20 refuses the update: primary clusterIP can not be unset",
-            an_update_without_an_address_keeps_it,
-        )
+        .holds(an_update_without_an_address_keeps_it)
         .holds(an_address_is_given_once)
         .holds(a_headless_service_has_no_address)
         .holds(a_node_port_is_allocated)
         .holds(an_external_name_has_no_address)
         .holds(several_ports_need_names)
-        .holds(the_name_of_a_service_starts_with_a_letter)
+        .since(
+            36,
+            "names of Services are DNS labels (relaxed validation)",
+            the_name_of_a_service_may_begin_with_a_digit,
+        )
         .holds(endpoints_follow_readiness)
         .holds(slices_tell_readiness)
         .holds(unready_addresses_are_published_on_demand)
@@ -91,9 +91,11 @@ async fn an_address_is_given_once(s: Space) {
         .await
         .fails_with(422, "Invalid", &["provided IP is already allocated"]);
     let outside = with(service("b"), json!({"spec": {"clusterIP": "203.0.113.1"}}));
-    s.post("services", &outside)
-        .await
-        .fails_with(422, "Invalid", &["not in the valid range"]);
+    s.post("services", &outside).await.fails_with(
+        422,
+        "Invalid",
+        &["failed to allocate IP 203.0.113.1: the provided network does not match the current range"],
+    );
     s.delete("services/a").await.ok();
     s.post("services", &taken).await.is(201);
 }
@@ -135,9 +137,10 @@ async fn several_ports_need_names(s: Space) {
     assert_eq!(status["message"], message);
 }
 
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names>
-async fn the_name_of_a_service_starts_with_a_letter(s: Space) {
-    let status = s.post("services", &service("1a")).await.fails(422, "Invalid");
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
+async fn the_name_of_a_service_may_begin_with_a_digit(s: Space) {
+    s.post("services", &service("1a")).await.is(201);
+    let status = s.post("services", &service("a.b")).await.fails(422, "Invalid");
     assert_eq!(status["details"]["causes"][0]["field"], "metadata.name");
 }
 
@@ -193,14 +196,13 @@ async fn endpoints_follow_readiness(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
 async fn slices_tell_readiness(s: Space) {
-    let api = if s.minor() >= 21 { "v1" } else { "v1beta1" };
-    let path = format!("discovery.k8s.io/{api}:endpointslices?labelSelector=kubernetes.io/service-name%3Da");
+    let path = "discovery.k8s.io/v1:endpointslices?labelSelector=kubernetes.io/service-name%3Da";
     s.post("services", &service("a")).await.ok();
     s.create_pod(&switched("a")).await;
     let ready = |l: &Value, is: bool| l["items"][0]["endpoints"][0]["conditions"]["ready"] == is;
-    s.until("it is known", &path, |l| ready(l, false)).await;
+    s.until("it is known", path, |l| ready(l, false)).await;
     switch(&s, "a", "touch").await;
-    let list = s.until("it serves", &path, |l| ready(l, true)).await;
+    let list = s.until("it serves", path, |l| ready(l, true)).await;
     let slice = &list["items"][0];
     assert_eq!(slice["addressType"], "IPv4");
     assert_eq!(

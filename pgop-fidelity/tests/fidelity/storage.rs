@@ -357,23 +357,16 @@ async fn the_spec_of_a_claim_is_immutable(s: Space) {
         .fails_with(422, "Invalid", &words);
 }
 
-/// Where budgets and evictions are: policy/v1 budgets from 1.21, policy/v1 evictions from 1.22 on.
-fn policy(s: &Space) -> &'static str {
-    if s.minor() >= 22 { "policy/v1" } else { "policy/v1beta1" }
-}
-
-fn eviction(s: &Space, options: Value) -> Value {
-    json!({"apiVersion": policy(s), "kind": "Eviction", "metadata": {"name": "a"}, "deleteOptions": options})
+fn eviction(options: Value) -> Value {
+    json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}, "deleteOptions": options})
 }
 
 async fn guarded(s: &Space, at_least: u32) -> String {
     s.start(&pod("a", WAIT)).await;
-    let budget = json!({"apiVersion": policy(s), "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": {
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": {
         "minAvailable": at_least, "selector": {"matchLabels": {"app": "a"}}}});
-    s.post(&format!("{}:poddisruptionbudgets", policy(s)), &budget)
-        .await
-        .is(201);
-    let path = format!("{}:poddisruptionbudgets/b", policy(s));
+    s.post("policy/v1:poddisruptionbudgets", &budget).await.is(201);
+    let path = "policy/v1:poddisruptionbudgets/b".to_owned();
     s.until("the budget is computed", &path, |b| b["status"]["currentHealthy"] == 1)
         .await;
     path
@@ -382,7 +375,7 @@ async fn guarded(s: &Space, at_least: u32) -> String {
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>
 async fn an_eviction_deletes_the_pod(s: Space) {
     s.start(&pod("a", WAIT)).await;
-    let answer = s.post("pods/a/eviction", &eviction(&s, json!({}))).await.is(201);
+    let answer = s.post("pods/a/eviction", &eviction(json!({}))).await.is(201);
     assert_eq!(
         (&answer["kind"], &answer["status"]),
         (&json!("Status"), &json!("Success"))
@@ -394,7 +387,7 @@ async fn an_eviction_deletes_the_pod(s: Space) {
 async fn an_eviction_against_a_budget_is_refused(s: Space) {
     let budget = guarded(&s, 1).await;
     let status = s
-        .post("pods/a/eviction", &eviction(&s, json!({})))
+        .post("pods/a/eviction", &eviction(json!({})))
         .await
         .fails(429, "TooManyRequests");
     assert_eq!(
@@ -404,7 +397,7 @@ async fn an_eviction_against_a_budget_is_refused(s: Space) {
     assert_eq!(status["details"]["causes"][0]["reason"], "DisruptionBudget");
     assert!(s.get("pods/a").await.ok()["metadata"]["deletionTimestamp"].is_null());
     s.delete(&budget).await.ok();
-    let gone = async || s.post("pods/a/eviction", &eviction(&s, json!({}))).await.status != 429;
+    let gone = async || s.post("pods/a/eviction", &eviction(json!({}))).await.status != 429;
     s.eventually("without the budget it goes", gone).await;
     s.gone("pods/a").await;
 }
@@ -412,7 +405,7 @@ async fn an_eviction_against_a_budget_is_refused(s: Space) {
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>
 async fn an_eviction_can_be_dry(s: Space) {
     s.start(&pod("a", WAIT)).await;
-    s.post("pods/a/eviction", &eviction(&s, json!({"dryRun": ["All"]})))
+    s.post("pods/a/eviction", &eviction(json!({"dryRun": ["All"]})))
         .await
         .is(201);
     assert!(s.get("pods/a").await.is(200)["metadata"]["deletionTimestamp"].is_null());
@@ -420,7 +413,7 @@ async fn an_eviction_can_be_dry(s: Space) {
 
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>
 async fn an_eviction_of_a_missing_pod_is_not_found(s: Space) {
-    s.post("pods/a/eviction", &eviction(&s, json!({})))
+    s.post("pods/a/eviction", &eviction(json!({})))
         .await
         .fails(404, "NotFound");
 }

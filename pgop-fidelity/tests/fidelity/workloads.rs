@@ -25,11 +25,7 @@ pub(crate) fn subject() -> Subject {
         .holds(a_partition_holds_an_update_back)
         .holds(an_on_delete_set_waits_for_the_delete)
         .holds(claims_of_a_set_outlive_its_pods_and_itself)
-        .since(
-            27,
-            "claim retention is on by default (beta)",
-            claims_of_a_set_go_when_asked_to,
-        )
+        .holds(claims_of_a_set_go_when_asked_to)
         .holds(the_spec_of_a_set_is_mostly_immutable)
         .holds(a_set_tells_its_revisions)
 }

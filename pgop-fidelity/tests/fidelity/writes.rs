@@ -41,16 +41,8 @@ pub(crate) fn subject() -> Subject {
         .holds(a_write_to_the_status_leaves_the_spec_alone)
         .holds(scaling_goes_through_the_scale_subresource)
         .holds(an_unknown_field_of_a_built_in_kind_is_dropped)
-        .since(
-            27,
-            "field validation is served (GA in 1.27)",
-            an_unknown_field_is_refused_when_validation_is_strict,
-        )
-        .since(
-            27,
-            "field validation is served (GA in 1.27)",
-            an_unknown_field_is_a_warning_when_validation_warns,
-        )
+        .holds(an_unknown_field_is_refused_when_validation_is_strict)
+        .holds(an_unknown_field_is_a_warning_when_validation_warns)
 }
 
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/>

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pgop_core::Registry;
 use pgop_core::crd::PgDatabase;
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::Managed;
 use pgop_core::strategy::{Description, Strategy, StrategyError};
+use pgop_core::validated::Checked;
 use serde_json::json;
 
 use crate::cluster::{Cluster, Running, until};
@@ -23,7 +23,7 @@ impl Strategy<PgDatabase> for Faulty {
         &self.description
     }
 
-    fn manifests(&self, validated: &<PgDatabase as Managed>::Validated) -> Result<Vec<Manifest>, StrategyError> {
+    fn manifests(&self, validated: &<PgDatabase as Checked>::Validated) -> Result<Vec<Manifest>, StrategyError> {
         assert!(validated.server.owner.name != "broken", "a strategy's own fault");
         self.sound.manifests(validated)
     }

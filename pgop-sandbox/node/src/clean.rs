@@ -13,7 +13,7 @@ use nix::unistd::{Pid, geteuid};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why something was left behind.
 #[derive(Debug, Error)]

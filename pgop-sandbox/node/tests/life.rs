@@ -9,30 +9,52 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use pgop_sandbox_kubelet::LogOptions;
 use serde_json::{from_value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// Numbers of processes that have a word in their command line, but ourselves.
 fn processes(word: &str) -> Vec<u32> {
-    let all = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
     let has = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
     };
-    all.filter(|pid| *pid != std::process::id()).filter(has).collect()
+    all().filter(|pid| *pid != std::process::id()).filter(has).collect()
 }
 
-fn namespaces() -> usize {
-    let nets = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|e| fs::read_link(e.path().join("ns/net")).ok());
-    nets.collect::<std::collections::BTreeSet<_>>().len()
+/// Networks of a process and of all below it.
+fn networks(root: u32) -> BTreeSet<PathBuf> {
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let below = |pid: &u32| std::iter::successors(Some(*pid), |pid| parent(*pid)).any(|pid| pid == root);
+    all().filter(below).filter_map(network).collect()
+}
+
+fn network(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
+/// Asks again until it is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A number of seconds that no other process on this machine sleeps.
+fn nap(process: u32) -> String {
+    format!("31557{process:08}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,20 +125,17 @@ async fn after_a_restart_pods_are_started_again_and_jobs_have_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_after_a_stop() {
     let cluster = Cluster::start().await;
-    cluster.script("left", "echo up; exec sleep 31557").await;
+    let nap = nap(std::process::id());
+    cluster.script("left", &format!("echo up; exec sleep {nap}")).await;
     cluster.ready("left").await;
-    assert!(!processes("31557").is_empty());
+    assert!(!processes(&nap).is_empty());
     cluster.delete("left", 0).await;
     cluster.gone("left").await; // at once: it was not asked whether the processes have ended
-    let begin = Instant::now();
-    while !processes("31557").is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "a process is left");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    cluster.script("left", "exec sleep 31557").await;
+    tokio::task::block_in_place(|| until("no process is left", || processes(&nap).is_empty()));
+    cluster.script("left", &format!("exec sleep {nap}")).await;
     cluster.ready("left").await;
     cluster.end().await;
-    assert_eq!(processes("31557"), Vec::<u32>::new());
+    assert_eq!(processes(&nap), Vec::<u32>::new());
 }
 
 /// Not a test of its own: the node that the next one kills.
@@ -124,20 +143,22 @@ async fn nothing_is_left_after_a_stop() {
 #[ignore = "run by nothing_is_left_after_kill_9"]
 async fn a_node_to_be_killed() {
     let cluster = Cluster::start().await;
-    cluster.script("left", "exec sleep 31558").await;
+    cluster
+        .script("left", &format!("exec sleep {}", nap(std::process::id())))
+        .await;
     cluster.ready("left").await;
     println!("\nfolder {}", cluster.folder.path().display());
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    std::future::pending::<()>().await;
 }
 
 #[test]
 fn nothing_is_left_after_kill_9() {
-    let before = namespaces();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["a_node_to_be_killed", "--ignored", "--exact", "--nocapture"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let nap = nap(child.id());
     let lines = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok);
@@ -145,26 +166,19 @@ fn nothing_is_left_after_kill_9() {
         .into_iter()
         .find_map(|line| line.strip_prefix("folder ").map(str::to_owned))
         .expect("the node starts");
-    assert!(!processes("31558").is_empty());
+    assert!(!processes(&nap).is_empty());
+    let mut networks = networks(child.id());
+    networks.remove(&network(std::process::id()).unwrap());
+    assert!(networks.len() > 1, "that of the node and that of the pod: {networks:?}");
     child.kill().unwrap();
     child.wait().unwrap();
-    let begin = Instant::now();
-    while !processes("31558").is_empty() {
-        assert!(
-            begin.elapsed() < Duration::from_secs(5),
-            "processes are left: {:?}",
-            processes("31558")
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("its processes are gone", || processes(&nap).is_empty());
     pgop_sandbox_node::clean(&Path::new(&folder).join("node")).unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(&folder));
-    // Other tests have nodes too; those come and go, but ours must not stay.
-    while namespaces() > before + 4 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "namespaces are left");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("nothing is left in its networks", || {
+        !all().filter_map(network).any(|of| networks.contains(&of))
+    });
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -188,7 +202,7 @@ async fn postgresql_runs_as_its_user_on_a_claim_and_keeps_its_data() {
     let spec = json!({
         "securityContext": {"runAsUser": 999, "runAsGroup": 999, "fsGroup": 999, "runAsNonRoot": true},
         "containers": [{"name": "main", "image": "postgres:15", "command": ["bash", "-c", script],
-            "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60},
+            "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/run"]}, "periodSeconds": 1, "timeoutSeconds": 100, "failureThreshold": 1000},
             "volumeMounts": [{"name": "data", "mountPath": "/pgdata"}, {"name": "shm", "mountPath": "/dev/shm"}]}],
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "shm", "emptyDir": {"medium": "Memory"}}],
     });
@@ -209,9 +223,7 @@ async fn postgresql_runs_as_its_user_on_a_claim_and_keeps_its_data() {
         .exec("db", &psql("create table t as select 42 as n; select n from t"))
         .await;
     assert_eq!((code, out.lines().last()), (0, Some("42")), "{err}");
-    let begin = Instant::now();
     cluster.restart().await;
-    assert!(begin.elapsed() < PATIENCE);
     let again = |pod: Option<&Pod>| {
         pod.is_some_and(|p| at(p, "/containerStatuses/0/restartCount") == 1 && cluster::is_ready(p))
     };

@@ -66,7 +66,7 @@ async fn exec_has_the_containers_user_and_rights() {
         ("root", json!({})),
     ] {
         cluster
-            .pod(name, pod(&format!("{rights}; exec sleep 100"), &context))
+            .pod(name, pod(&format!("{rights}; exec sleep 1000"), &context))
             .await;
         cluster.ready(name).await;
         let own = cluster.exec(name, &["grep", "CapEff", "/proc/1/status"]).await.1;
@@ -124,6 +124,10 @@ async fn a_privileged_pod_on_the_hosts_processes_ends_those_of_others() {
     for name in ["victim", "plain", "killer"] {
         cluster.ready(name).await;
     }
+    // They are ready when their shells have begun.
+    let counted = "grep -lz '^31560$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l";
+    cluster.exec_until("victim", &["cat", "/proc/1/comm"], "sleep\n").await;
+    cluster.exec_until("killer", &["sh", "-c", counted], "4\n").await;
     let find = "for p in /proc/[0-9]*; do read -r name <$p/comm; [ \"$name\" = sleep ] || continue; if grep -qz '^MARK=here$' $p/environ 2>/dev/null; then kill -9 ${p#/proc/} && echo killed; fi; done; true";
     let (_, out, err) = cluster.exec("plain", &["sh", "-c", find]).await;
     assert_eq!(out, "", "who is not privileged does not look into others: {err}");
@@ -132,13 +136,8 @@ async fn a_privileged_pod_on_the_hosts_processes_ends_those_of_others() {
     let pod = cluster.phase("victim", "Failed").await;
     assert_eq!(at(&pod, "/containerStatuses/0/state/terminated/exitCode"), 137);
     // It has no process numbers of its own; what it started ends with it all the same.
-    let counted = "grep -lz '^31560$' /proc/[0-9]*/cmdline 2>/dev/null | wc -l";
-    assert_eq!(cluster.exec("killer", &["sh", "-c", counted]).await.1, "4\n");
     cluster.delete("plain", 0).await;
     cluster.gone("plain").await;
-    let begin = std::time::Instant::now();
-    while cluster.exec("killer", &["sh", "-c", counted]).await.1 != "2\n" {
-        assert!(begin.elapsed() < cluster::PATIENCE, "a process is left");
-    }
+    cluster.exec_until("killer", &["sh", "-c", counted], "2\n").await;
     cluster.end().await;
 }

@@ -1,5 +1,7 @@
 //! delete and deletecollection: <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>.
 
+use std::borrow::Cow;
+
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use pgop_sandbox_schema::Cause;
@@ -119,23 +121,15 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
             continue;
         }
         match delete_object(call, key, &options) {
-            Ok(Deletion::Gone(mut object) | Deletion::Waits(mut object)) => {
-                if call.resource.custom.is_none() {
-                    read::drop_kind(&mut object);
-                }
-                items.push(object);
-            }
+            Ok(Deletion::Gone(object) | Deletion::Waits(object)) => items.push(Cow::Owned(object)),
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
         }
     }
-    let list = json!({
-        "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
-        "metadata": {"resourceVersion": revision.to_string()}, "items": items,
-    });
-    Ok(response::json(
+    let metadata = json!({"resourceVersion": revision.to_string()});
+    Ok(response::json_text(
         StatusCode::OK,
-        &list,
+        read::list_text(&call.resource, items.into_iter(), &metadata),
         Style::of(call.accept, &call.query),
     ))
 }

@@ -33,7 +33,9 @@ pub(crate) fn apply(
     let given = config["apiVersion"].as_str().unwrap_or_default();
     if !given.is_empty() && given != api_version {
         return Err(ApiError::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {api_version}"
+            "invalid object type: {}{given}, Kind={}",
+            if given.contains('/') { "" } else { "/" },
+            call.resource.kind
         )));
     }
     let manager = said(&options.manager, &api_version, &call.path.subresource);

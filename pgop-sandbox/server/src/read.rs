@@ -1,5 +1,6 @@
 //! get and list: <https://kubernetes.io/docs/reference/using-api/api-concepts/>.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, is_shown_as_stored, present};
 use crate::request::Form;
+use crate::resource::Resource;
 use crate::response::{self, Body, Style};
 use crate::status::{ApiError, Result};
 use crate::store::{Key, Object, Objects, RevisionError};
@@ -253,39 +255,34 @@ fn answer(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Response<B
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items});
             response::json(StatusCode::OK, &list, style)
         }
-        Form::Whole | Form::Discovery => response::json_text(StatusCode::OK, list_text(call, objects, metadata), style),
-    }
-}
-
-/// Items of a list of a built-in kind don't repeat it.
-pub(crate) fn drop_kind(item: &mut Value) {
-    if let Some(fields) = item.as_object_mut() {
-        fields.remove("kind");
-        fields.remove("apiVersion");
+        Form::Whole | Form::Discovery => {
+            response::json_text(StatusCode::OK, list_text(resource, shown(), metadata), style)
+        }
     }
 }
 
 /// A list as text. Items of built-in kinds leave out what the list says of them all.
-fn list_text(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Bytes {
-    let resource = &call.resource;
-    let length: usize = objects.iter().map(|object| object.json.len() + 1).sum();
-    let mut text = Vec::with_capacity(length + 256);
+pub(crate) fn list_text<'a>(
+    resource: &Resource,
+    items: impl Iterator<Item = Cow<'a, Value>>,
+    metadata: &Value,
+) -> Bytes {
     let (kind, version) = (
         Value::from(resource.list_kind.as_str()),
         Value::from(resource.api_version()),
     );
-    text.extend_from_slice(
-        format!(r#"{{"kind":{kind},"apiVersion":{version},"metadata":{metadata},"items":["#).as_bytes(),
-    );
-    for (index, object) in objects.iter().enumerate() {
+    let mut text = format!(r#"{{"kind":{kind},"apiVersion":{version},"metadata":{metadata},"items":["#).into_bytes();
+    for (index, item) in items.enumerate() {
         if index > 0 {
             text.push(b',');
         }
-        let mut item = present(resource, &object.value).into_owned();
-        if resource.custom.is_none() {
-            drop_kind(&mut item);
-        }
-        text.extend_from_slice(item.to_string().as_bytes());
+        let is_said = |field: &str| resource.custom.is_none() && ["kind", "apiVersion"].contains(&field);
+        let fields = item.as_object().into_iter().flatten();
+        let fields = fields.filter(|(name, _)| !is_said(name));
+        let fields: Vec<String> = fields
+            .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+            .collect();
+        text.extend_from_slice(format!("{{{}}}", fields.join(",")).as_bytes());
     }
     text.extend_from_slice(b"]}");
     Bytes::from(text)

@@ -248,7 +248,7 @@ fn check_identity(call: &Call, stored: &Object, new: &Value) -> Result<bool> {
             let cause = Cause {
                 reason: "FieldValueInvalid",
                 field: "metadata.resourceVersion".into(),
-                message: "Invalid value: 0x0: must be specified for an update".into(),
+                message: "Invalid value: 0: must be specified for an update".into(),
             };
             Err(ApiError::invalid(resource, name, &[cause]))
         }

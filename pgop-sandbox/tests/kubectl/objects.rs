@@ -222,7 +222,7 @@ async fn new_kinds_are_used_like_those_that_are_there() {
                   properties: {{size: {{type: integer, minimum: 1, description: How large.}}}}}}}}}}}}}}]}}}}"
         )).await;
         let definition = format!("crd/foos.{group}");
-        kubectl.ok(&["wait", "--for=condition=Established", &definition, "--timeout=30s"]).await;
+        kubectl.ok(&["wait", "--for=condition=Established", &definition, "--timeout=180s"]).await;
         let foo = |size: i32| format!("{{apiVersion: {group}/v1, kind: Foo, metadata: {{name: f}}, spec: {{size: {size}}}}}");
         assert_eq!(kubectl.apply(&foo(3)).await, format!("foo.{group}/f created\n"));
         kubectl.says(&["get", "fo"], &["NAME   SIZE", "f      3"]).await;

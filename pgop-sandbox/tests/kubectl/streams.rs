@@ -1,12 +1,11 @@
 //! Into pods: logs, exec, attach, cp, port-forward, proxy.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::kubectl::{Kubectl, until, with_each};
+use crate::kubectl::{Kubectl, LIMIT, until, with_each};
 
 const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {terminationGracePeriodSeconds: 1, containers: [
   {name: main, image: x, stdin: true, command: [sh, -c, 'echo ready; while read line; do echo got $line; done']},
@@ -15,7 +14,7 @@ const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {termi
 async fn pod(kubectl: &Kubectl) {
     kubectl.apply(POD).await;
     kubectl
-        .ok(&["wait", "--for=condition=Ready", "pod/p", "--timeout=60s"])
+        .ok(&["wait", "--for=condition=Ready", "pod/p", "--timeout=180s"])
         .await;
     let ready = [
         "exec",
@@ -92,7 +91,11 @@ async fn commands_run_in_containers() {
 async fn logs_are_read_and_followed() {
     with_each(async |kubectl| {
         pod(&kubectl).await;
-        assert_eq!(kubectl.ok(&["logs", "p", "-c", "main", "--tail=1"]).await, "ready\n");
+        let last = ["logs", "p", "-c", "main", "--tail=1"];
+        until("it has said that it is ready", async || {
+            kubectl.ok(&last).await == "ready\n"
+        })
+        .await;
         assert_eq!(
             kubectl
                 .ok(&["logs", "p", "-c", "main", "--since=1h", "--limit-bytes=3"])
@@ -118,23 +121,25 @@ async fn logs_are_read_and_followed() {
                 "echo a; sleep 1; echo b",
             ])
             .await;
-        until("it has a log", async || kubectl.run(&["logs", "short"]).await.code == 0).await;
+        // As long as it has no node its log is empty, and there is nothing to follow.
+        until("it has a log", async || {
+            kubectl.run(&["logs", "short"]).await.out.starts_with('a')
+        })
+        .await;
         assert_eq!(kubectl.ok(&["logs", "-f", "short"]).await, "a\nb\n");
-        let script = "echo from run; exit 3";
+        // What was said before somebody attached is not told to him: it waits for him to say something.
+        let script = "read word; echo from $word; exit 3";
+        let run = [
+            "run",
+            "one",
+            "--image=x",
+            "--restart=Never",
+            "--attach",
+            "--stdin",
+            "--rm",
+        ];
         let said = kubectl
-            .run(&[
-                "run",
-                "one",
-                "--image=x",
-                "--restart=Never",
-                "--attach",
-                "--rm",
-                "--command",
-                "--",
-                "sh",
-                "-c",
-                script,
-            ])
+            .with_input(&[&run[..], &["--command", "--", "sh", "-c", script]].concat(), "run\n")
             .await;
         assert!(said.out.contains("from run"), "{said:?}");
         assert_eq!(said.code, 3, "{said:?}");
@@ -166,9 +171,7 @@ async fn a_container_is_attached_to() {
             }
             panic!("it ended without an answer");
         };
-        tokio::time::timeout(Duration::from_secs(30), told)
-            .await
-            .expect("an answer");
+        tokio::time::timeout(LIMIT, told).await.expect("an answer");
         attach.kill().await.unwrap();
         kubectl.ok(&["delete", "pod", "p"]).await;
     })
@@ -231,9 +234,20 @@ async fn ports_are_forwarded_and_proxied() {
 #[ignore = "needs kubectl"]
 async fn changes_are_watched() {
     with_each(async |kubectl| {
+        kubectl
+            .ok(&["run", "before", "--image=x", "--command", "--", "sleep", "1000"])
+            .await;
+        kubectl
+            .ok(&["wait", "--for=condition=Ready", "pod/before", "--timeout=180s"])
+            .await;
         let mut watch = kubectl.command(&["get", "pods", "-w", "--output-watch-events"]);
         let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        // It watches from here on: this one it has seen.
+        let first = lines.next_line().await.unwrap().expect("what is there");
+        assert!(first.contains("EVENT"), "{first}");
+        let first = lines.next_line().await.unwrap().expect("what is there");
+        assert!(first.contains("ADDED") && first.contains("before"), "{first}");
         kubectl
             .ok(&["run", "w", "--image=x", "--restart=Never", "--command", "--", "true"])
             .await;
@@ -241,19 +255,23 @@ async fn changes_are_watched() {
             let mut seen = Vec::new();
             while let Some(line) = lines.next_line().await.unwrap() {
                 seen.push(line);
-                if seen.last().unwrap().contains("Completed") {
+                if seen
+                    .last()
+                    .is_some_and(|line: &String| line.contains(" w ") && line.contains("Completed"))
+                {
                     break;
                 }
             }
             seen.join("\n")
         };
-        let told = tokio::time::timeout(Duration::from_secs(60), told)
-            .await
-            .expect("its end");
+        let told = tokio::time::timeout(LIMIT, told).await.expect("its end");
         assert!(told.contains("ADDED") && told.contains("MODIFIED"), "{told}");
         watch.kill().await.unwrap();
         kubectl
-            .ok(&["wait", "--for=condition=Initialized", "pod/w", "--timeout=10s"])
+            .ok(&["wait", "--for=condition=Initialized", "pod/w", "--timeout=180s"])
+            .await;
+        kubectl
+            .ok(&["delete", "pod", "before", "--grace-period=0", "--force"])
             .await;
     })
     .await;

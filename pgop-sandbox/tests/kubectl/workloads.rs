@@ -11,7 +11,7 @@ const WEB: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web,
 async fn a_deployment_is_rolled_out_and_back() {
     with_each(async |kubectl| {
         kubectl.apply(WEB).await;
-        let status = ["rollout", "status", "deploy/web", "--timeout=60s"];
+        let status = ["rollout", "status", "deploy/web", "--timeout=180s"];
         kubectl
             .says(&status, &["deployment \"web\" successfully rolled out"])
             .await;
@@ -61,17 +61,20 @@ async fn a_deployment_is_rolled_out_and_back() {
             )
             .await;
         kubectl
-            .ok(&["wait", "--for=condition=Available", "deploy/web", "--timeout=30s"])
+            .ok(&["wait", "--for=condition=Available", "deploy/web", "--timeout=180s"])
             .await;
         kubectl.says(&status, &["successfully rolled out"]).await;
         kubectl.ok(&["set", "env", "deploy/web", "A=b"]).await;
-        kubectl.says(&["logs", "deploy/web"], &["started"]).await;
+        until("a pod of it has said so", async || {
+            kubectl.run(&["logs", "deploy/web"]).await.out.contains("started")
+        })
+        .await;
         kubectl
             .says(&["get", "events"], &["ScalingReplicaSet", "deployment/web"])
             .await;
         kubectl.ok(&["delete", "deploy", "web"]).await;
         kubectl
-            .ok(&["wait", "--for=delete", "pod", "-l", "app=web", "--timeout=60s"])
+            .ok(&["wait", "--for=delete", "pod", "-l", "app=web", "--timeout=180s"])
             .await;
     })
     .await;
@@ -143,13 +146,13 @@ async fn sets_are_rolled_out() {
         kubectl.apply(&format!("{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: s}}, spec: {{replicas: 2, serviceName: s, selector: {{matchLabels: {{app: s}}}}, {template}}}}}")).await;
         let template = template.replace("app: s", "app: d");
         kubectl.apply(&format!("{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: d}}, spec: {{selector: {{matchLabels: {{app: d}}}}, {template}}}}}")).await;
-        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=60s"]).await;
-        kubectl.ok(&["rollout", "status", "ds/d", "--timeout=60s"]).await;
+        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=180s"]).await;
+        kubectl.ok(&["rollout", "status", "ds/d", "--timeout=180s"]).await;
         kubectl.ok(&["set", "image", "sts/s", "main=y"]).await;
-        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=60s"]).await;
+        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=180s"]).await;
         kubectl.says(&["rollout", "history", "sts/s"], &["1         <none>", "2         <none>"]).await;
         kubectl.ok(&["rollout", "undo", "sts/s"]).await;
-        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=60s"]).await;
+        kubectl.ok(&["rollout", "status", "sts/s", "--timeout=180s"]).await;
         assert_eq!(kubectl.ok(&["get", "pod", "s-0", "-o", "jsonpath={.spec.containers[0].image}"]).await, "x");
         kubectl.says(&["get", "sts,ds"], &["statefulset.apps/s   2/2", "daemonset.apps/d   1         1         1"]).await;
         kubectl.says(&["describe", "sts", "s"], &["2 Running", "create Pod s-0 in StatefulSet s successful"]).await;
@@ -166,7 +169,7 @@ async fn jobs_and_services_are_made() {
             .ok(&["create", "job", "once", "--image=x", "--", "echo", "hi"])
             .await;
         kubectl
-            .ok(&["wait", "--for=condition=complete", "job/once", "--timeout=60s"])
+            .ok(&["wait", "--for=condition=complete", "job/once", "--timeout=180s"])
             .await;
         assert_eq!(kubectl.ok(&["logs", "job/once"]).await, "hi\n");
         kubectl.says(&["get", "jobs"], &["once", "1/1"]).await;
@@ -186,7 +189,7 @@ async fn jobs_and_services_are_made() {
                 .await;
             kubectl.ok(&["create", "job", "--from=cronjob/cj", "manual"]).await;
             kubectl
-                .ok(&["wait", "--for=condition=complete", "job/manual", "--timeout=60s"])
+                .ok(&["wait", "--for=condition=complete", "job/manual", "--timeout=180s"])
                 .await;
             assert_eq!(kubectl.ok(&["logs", "job/manual"]).await, "from cron\n");
             kubectl.says(&["describe", "cronjob", "cj"], &["0 0 1 1 *"]).await;
@@ -209,7 +212,7 @@ async fn jobs_and_services_are_made() {
             ])
             .await;
         kubectl
-            .ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"])
+            .ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=180s"])
             .await;
         kubectl
             .ok(&["expose", "pod", "web", "--port=80", "--target-port=8080"])

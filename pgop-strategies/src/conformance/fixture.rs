@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, PodSettings};
-use pgop_core::manifest::Kind;
+use pgop_core::managed::Managed;
 use pgop_core::name::{MAX_BACKUP_NAME, MAX_SERVER_NAME};
-use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::resource::{Foreign, Managed};
+use pgop_core::observed::{ClaimFacts, Foreign, Observed, SecretFacts, SourceFacts};
 use pgop_core::validated::{ClaimStorage, SecretUse, Server};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -21,7 +20,7 @@ pub struct Fixture<R> {
     pub name: String,
     /// The resource, whose values tell each field from every other.
     pub resource: R,
-    /// What its spec names exists, and the server serves every kind.
+    /// What its spec names exists.
     pub observed: Observed,
 }
 
@@ -268,7 +267,6 @@ fn fixture<R: Managed + DeserializeOwned>(name: &str, yaml: &str, source: Option
         (name, SecretFacts::Usable { username })
     };
     let observed = Observed {
-        served: Kind::ALL.into(),
         claims: claims
             .into_iter()
             .map(|claim| (claim, Some(ClaimFacts::default())))

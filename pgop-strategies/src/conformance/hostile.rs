@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::strategy::{Strategy, StrategyError};
+use pgop_core::validate::strategy_parameters;
 use serde_json::Value;
 
 use super::fixture::{Conformant, PARAMETER};
@@ -114,7 +115,7 @@ fn with_text<R: Conformant>(
     let takes = |parameter: &str, text: &str| {
         let mut parameters = parameters.clone();
         parameters.insert(parameter.to_owned(), Value::from(text));
-        strategy.description().check_parameters(&parameters).is_ok()
+        strategy_parameters(strategy.description(), &parameters).is_ok()
     };
     let mut field = "every field".to_owned();
     for (index, (name, value)) in R::texts(&mut changed).into_iter().enumerate() {

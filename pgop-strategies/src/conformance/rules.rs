@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pgop_core::label;
 use pgop_core::manifest::{Kind, Manifest};
-use pgop_core::resource::ResourceKind;
+use pgop_core::owner::ResourceKind;
 use pgop_core::strategy::{Description, Members};
 use serde_json::{Map, Value};
 
@@ -111,8 +111,9 @@ fn is_part(name: &str, part: &str) -> bool {
 pub(super) fn fits_names(case: &Case) -> Vec<String> {
     let problem = |m: &Manifest| {
         let limit = match m.kind() {
-            Kind::StatefulSet => 52, // the label `controller-revision-hash` of its pods is its name and 11 characters more
-            Kind::Service | Kind::Job => 63, // a DNS name, and a label of the pods
+            // The label `controller-revision-hash` of its pods is its name and 11 characters more; so is the name of a CronJob's Jobs.
+            Kind::StatefulSet | Kind::CronJob => 52,
+            Kind::Service | Kind::Job | Kind::Deployment => 63, // a DNS name, or a label of the pods
             _ => 253,
         };
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -185,8 +186,8 @@ fn is_password(name: &str) -> bool {
 fn probes_servers(case: &Case) -> Vec<String> {
     let probes = ["/startupProbe", "/readinessProbe", "/livenessProbe"];
     let has_all = |container: &Value| probes.iter().all(|probe| container.pointer(probe).is_some());
-    let servers =
-        of(case, Kind::StatefulSet).filter(|m| !list(m.value(), "/spec/template/spec/containers").iter().any(has_all));
+    let servers = of(case, Kind::StatefulSet)
+        .filter(|m| !m.pod().is_some_and(|pod| list(pod, "/containers").iter().any(has_all)));
     servers
         .map(|m| {
             format!(
@@ -204,7 +205,8 @@ fn selects_its_pods(case: &Case) -> Vec<String> {
     for m in &case.manifests {
         let at = match m.kind() {
             Kind::Service => "/spec/selector",
-            Kind::StatefulSet | Kind::PodDisruptionBudget => "/spec/selector/matchLabels",
+            Kind::StatefulSet | Kind::Deployment | Kind::PodDisruptionBudget => "/spec/selector/matchLabels",
+            Kind::NetworkPolicy => "/spec/podSelector/matchLabels",
             _ => continue,
         };
         let Some(selector) = m
@@ -220,7 +222,7 @@ fn selects_its_pods(case: &Case) -> Vec<String> {
         };
         let selects = |labels: &Map<String, Value>| selector.iter().all(|(key, value)| labels.get(key) == Some(value));
         let found = match m.kind() {
-            Kind::StatefulSet => pod_labels(case, m).is_some_and(|labels| selects(&labels)),
+            Kind::StatefulSet | Kind::Deployment => pod_labels(case, m).is_some_and(|labels| selects(&labels)),
             _ => templates.iter().any(selects),
         };
         if !found {
@@ -241,7 +243,7 @@ fn selects_its_pods(case: &Case) -> Vec<String> {
 
 /// Labels of the pods of a workload, with those that the planner adds.
 fn pod_labels(case: &Case, manifest: &Manifest) -> Option<Map<String, Value>> {
-    let template = manifest.value().pointer("/spec/template")?;
+    let template = manifest.value().pointer(manifest.kind().pod_template()?)?;
     let mut labels = template
         .pointer("/metadata/labels")
         .and_then(Value::as_object)
@@ -296,7 +298,10 @@ fn asks_for_no_privilege(case: &Case) -> Vec<String> {
     let mut problems = Vec::new();
     for m in &case.manifests {
         let mut refuse = |what: &str| problems.push(format!("{} asks for {what}", title(m)));
-        let Some(pod) = m.value().pointer("/spec/template/spec") else {
+        if m.kind() == Kind::Role && grants_anything(m) {
+            refuse("rights on everything (`*`), or the right to give more than it has");
+        }
+        let Some(pod) = m.pod() else {
             continue;
         };
         for key in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -335,6 +340,19 @@ fn asks_for_no_privilege(case: &Case) -> Vec<String> {
     problems
 }
 
+/// Whether a Role has a wildcard, or a verb that leads to any right.
+fn grants_anything(role: &Manifest) -> bool {
+    let words = |rule: &'_ Value| {
+        let lists = ["/apiGroups", "/resources", "/verbs"].map(|at| list(rule, at).to_vec());
+        lists.concat()
+    };
+    let refused = ["*", "escalate", "bind", "impersonate"];
+    list(role.value(), "/rules")
+        .iter()
+        .flat_map(words)
+        .any(|word| word.as_str().is_some_and(|word| refused.contains(&word)))
+}
+
 /// The objects of one kind.
 pub(super) fn of(case: &Case, kind: Kind) -> impl Iterator<Item = &Manifest> {
     case.manifests.iter().filter(move |m| m.kind() == kind)
@@ -342,9 +360,7 @@ pub(super) fn of(case: &Case, kind: Kind) -> impl Iterator<Item = &Manifest> {
 
 /// Every container of a workload.
 pub(super) fn containers(manifest: &Manifest) -> impl Iterator<Item = &Value> {
-    ["containers", "initContainers"]
-        .into_iter()
-        .flat_map(|key| list(manifest.value(), &format!("/spec/template/spec/{key}")))
+    manifest.pod().into_iter().flat_map(pgop_core::reference::containers)
 }
 
 /// The list at a JSON pointer; empty when there is none.

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use pgop_core::label;
 use pgop_core::name;
-use pgop_core::resource::{Managed, Owner, ResourceKind};
+use pgop_core::resource::{Managed, Owner};
 
-use super::{cluster_of, name_of};
+use super::{Waitable, cluster_of, name_of};
+use crate::claim::{Fate, fate, made_for, named};
 use crate::cluster::{Cluster, ClusterError};
-use crate::command::Context;
+use crate::command::{Context, restore};
 use crate::error::Error;
 use crate::request::Password;
 
 /// Creates a resource. The name of one that exists is an error, and the existing one is left as it is.
-pub async fn send<R: Managed>(
+pub async fn send<R: Waitable>(
     resource: R,
     passwords: Vec<Password>,
     context: &mut Context<'_>,
@@ -32,7 +33,12 @@ pub async fn send<R: Managed>(
         .into());
     }
     claims_exist(&resource, &cluster, &object).await?;
-    let reused = reused_claim(&resource, &cluster, &object).await?;
+    let former = former_claims(&resource, &cluster, &object).await?;
+    if let Some(server) = resource.server()
+        && let Some(told) = restore::other_names(&cluster, server).await
+    {
+        context.screen.warn(told);
+    }
     let secrets = make_secrets(&resource, passwords, context, &cluster, dry_run).await?;
     let params = PostParams {
         dry_run,
@@ -61,10 +67,8 @@ pub async fn send<R: Managed>(
             cluster.namespace
         ));
     }
-    if let Some(claim) = reused.filter(|_| !dry_run) {
-        context.screen.note_line(format!(
-            "claim {claim} exists already: the data on it will be served again"
-        ));
+    if let Some(told) = what_is_served(&resource, &former) {
+        context.screen.note_line(told);
     }
     Ok(created)
 }
@@ -86,34 +90,77 @@ async fn claims_exist<R: Managed>(resource: &R, cluster: &Cluster, object: &str)
     Ok(())
 }
 
-/// The claim that a former resource of this name left.
-async fn reused_claim<R: Managed>(resource: &R, cluster: &Cluster, object: &str) -> Result<Option<String>, Error> {
-    let own_claim = R::KIND != ResourceKind::PgBackup && resource.foreign().claims.is_empty();
-    let claim = name::data_claim(&name_of(resource));
-    if !own_claim {
-        return Ok(None);
-    }
-    // Who may not look leaves it to the operator.
-    let Ok(Some(found)) = cluster.get::<PersistentVolumeClaim>(&claim).await else {
-        return Ok(None);
+/// The claims that a former resource of this name left. Who may not look leaves it to the operator.
+async fn former_claims<R: Waitable>(
+    resource: &R,
+    cluster: &Cluster,
+    object: &str,
+) -> Result<Vec<PersistentVolumeClaim>, Error> {
+    let Some(server) = resource.server().filter(|server| server.storage.claim.is_none()) else {
+        return Ok(Vec::new());
     };
-    match owner_kind(&found).filter(|kind| *kind != R::KIND) {
+    let name = name_of(resource);
+    let primary = name::data_claim(&name);
+    let mut found: Vec<_> = cluster
+        .get::<PersistentVolumeClaim>(&primary)
+        .await
+        .ok()
+        .flatten()
+        .into_iter()
+        .collect();
+    // The snapshot takes the place of what was there; a claim that holds something is refused by the operator, with its reason.
+    if server.restore.is_none() {
+        let of_replicas = ListParams::default().labels(&format!("{}={name}", R::KIND.label()));
+        if let Ok(list) = cluster.list::<PersistentVolumeClaim>(&of_replicas).await {
+            let others = list
+                .items
+                .into_iter()
+                .filter(|c| c.metadata.name.as_ref() != Some(&primary));
+            found.extend(others);
+        }
+    }
+    let another = found.first().filter(|c| c.metadata.name.as_ref() == Some(&primary));
+    match another.and_then(made_for).filter(|kind| *kind != R::KIND) {
         Some(kind) => Err(Error::Object(format!(
-            "can't create {object}: claim {claim} holds the data of a {} of this name; create that again, choose another name, or free \
-             this one by `kubectl delete pvc {claim} -n {}`, which deletes the data",
+            "can't create {object}: claim {primary} holds the data of a {} of this name; create that again, choose another name, or free \
+             this one by `kubectl delete pvc {primary} -n {}`, which deletes the data",
             kind.as_str(),
             cluster.namespace
         ))),
-        None => Ok(Some(claim)),
+        None => Ok(found),
     }
 }
 
-/// What kind of resource a claim was made for, if pgop made it.
-fn owner_kind(claim: &PersistentVolumeClaim) -> Option<ResourceKind> {
-    let labels = claim.metadata.labels.as_ref()?;
-    [ResourceKind::PgDatabase, ResourceKind::PgCluster]
-        .into_iter()
-        .find(|kind| labels.contains_key(kind.label()))
+/// What becomes of the data that a former resource of this name left.
+fn what_is_served<R: Waitable>(resource: &R, former: &[PersistentVolumeClaim]) -> Option<String> {
+    let server = resource.server()?;
+    let name = name_of(resource);
+    let primary = name::data_claim(&name);
+    let is_primary = |claim: &PersistentVolumeClaim| claim.metadata.name.as_ref() == Some(&primary);
+    let Some(claim) = former.iter().find(|claim| is_primary(claim)) else {
+        let staying: Vec<_> = former.iter().filter(|claim| fate(claim) == Fate::Stays).collect();
+        return (!staying.is_empty()).then(|| {
+            format!(
+                "claim {primary} does not exist, so the primary starts with an empty database; a replica that finds the former one's data \
+                 ({}) does not follow it, and keeps that data until you delete its claim",
+                named(&staying)
+            )
+        });
+    };
+    if fate(claim) != Fate::Stays {
+        return Some(format!(
+            "claim {primary} is that of the former {name} and is being deleted, with its data: a new one is made when it is gone"
+        ));
+    }
+    let (database, role) = (restore::database(server), server.credentials.user.as_ref());
+    let role = role.map_or_else(
+        || format!("role `{}`", restore::user(server)),
+        |secret| format!("the role of Secret {secret}"),
+    );
+    Some(format!(
+        "claim {primary} exists already: the data on it will be served again. If the former {name} had other names than database \
+         `{database}` and {role}, its data is under those: these are made anew, empty"
+    ))
 }
 
 /// Makes the Secrets, labelled as the operator labels its own: it takes them over and generates no others.
@@ -191,5 +238,51 @@ async fn remove(secrets: &[Secret], cluster: &Cluster) {
                 api.delete(name, &params),
             )
             .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgop_core::crd::{PgDatabase, PgDatabaseSpec};
+
+    use super::*;
+    use crate::claim::tests::claim;
+
+    fn told(former: &[PersistentVolumeClaim]) -> Option<String> {
+        what_is_served(&PgDatabase::new("hippo", PgDatabaseSpec::default()), former)
+    }
+
+    #[test]
+    fn data_that_stays_is_served_again_under_its_own_names() {
+        let text = told(&[claim("hippo-pvc", None, false)]).unwrap();
+        assert!(text.contains("will be served again"), "{text}");
+        assert!(
+            text.contains("other names than database `app` and role `app`"),
+            "{text}"
+        );
+        assert_eq!(told(&[]), None);
+    }
+
+    #[test]
+    fn data_that_is_being_deleted_is_not_said_to_be_served_again() {
+        // Deleted by somebody, or with its former resource, whose claim Kubernetes has not come to yet.
+        for former in [claim("hippo-pvc", None, true), claim("hippo-pvc", Some("u1"), false)] {
+            let text = told(&[former]).unwrap();
+            assert!(
+                text.contains("is being deleted, with its data") && !text.contains("served again"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn replicas_data_without_a_primarys_is_told() {
+        let replica = claim("data-hippo-replica-0", None, false);
+        let text = told(std::slice::from_ref(&replica)).unwrap();
+        assert!(
+            text.contains("starts with an empty database") && text.contains("data-hippo-replica-0"),
+            "{text}"
+        );
+        assert_eq!(told(&[claim("data-hippo-replica-0", None, true)]), None);
     }
 }

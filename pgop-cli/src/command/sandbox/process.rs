@@ -2,13 +2,16 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pgop_sandbox::Folder;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
@@ -102,30 +105,53 @@ fn last_words(log: &std::path::Path) -> String {
     format!("the end of {} is\n  {last}", log.display())
 }
 
-/// Ends it, and waits until it is gone. Returns whether it ran.
+/// Ends it, and waits until its process is gone: it lets go of the folder a moment before. Returns whether it ran.
 pub(super) async fn stop(folder: &Folder) -> Result<bool, Error> {
-    let Some(process) = folder.holder().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) else {
-        return Ok(false);
+    let (id, process) = loop {
+        let Some(id) = folder.holder() else {
+            return Ok(false);
+        };
+        let number = i32::try_from(id).ok().and_then(Pid::from_raw);
+        match number.map(|number| pidfd_open(number, PidfdFlags::empty())) {
+            // The number may have become another's meanwhile. Not when it still has the folder.
+            Some(Ok(process)) if folder.holder() == Some(id) => break (id, process),
+            // It has just been killed, or has just begun and its number is not written yet.
+            Some(Ok(_) | Err(Errno::SRCH)) | None => sleep(PAUSE).await,
+            Some(Err(error)) => return Err(not_ended(id, error)),
+        }
     };
-    let send = |signal| {
-        kill_process(process, signal).map_err(|error| {
-            Error::Object(format!(
-                "process {} of the sandbox can't be ended: {error}",
-                process.as_raw_nonzero()
-            ))
-        })
-    };
-    send(Signal::TERM)?;
-    let started = Instant::now();
+    signal_to(&process, id, Signal::TERM)?;
+    let told = Instant::now();
     let mut killed = false;
-    while folder.holder().is_some() {
-        if started.elapsed() > FAREWELL && !killed {
+    while !has_ended(&process).map_err(|error| not_ended(id, error))? {
+        if told.elapsed() > FAREWELL && !killed {
             killed = true;
-            send(Signal::KILL)?;
+            signal_to(&process, id, Signal::KILL)?;
         }
         sleep(PAUSE).await;
     }
+    // A program that it was about to start has a copy of what it held until the kernel has ended that too.
+    while folder.holder() == Some(id) {
+        sleep(PAUSE).await;
+    }
     Ok(true)
+}
+
+fn signal_to(process: &OwnedFd, id: u32, signal: Signal) -> Result<(), Error> {
+    match pidfd_send_signal(process, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(not_ended(id, error)),
+    }
+}
+
+/// A descriptor of a process can be read once it has ended.
+fn has_ended(process: &OwnedFd) -> rustix::io::Result<bool> {
+    let mut looked_at = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut looked_at, Some(&Timespec::default())).map(|found| found > 0)
+}
+
+fn not_ended(id: u32, error: Errno) -> Error {
+    Error::Object(format!("process {id} of the sandbox can't be ended: {error}"))
 }
 
 /// The signals that tell the process to end.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{browse, wide};
 use crate::args::show::Browsed;
+use crate::claim::remark;
 use crate::cluster::Cluster;
 use crate::command::{Context, for_each, is_all, unique};
 use crate::error::Error;
@@ -24,11 +25,13 @@ pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, E
     let cluster = context.cluster().await?;
     let mut params = ListParams::default();
     params.label_selector.clone_from(&context.config.selector);
-    let mut backups = if context.config.all_namespaces {
-        cluster.list_all::<PgBackup>(&params).await?.items
-    } else {
-        cluster.list::<PgBackup>(&params).await?.items
-    };
+    let (mut backups, unreadable) = cluster
+        .list_readable::<PgBackup>(&params, context.config.all_namespaces)
+        .await?;
+    let mut code = ExitCode::Ok;
+    for problem in unreadable {
+        code = code.and(context.fail(&Error::Object(problem)));
+    }
     if !all {
         // A PgBackup may be named too: `pgo create backup` prints its name.
         backups.retain(|b| {
@@ -43,7 +46,7 @@ pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, E
         )
     });
     if context.config.output.is_some() {
-        return Ok(table(&backups, all, &args, context, &cluster));
+        return Ok(code.and(table(&backups, all, &args, context, &cluster)));
     }
     if context.config.all_namespaces {
         return Err(Error::Usage(
@@ -56,10 +59,10 @@ pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, E
             .screen
             .note_line(format!("there is no backup in namespace {}", cluster.namespace));
     }
-    Ok(for_each(context, sources, async |context, source| {
+    let shown = for_each(context, sources, async |context, source| {
         one(&source, &backups, &args, context).await
-    })
-    .await)
+    });
+    Ok(code.and(shown.await))
 }
 
 fn table(backups: &[PgBackup], all: bool, args: &Browsed, context: &mut Context<'_>, cluster: &Cluster) -> ExitCode {
@@ -102,14 +105,14 @@ async fn sources(args: &Browsed, all: bool, backups: &[PgBackup], cluster: &Clus
     if all {
         // Snapshots outlive their PgBackups: a claim tells of them.
         let claims = cluster
-            .list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::complete::BACKUPS_OF))
+            .list::<PersistentVolumeClaim>(&ListParams::default().labels(pgop_core::label::BACKUPS_OF))
             .await;
         for claim in claims.map(|list| list.items).unwrap_or_default() {
             names.extend(
                 claim
                     .metadata
                     .labels
-                    .and_then(|mut labels| labels.remove(pgop_core::complete::BACKUPS_OF)),
+                    .and_then(|mut labels| labels.remove(pgop_core::label::BACKUPS_OF)),
             );
         }
         names.sort();
@@ -132,12 +135,15 @@ async fn one(source: &str, backups: &[PgBackup], args: &Browsed, context: &mut C
     let mut found = !mine.is_empty() || spec.is_some();
     let mut errors = Vec::new();
     for claim in claims {
-        if cluster.get::<PersistentVolumeClaim>(&claim).await?.is_none() {
+        let Some(there) = cluster.get::<PersistentVolumeClaim>(&claim).await? else {
             tree.push(Tree::styled(format!("claim : {claim} (does not exist)"), Style::Dim));
             continue;
-        }
+        };
         found = true;
-        let mut branch = Tree::new(format!("claim : {claim}"));
+        let mut branch = match remark(&there, None) {
+            None => Tree::new(format!("claim : {claim}")),
+            Some(remark) => Tree::styled(format!("claim : {claim} ({remark})"), Style::Warn),
+        };
         if !args.no_volume {
             let look = browse::look(
                 &claim,

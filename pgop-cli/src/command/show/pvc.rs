@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::browse;
 use crate::args::show::Browsed;
+use crate::claim::remark;
 use crate::command::{Context, for_each, unique};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -41,10 +42,11 @@ async fn one(name: &str, args: &Browsed, context: &mut Context<'_>) -> Result<Ex
         .status
         .as_ref()
         .and_then(|s| s.capacity.as_ref()?.get("storage").map(|q| q.0.clone()));
-    let mut tree = Tree::new(format!(
-        "pvc : {name} ({}, {phase})",
-        size.unwrap_or_else(|| "no size yet".to_owned())
-    ));
+    let words: Vec<String> = [size.unwrap_or_else(|| "no size yet".to_owned()), phase]
+        .into_iter()
+        .chain(remark(&claim, None))
+        .collect();
+    let mut tree = Tree::new(format!("pvc : {name} ({})", words.join(", ")));
     let mut failed = None;
     if !args.no_volume {
         let user = browse::user_of(&cluster, name).await;

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use pgop_core::crd::DeletionPolicy;
+use pgop_core::name::{replication_secret, superuser_secret, user_secret};
 
 use super::facts::{Facts, Read, role};
+use crate::claim::remark;
 use crate::output::age;
 use crate::screen::Style;
 use crate::tree::Tree;
@@ -20,9 +22,11 @@ pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
     branches(&mut root, "services", &facts.services, |root, one| {
         root.push(service(one));
     });
-    branches(&mut root, "claims", &facts.claims, |root, one| root.push(claim(one)));
+    branches(&mut root, "claims", &facts.claims, |root, one| {
+        root.push(claim(one, &facts.owner.uid));
+    });
     branches(&mut root, "secrets", &facts.secrets, |root, name| {
-        root.push(format!("secret : {name}"));
+        root.push(secret(name, facts));
     });
     settings(&mut root, facts);
     last_backup(&mut root, facts, now);
@@ -151,7 +155,7 @@ fn service(service: &Service) -> Tree {
     ))
 }
 
-fn claim(claim: &PersistentVolumeClaim) -> Tree {
+fn claim(claim: &PersistentVolumeClaim, uid: &str) -> Tree {
     let status = claim.status.clone().unwrap_or_default();
     let phase = status.phase.unwrap_or_else(|| "unknown".to_owned());
     let asked = claim
@@ -167,11 +171,55 @@ fn claim(claim: &PersistentVolumeClaim) -> Tree {
         (None, Some(asked)) => asked.0.clone(),
         (None, None) => "?".to_owned(),
     };
-    let style = if phase == "Bound" { Style::Plain } else { Style::Warn };
+    let remark = remark(claim, Some(uid));
+    let style = if phase == "Bound" && remark.is_none() {
+        Style::Plain
+    } else {
+        Style::Warn
+    };
+    let words: Vec<String> = [size, phase].into_iter().chain(remark).collect();
     Tree::styled(
-        format!("claim : {} ({size}, {phase})", text(claim.metadata.name.as_ref())),
+        format!("claim : {} ({})", text(claim.metadata.name.as_ref()), words.join(", ")),
         style,
     )
+}
+
+/// A Secret and what it is for. Where the spec names another, the generated one stays behind with a password that may not log in.
+fn secret(name: &str, facts: &Facts) -> Tree {
+    let (given, owner) = (&facts.spec.credentials, &facts.owner.name);
+    let roles = [
+        (&given.user, user_secret(owner), "user", "for applications"),
+        (
+            &given.superuser,
+            superuser_secret(owner),
+            "superuser",
+            "for the superuser",
+        ),
+        (
+            &given.replication,
+            replication_secret(owner),
+            "replication",
+            "for replicas and backups",
+        ),
+    ];
+    let used: Vec<&str> = roles
+        .iter()
+        .filter(|(given, own, ..)| given.as_deref().unwrap_or(own) == name)
+        .map(|(.., purpose)| *purpose)
+        .collect();
+    if !used.is_empty() {
+        return Tree::new(format!("secret : {name} ({})", used.join(", ")));
+    }
+    let replaced = roles
+        .iter()
+        .find_map(|(given, own, field, _)| given.as_ref().filter(|_| own == name).map(|other| (*field, other)));
+    match replaced {
+        Some((field, other)) => Tree::styled(
+            format!("secret : {name} (not in use: spec.credentials.{field} names {other})"),
+            Style::Warn,
+        ),
+        None => Tree::new(format!("secret : {name}")),
+    }
 }
 
 fn grows(has: &str, asked: &str) -> bool {

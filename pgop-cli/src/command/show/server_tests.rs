@@ -78,8 +78,8 @@ cluster : hippo (Ready)
 ├── service : hippo-pods (headless)
 ├── service : hippo-replica ([fd00::5]:5432)
 ├── claim : hippo-pvc (10Gi, growing to 20Gi, Bound)
-├── secret : hippo-superuser
-├── secret : hippo-user
+├── secret : hippo-superuser (for the superuser)
+├── secret : hippo-user (for applications)
 ├── primary : ? (not allowed to run psql in its pod (get and create on pods/exec))
 └── last backup : hippo-20261122-110000 (claim hippo-backup-pvc, path hippo-backups/2026-11-22-11-00-00, 60 min ago)
 ";
@@ -143,4 +143,33 @@ fn a_resource_that_nobody_has_seen_says_so() {
     assert!(drawn(&facts).starts_with("cluster : hippo (not seen by the operator yet)\n"));
     facts.deleting = true;
     assert!(drawn(&facts).starts_with("cluster : hippo (being deleted)\n"));
+}
+
+#[test]
+fn a_claim_that_is_being_deleted_or_goes_with_it_says_so() {
+    let mut facts = facts();
+    facts.claims = Ok(vec![
+        crate::claim::tests::claim("hippo-pvc", None, true),
+        crate::claim::tests::claim("data-hippo-replica-0", Some("1"), false),
+    ]);
+    let text = drawn(&facts);
+    assert!(text.contains("claim : hippo-pvc (?, Bound, being deleted)\n"), "{text}");
+    assert!(
+        text.contains("claim : data-hippo-replica-0 (?, Bound, goes with PgDatabase hippo)\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_secret_that_applications_use_is_told_from_one_that_is_left_behind() {
+    let mut facts = facts();
+    facts.spec.credentials.user = Some("shop-login".into());
+    facts.secrets = Ok(vec!["hippo-user".into(), "shop-login".into(), "other".into()]);
+    let text = drawn(&facts);
+    assert!(text.contains("secret : shop-login (for applications)\n"), "{text}");
+    assert!(
+        text.contains("secret : hippo-user (not in use: spec.credentials.user names shop-login)\n"),
+        "{text}"
+    );
+    assert!(text.contains("secret : other\n"), "{text}");
 }

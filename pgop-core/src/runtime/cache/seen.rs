@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::manifest::Kind;
-use crate::resource::ResourceKind;
+use crate::kind::Kind;
+use crate::owner::ResourceKind;
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,10 +184,14 @@ fn keep_object(kind: Kind, value: &mut Value) {
     value["kind"] = kind.as_str().into();
 }
 
-/// Of a pod: whose it is, and how it does.
+/// Of a pod: whose it is, what it may write to, and how it does.
 fn keep_pod(pod: &mut Value) {
     retain(pod, "", &["metadata", "spec", "status"]);
-    retain(pod, "/spec", &["nodeName"]);
+    retain(pod, "/spec", &["nodeName", "volumes"]);
+    // Who else may write to a claim is told by the pods that mount it.
+    if let Some(volumes) = pod.pointer_mut("/spec/volumes").and_then(Value::as_array_mut) {
+        volumes.retain(|volume| volume.get("persistentVolumeClaim").is_some());
+    }
     let read = [
         "phase",
         "reason",
@@ -275,7 +279,8 @@ mod tests {
     fn a_pods_noise_is_no_change() {
         let pod = |ip: &str, back_off: &str, probed: &str| {
             json!({"metadata": {"name": "hippo-0", "resourceVersion": back_off, "labels": {"a": "b"}},
-                "spec": {"nodeName": "lab", "containers": [{"name": "postgres", "image": "postgres:17"}]},
+                "spec": {"nodeName": "lab", "containers": [{"name": "postgres", "image": "postgres:17"}], "volumes": [
+                    {"name": "data", "persistentVolumeClaim": {"claimName": "hippo-pvc"}}, {"name": "tmp", "emptyDir": {}}]},
                 "status": {"phase": "Running", "podIP": ip, "hostIP": probed, "conditions": [{"type": "Ready", "status": "False", "lastProbeTime": probed}],
                     "containerStatuses": [{"name": "postgres", "image": "postgres:17", "imageID": "sha256:1", "ready": false, "restartCount": 3,
                         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": back_off}}}]}})
@@ -291,7 +296,17 @@ mod tests {
         );
         let typed: Pod = serde_json::from_value(kept("10.0.0.1", "", "1")).unwrap();
         assert_eq!(typed.status.unwrap().container_statuses.unwrap()[0].restart_count, 3);
-        assert_eq!(typed.spec.unwrap().node_name.as_deref(), Some("lab"));
+        let spec = typed.spec.unwrap();
+        assert_eq!(spec.node_name.as_deref(), Some("lab"));
+        let volumes = spec.volumes.unwrap();
+        let mounted = volumes
+            .iter()
+            .map(|volume| volume.persistent_volume_claim.as_ref().unwrap().claim_name.as_str());
+        assert_eq!(
+            mounted.collect::<Vec<_>>(),
+            ["hippo-pvc"],
+            "the plan lets no second writer on it"
+        );
     }
 
     #[test]

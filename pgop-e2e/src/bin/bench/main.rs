@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pgop_core::manifest::Kind;
+use pgop_core::managed::Managed;
 use pgop_core::observed::Observed;
-use pgop_core::resource::Managed;
 use pgop_core::{Registry, crd, plan};
 use pgop_e2e::metrics::Samples;
 use pgop_e2e::{Space, api, operator, until};
@@ -62,10 +61,7 @@ fn planning() {
 
 fn of_one<R: Managed>(what: &str, resource: &R, strategy: &str, registry: &Registry) {
     let strategy = R::family(registry).get(strategy).unwrap();
-    let nothing = Observed {
-        served: Kind::ALL.into(),
-        ..Observed::default()
-    };
+    let nothing = Observed::default();
     let once = |observed: &Observed| {
         let validated = resource.validate(observed, strategy.description()).unwrap();
         plan::plan(strategy.as_ref(), &validated, observed).unwrap()

@@ -142,7 +142,7 @@ impl Subject<'_> {
             tokio::select! {
                 code = process.wait() => {
                     // What it left behind may hold the outputs open; what it said itself is there at once.
-                    let _ = timeout(Duration::from_millis(100), &mut outputs).await;
+                    let _ = timeout(Duration::from_secs(1), &mut outputs).await;
                     code
                 }
                 _ = &mut outputs => process.wait().await,

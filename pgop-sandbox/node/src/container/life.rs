@@ -15,6 +15,7 @@ use super::plan::{Plan, plan};
 use super::probes::{self, Unhealthy};
 use super::run::{Live, Run};
 use super::start::{Place, StartError};
+use crate::logs::Feed;
 use crate::pod::backoff::{Backoff, in_words};
 use crate::pod::probe::Kind;
 use crate::pod::report;
@@ -225,7 +226,7 @@ impl Life {
             run: number,
         };
         self.tell("Created", format!("Created container: {}", self.spec.name));
-        let mut run = match place.start(plan).await {
+        let mut run = match self.start(&place, plan).await {
             Ok(run) => run,
             Err(error) => return Some(self.not_started(&error, id)),
         };
@@ -255,6 +256,17 @@ impl Life {
             ended,
             ran: start.elapsed(),
         })
+    }
+
+    /// Starts it. Its log can be followed from here on, before its program runs.
+    async fn start(&self, place: &Place<'_>, plan: Plan) -> Result<Run, StartError> {
+        let feed = Feed::create(place.files.log(place.run)).map_err(StartError::Files)?;
+        self.pod.set_feed(&self.spec.name, feed.clone());
+        let started = place.start(plan, feed.clone()).await;
+        if started.is_err() {
+            feed.end();
+        }
+        started
     }
 
     fn has_hook(&self) -> bool {

@@ -15,10 +15,10 @@ use crate::holder::{Ids, Process, number, signal};
 use crate::logs::Feed;
 
 /// So long may it take until a container's program runs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a container said last is read within that time, even if something of it holds the outputs open.
-pub(super) const LAST_OUTPUT: Duration = Duration::from_secs(2);
+pub(super) const LAST_OUTPUT: Duration = Duration::from_secs(10);
 
 /// A container that runs: what others need to reach into it.
 pub(crate) struct Live {

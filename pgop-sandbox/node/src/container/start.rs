@@ -53,12 +53,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Starts it. Returns when its program runs (or has ended already).
-    pub(crate) async fn start(&self, mut plan: Plan) -> Result<Run, StartError> {
+    /// Starts it, with its outputs in `feed`. Returns when its program runs (or has ended already).
+    pub(crate) async fn start(&self, mut plan: Plan, feed: Arc<Feed>) -> Result<Run, StartError> {
         self.write_files(&plan).map_err(StartError::Files)?;
         let home = etc::home(&self.files.etc(), plan.identity.uid);
         plan.env.entry("HOME".to_owned()).or_insert(home);
-        let feed = Feed::create(self.files.log(self.run)).map_err(StartError::Files)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|e| StartError::Bubblewrap(e.into()))?;
         let users = self.users(&plan).map_err(StartError::Bubblewrap)?;
         let ids = self.shared.holder.users().are_real().then(|| plan.identity.ids());
@@ -83,7 +82,6 @@ impl Place<'_> {
         let Some(pid) = child_pid(read).await else {
             let _ = timeout(PATIENCE, process.wait()).await;
             let _ = timeout(LAST_OUTPUT, async { while outputs.join_next().await.is_some() {} }).await;
-            feed.end();
             return Err(refusal(&feed, &plan));
         };
         let init = match self.shared.holder.process(pid) {

@@ -38,7 +38,7 @@ async fn what_is_not_there_is_an_error() {
     let holder = Holder::start().unwrap();
     let error = start(&holder, "/no/such/program", &[]).spawn().err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end())
+    tokio::time::timeout(std::time::Duration::from_secs(60), holder.end())
         .await
         .expect("nothing keeps the holder");
 }
@@ -55,7 +55,7 @@ async fn when_the_holder_ends_all_below_it_ends() {
 async fn a_process_that_nobody_waits_for_does_not_keep_the_holder() {
     let holder = Holder::start().unwrap();
     drop(start(&holder, "sleep", &["1000"]).spawn().unwrap());
-    tokio::time::timeout(std::time::Duration::from_secs(5), holder.end())
+    tokio::time::timeout(std::time::Duration::from_secs(60), holder.end())
         .await
         .unwrap();
 }

@@ -115,8 +115,12 @@ impl Reader {
             let mut piece = Vec::new();
             self.file.read_to_end(&mut piece).await?;
             if piece.is_empty() && self.was_put_aside().await? {
+                // Something may have come to it since we last looked. From here on nothing will.
+                self.file.read_to_end(&mut piece).await?;
                 self.file = File::open(&self.path).await?;
-                continue;
+                if piece.is_empty() {
+                    continue;
+                }
             }
             if !piece.is_empty() {
                 let out = self.lines(&piece);
@@ -260,7 +264,7 @@ mod tests {
         tokio::task::yield_now().await;
         feed.carry(Stream::Stderr, &b"three\n"[..]).await;
         feed.end();
-        let text = tokio::time::timeout(Duration::from_secs(5), reading)
+        let text = tokio::time::timeout(Duration::from_secs(60), reading)
             .await
             .unwrap()
             .unwrap();

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::state::{PodState, Policy, Role, State};
 use super::writer;
 use crate::container::{Life, Live, StopOrder, groups_not_given};
+use crate::logs::Feed;
 use crate::network::PodNetwork;
 use crate::shared::Shared;
 use crate::volumes::{Ready, Volumes};
@@ -39,6 +40,7 @@ pub(crate) struct PodRun {
     network: Mutex<Option<Arc<PodNetwork>>>,
     volumes: Mutex<BTreeMap<String, Ready>>,
     live: Mutex<HashMap<String, Arc<Live>>>,
+    feeds: Mutex<HashMap<String, Arc<Feed>>>,
     /// The status that was written last.
     pub(super) written: Mutex<Option<PodStatus>>,
     main: watch::Sender<Option<StopOrder>>,
@@ -62,6 +64,7 @@ impl PodRun {
             network: Mutex::default(),
             volumes: Mutex::default(),
             live: Mutex::default(),
+            feeds: Mutex::default(),
             written: Mutex::default(),
             main: watch::Sender::new(None),
             side: watch::Sender::new(None),
@@ -106,6 +109,15 @@ impl PodRun {
             Some(live) => lock(&self.live).insert(container.to_owned(), live),
             None => lock(&self.live).remove(container),
         };
+    }
+
+    /// The log of the run of a container that was begun last. It may have ended.
+    pub(crate) fn feed(&self, container: &str) -> Option<Arc<Feed>> {
+        lock(&self.feeds).get(container).cloned()
+    }
+
+    pub(crate) fn set_feed(&self, container: &str, feed: Arc<Feed>) {
+        lock(&self.feeds).insert(container.to_owned(), feed);
     }
 
     /// Seconds that its containers have to end: as the deletion says, or the pod.
@@ -352,6 +364,7 @@ impl PodRun {
                 () = self.shared.stop.cancelled() => {
                     self.order(self.grace().min(NODE_GRACE));
                     self.shared.hurry.cancelled().await;
+                    tracing::info!("pod {} is ended at once", self.pod().metadata.name.as_deref().unwrap_or_default());
                     self.order(0);
                     return std::future::pending().await;
                 }

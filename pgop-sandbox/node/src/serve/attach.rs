@@ -68,6 +68,7 @@ fn follow(live: &Live, wanted: Stream) -> Reader {
                 piece = pieces.recv() => piece,
                 () = ends.ended() => match pieces.try_recv() {
                     Ok(piece) => Ok(piece),
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
                     Err(_) => return,
                 },
             };

@@ -22,7 +22,6 @@ pub(super) async fn logs(
         };
         container.restarts
     };
-    let live = run.live(&target.container);
     let number = if options.previous { restarts - 1 } else { restarts };
     let file = |number: i32| {
         run.folder
@@ -48,7 +47,7 @@ pub(super) async fn logs(
     let feed = if options.previous {
         None
     } else {
-        live.map(|live| live.feed.clone()).filter(|feed| feed.path() == path)
+        run.feed(&target.container).filter(|feed| feed.path() == path)
     };
     let what = path.display().to_string();
     read(path, feed, options)

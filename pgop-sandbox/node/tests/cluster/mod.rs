@@ -21,7 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing takes nearly that long, on a busy machine either.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Cluster {
     pub client: Client,
@@ -75,7 +76,7 @@ impl Cluster {
     /// Stops the node and starts another one in its folder.
     pub async fn restart(&mut self) {
         self.stop.cancel();
-        self.node.stopped().await;
+        timeout(PATIENCE, self.node.stopped()).await.unwrap();
         self.stop = CancellationToken::new();
         self.node = Node::start(config(&self.folder), self.client.clone(), self.stop.clone())
             .await
@@ -200,6 +201,22 @@ impl Cluster {
             text += std::str::from_utf8(&piece.unwrap()).unwrap();
         }
         text
+    }
+
+    /// Runs a command again and again until it says that. A container is ready when its program has begun, not when it has done something.
+    pub async fn exec_until(&self, pod: &str, command: &[&str], wanted: &str) {
+        let begin = std::time::Instant::now();
+        loop {
+            let said = self.exec(pod, command).await;
+            if said.1 == wanted {
+                return;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{command:?} in {pod} does not say {wanted:?}: {said:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn exec(&self, pod: &str, command: &[&str]) -> (i32, String, String) {

@@ -13,8 +13,6 @@ pub enum NameRule {
     DnsSubdomain,
     /// Of namespaces: no dots, at most 63 characters.
     DnsLabel,
-    /// Of services: like a label, and starting with a letter.
-    Dns1035Label,
     /// Of roles and bindings: anything that can be a segment of a path.
     PathSegment,
 }
@@ -25,7 +23,6 @@ impl NameRule {
         match self {
             Self::DnsSubdomain => dns_subdomain(name),
             Self::DnsLabel => dns_label(name),
-            Self::Dns1035Label => dns_1035_label(name),
             Self::PathSegment => path_segment(name),
         }
     }
@@ -71,7 +68,9 @@ fn explained(message: &str, expression: &str, examples: &[&str]) -> String {
 /// What is wrong with a DNS label.
 pub(super) fn dns_label(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63).into_iter().collect();
-    if !LABEL.is_match(text) {
+    if SUBDOMAIN.is_match(text) && text.contains('.') {
+        problems.push("must not contain dots".to_owned());
+    } else if !LABEL.is_match(text) {
         let message = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', \
                        and must start and end with an alphanumeric character";
         problems.push(explained(message, DNS_LABEL, &["my-name", "123-abc"]));
@@ -90,7 +89,7 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the name of a service.
+/// What is wrong with a label that has to start with a letter, as the names of custom kinds.
 pub(super) fn dns_1035_label(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63).into_iter().collect();
     if !LABEL_1035.is_match(text) {
@@ -222,7 +221,7 @@ mod tests {
         let problems = [
             NameRule::DnsSubdomain.check("pg-0.databases.example.com"),
             NameRule::DnsLabel.check(&long),
-            NameRule::Dns1035Label.check("pg-primary"),
+            NameRule::DnsLabel.check("1-primary"),
             NameRule::PathSegment.check("system:node-proxier"),
             NameRule::DnsSubdomain.check_prefix("web-7d9c-"),
             qualified_name("pgop.dev/role"),
@@ -249,7 +248,7 @@ mod tests {
             NameRule::DnsLabel.check(&"a".repeat(64)),
             ["must be no more than 63 bytes"]
         );
-        assert!(NameRule::Dns1035Label.check("1web")[0].starts_with("a DNS-1035 label must"));
+        assert_eq!(NameRule::DnsLabel.check("with.dot"), ["must not contain dots"]);
         assert_eq!(NameRule::PathSegment.check("a/b"), ["may not contain '/'"]);
         assert_eq!(NameRule::PathSegment.check(".."), ["may not be '..'"]);
         assert!(label_value("-x")[0].starts_with("a valid label must be an empty string or"));

@@ -14,6 +14,7 @@ use super::JournalError;
 pub(super) const HISTORY_CHANGES: usize = 10_000;
 /// The most bytes (as JSON) of the changes that a table remembers.
 pub(super) const HISTORY_BYTES: usize = 32 << 20;
+
 /// Where an object is in its table. Cluster-scoped objects have the empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {

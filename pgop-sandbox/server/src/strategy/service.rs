@@ -110,7 +110,7 @@ fn free(state: &State) -> Option<String> {
 fn check(state: &State, address: &str) -> std::result::Result<(), &'static str> {
     let number = u32::from(address.parse::<Ipv4Addr>().map_err(|_| "not a valid IP address")?);
     if number <= NETWORK || number >= NETWORK + SIZE - 1 {
-        return Err("the provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16");
+        return Err("the provided network does not match the current range");
     }
     if taken(state).contains(address) {
         Err("provided IP is already allocated")
