@@ -84,9 +84,11 @@ impl Process {
             loop {
                 let asked = Instant::now();
                 let _ = ask(&address, "/healthz").await;
-                let mut slowest = slowest.lock().unwrap();
-                *slowest = asked.elapsed().max(*slowest);
-                drop(slowest);
+                let answered = asked.elapsed();
+                slowest
+                    .lock()
+                    .map(|mut slowest| *slowest = answered.max(*slowest))
+                    .unwrap();
                 sleep(Duration::from_millis(200)).await;
             }
         });
