@@ -38,11 +38,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[cfg(test)]
+use pgop_core::kind::Kind;
+
 #[test]
 fn a_cluster_becomes_a_primary_and_a_replica() {
     let plan = build(HIPPO).unwrap();
-    use pgop_core::kind::Kind;
-
     let names = |kind| {
         plan.apply
             .iter()
