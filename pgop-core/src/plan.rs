@@ -50,6 +50,38 @@ impl Plan {
             && self.prune.is_empty()
             && self.step.is_none()
     }
+
+    /// What of it looks after what is there: it is made again where it is missing, and put back where somebody else changed it. This is all that
+    /// is done while the spec is refused: what else it asks for was never accepted together with what stays in force.
+    #[must_use]
+    pub fn only_care(self) -> Self {
+        let is_care = |apply: &Apply| match apply.why {
+            Why::Missing => true,
+            // Made from the very manifest that was applied before. A claim is compared without one: what differs may be a new size.
+            Why::Drifted(_) => apply.manifest.kind() != Kind::PersistentVolumeClaim,
+            Why::Changed => false,
+        };
+        let (apply, left): (Vec<Apply>, Vec<Apply>) = self.apply.into_iter().partition(is_care);
+        let left = left
+            .into_iter()
+            .map(|it| (it.manifest.kind(), it.manifest.name().to_owned()));
+        let secrets = self.secrets.into_iter().map(|secret| SecretRequest {
+            change: match secret.change {
+                SecretChange::Update => SecretChange::None,
+                change => change,
+            },
+            ..secret
+        });
+        Self {
+            secrets: secrets.collect(),
+            apply,
+            unchanged: self.unchanged.into_iter().chain(left).collect(),
+            prune: Vec::new(),
+            held: self.held,
+            step: None,
+            unused_secrets: Vec::new(),
+        }
+    }
 }
 
 /// A strategy's next step, ready to be carried out.

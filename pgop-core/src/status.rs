@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::applied::{Applied, Done};
 use crate::assessment::{self, Assessment, JobState, refresh};
 use crate::condition::{Fact, is_true, merge};
-use crate::crd::{Endpoints, Member, Restore, Role, ServerStatus, Servers, StrategyInUse};
+use crate::crd::{Endpoints, Member, Role, ServerStatus, Servers, StrategyInUse};
 use crate::description::Description;
 use crate::invalid::{self, Invalid};
 use crate::kind::Kind;
@@ -39,13 +39,7 @@ pub(crate) fn of_server<R: Checked + Servers>(resource: &R, round: &Round<'_, R>
         assessment: carried.assessment,
         adopted: adopted(meta, round.observed),
     };
-    whole.status(
-        old,
-        resource.server().restore.as_ref(),
-        round.observed,
-        meta.generation,
-        round.now,
-    )
+    whole.status(old, round.observed, meta.generation, round.now)
 }
 
 /// Claims that are older than the resource: their data is served again.
@@ -164,7 +158,6 @@ impl Whole<'_> {
     fn status(
         &self,
         old: ServerStatus,
-        asked: Option<&Restore>,
         observed: &Observed,
         generation: Option<i64>,
         now: jiff::Timestamp,
@@ -198,14 +191,19 @@ impl Whole<'_> {
             } else {
                 vec![self.server.storage.claim.clone()]
             },
-            storage_size: self
-                .server
-                .storage
-                .make
-                .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.server.storage.size.clone())),
+            // While the spec is refused no claim is changed.
+            storage_size: match (self.server.storage.make, self.refused) {
+                (true, []) => Some(Quantity(self.server.storage.size.clone())),
+                (true, _) => old.storage_size,
+                (false, _) => None,
+            },
             accepted: Some(self.server.accepted.clone()),
             initialized: old.initialized || has_served(members),
-            restored_from: if restored { asked.cloned() } else { old.restored_from },
+            restored_from: if restored {
+                self.server.accepted.restore.clone()
+            } else {
+                old.restored_from
+            },
             last_backup: observed.last_backup.clone().or(old.last_backup),
             replicas: self.replicas.map(|_| number(count(false))),
             ready_replicas: self.replicas.map(|_| number(count(true))),

@@ -387,6 +387,46 @@ fn a_generated_secret_that_is_not_used_any_more_is_told_and_stays() {
 }
 
 #[test]
+fn while_a_spec_is_refused_what_is_missing_is_made_and_nothing_is_changed() {
+    let named = |name: &str, service: &str| {
+        let mut set = stateful_set(&json!({}));
+        set["metadata"]["name"] = json!(name);
+        set["spec"]["serviceName"] = json!(service);
+        set
+    };
+    let first = plan_of(
+        vec![named("changed", "a"), named("drifted", "a"), named("old", "a")],
+        &observed(Vec::new()),
+    );
+    let mut live = as_live(&first);
+    live.iter_mut().for_each(|it| it["metadata"]["uid"] = json!("some-uid"));
+    live[1]["spec"]["serviceName"] = json!("of somebody else");
+    let claim = |size: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}})
+    };
+    live.push(claim("1Gi"));
+    let wanted = vec![
+        named("changed", "b"),
+        named("drifted", "a"),
+        named("new", "a"),
+        claim("2Gi"),
+    ];
+    let mut observed = observed(live);
+    observed.live.secrets = [("hippo-user".to_owned(), json!({"metadata": {"name": "hippo-user"}}))].into();
+    let whole = plan_of(wanted, &observed);
+    assert_eq!((names(&whole).len(), whole.prune.len()), (4, 1));
+    let care = whole.only_care();
+    assert_eq!(names(&care), ["StatefulSet drifted", "StatefulSet new"]);
+    assert!(care.prune.is_empty() && care.unchanged.len() == 2);
+    let secrets: Vec<SecretChange> = care.secrets.iter().map(|secret| secret.change).collect();
+    assert_eq!(
+        secrets,
+        [SecretChange::Generate, SecretChange::Generate, SecretChange::None]
+    );
+}
+
+#[test]
 fn a_removed_field_is_sent_though_live_has_all_that_is_asked_for() {
     let service = |labels: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo", "labels": labels}, "spec": {"ports": [{"port": 1}]}});
     let before = plan_of(vec![service(json!({"team": "mammals"}))], &observed(Vec::new()));

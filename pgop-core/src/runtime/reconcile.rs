@@ -246,7 +246,8 @@ async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Contex
         Err(invalid) => return Attempt::Invalid(invalid),
     };
     let plan = match plan(&*strategy, &validated, observed) {
-        Ok(plan) => plan,
+        Ok(plan) if refused.is_empty() => plan,
+        Ok(plan) => plan.only_care(),
         Err(error) => return Attempt::Failed(error.into()),
     };
     log_plan(resource, &plan);
