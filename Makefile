@@ -3,7 +3,9 @@
 # make sandbox the part of it that runs pods on this machine: the end-to-end suite and the fidelity suite, on sandboxes
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there; there with PostgreSQL PG=15, 17 or 18
 # make fidelity  the fidelity suite on the same cluster
+# make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
+# make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
@@ -20,7 +22,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench bench-fleet generate
 
 test: setup lint purity package unit sandbox
 
@@ -51,8 +53,9 @@ purity:
 
 demo: pods
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
-	cargo build --release --quiet -p pgop-operator -p pgop-cli
-	target/release/pgo sandbox demo
+	@# Unoptimised: built in a third of the time, and the demo waits for PostgreSQL and not for us.
+	cargo build --quiet -p pgop-operator -p pgop-cli
+	target/debug/pgo sandbox demo
 
 # What pods of a sandbox need. `postgresql` would make and start a server of its own; only its programs are wanted.
 pods:
@@ -74,16 +77,17 @@ define on_sandbox
 	$(2) || { tail -n 50 $$PGOP_SANDBOX_HOME/$(1)/log >&2; exit 1; }
 endef
 
-FIDELITY := cargo test -p pgop-fidelity --test fidelity -- --ignored
-STORIES := cargo test -p pgop-e2e --test stories -- --ignored --test-threads=1 --nocapture
+# All of it is built with the features of the whole workspace: a build of one package alone would make every dependency anew.
+TESTS := cargo test --workspace
+FIDELITY := $(TESTS) --test fidelity -- --ignored
+STORIES := $(TESTS) --test stories -- --ignored --test-threads=1 --nocapture
 
 # The whole product on this machine: real pods, real PostgreSQL, no cluster.
 sandbox: pods
-	cargo build --quiet -p pgop-operator -p pgop-cli
-	cargo test -p pgop-sandbox-node --quiet
-	cargo test -p pgop-cli --test sandbox --quiet -- --ignored --test-threads=1
+	$(TESTS) --quiet --no-run
+	$(TESTS) --test sandbox -- --ignored --test-threads=1
 	@$(call install,python3:python3 pip:python3-pip)
-	kubectls=$$(pgop-sandbox/tests/kubectl/programs.sh target/kubectl) && PGOP_KUBECTL=$$kubectls cargo test -p pgop-sandbox --test kubectl -- --ignored
+	kubectls=$$(pgop-sandbox/tests/kubectl/programs.sh target/kubectl) && PGOP_KUBECTL=$$kubectls $(TESTS) --test kubectl -- --ignored
 	@$(call on_sandbox,fidelity,$(FIDELITY))
 	@$(call on_sandbox,stories,$(STORIES))
 
@@ -93,9 +97,8 @@ package:
 	  grep -qx "templates/$$file" <<<"$$list" || { echo "the package of pgop-strategies lacks templates/$$file" >&2; exit 1; }; done
 	@echo "the package of pgop-strategies holds every template"
 
-unit:
-	cargo test --workspace --exclude pgop-sandbox-node --quiet
-	cargo test -p pgop-sandbox-node --lib --quiet
+unit: pods
+	$(TESTS) --quiet
 	cargo doc --workspace --no-deps --quiet
 
 # Brings the lab up when no cluster is named; never touches one that is. $(1): debug or release.
@@ -105,7 +108,7 @@ define with_cluster
 	  [ -x $(LAB)/up ] || { echo "set KUBECONFIG to a cluster whose nodes have the images (see docs/)" >&2; exit 1; }; \
 	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
 	fi; \
-	cargo build --quiet $(if $(filter release,$(1)),--release) -p pgop-operator -p pgop-cli; \
+	$(if $(filter release,$(1)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run); \
 	export PGO=$(CURDIR)/target/$(1)/pgo; \
 	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
 endef
@@ -116,10 +119,23 @@ e2e:
 fidelity:
 	@$(call with_cluster,debug); $(FIDELITY)
 
+HOURS ?= 0.05
+SOAK = target/debug/soak --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
+
+soak: pods
+	$(TESTS) --quiet --no-run
+	@if [ -n "$${KUBECONFIG:-}" ]; then $(SOAK); else $(call on_sandbox,soak,$(SOAK)); fi
+
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
 
+# Also of smaller fleets, so that growth shows. The operator is a process of this machine; the definitions have to be there.
+N ?= 1000
+bench-fleet:
+	@$(call with_cluster,release); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
+	cargo run --release --quiet -p pgop-e2e --bin bench-fleet -- $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
+
 generate:
-	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
-	UPDATE=1 cargo test --quiet -p pgop-core --test docs
-	INSTA_UPDATE=always cargo test --quiet -p pgop-strategies --test snapshots
+	UPDATE=1 $(TESTS) --quiet --test deploy
+	UPDATE=1 $(TESTS) --quiet --test docs
+	INSTA_UPDATE=always $(TESTS) --quiet --test snapshots

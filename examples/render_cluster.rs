@@ -8,7 +8,6 @@ use std::error::Error;
 
 use pgop_core::crd::PgCluster;
 use pgop_core::managed::Managed;
-use pgop_core::manifest::Kind;
 use pgop_core::observed::Observed;
 use pgop_core::plan::{Plan, plan};
 
@@ -42,6 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[test]
 fn a_cluster_becomes_a_primary_and_a_replica() {
     let plan = build(HIPPO).unwrap();
+    use pgop_core::kind::Kind;
+
     let names = |kind| {
         plan.apply
             .iter()

@@ -25,7 +25,7 @@ pub enum Answer {
 
 impl Answer {
     /// 200
-    pub fn json(body: impl ToString) -> Self {
+    pub fn json(body: &impl ToString) -> Self {
         Self::Whole("200 OK", body.to_string())
     }
 
