@@ -166,12 +166,16 @@ impl Cluster {
                 let proxy = environment(["HTTPS_PROXY", "https_proxy"]).filter(|_| !is_this_machine(host))?;
                 let matcher = Matcher::builder().https(&proxy).no(&asked).build();
                 matcher.intercept(&found.cluster_url)?;
-                Some(if proxy.contains("://") { proxy } else { format!("http://{proxy}") })
+                Some(if proxy.contains("://") {
+                    proxy
+                } else {
+                    format!("http://{proxy}")
+                })
             });
             found.proxy_url = proxy
-                .map(|url| url.parse())
+                .map(|url| parsed(&url))
                 .transpose()
-                .map_err(|e| no_config(format!("the address of the proxy can't be read: {e}")))?;
+                .map_err(|problem| no_config(format!("the address of the proxy can't be read: {problem}")))?;
             found
         };
         found.connect_timeout = Some(config.request_timeout.min(Duration::from_secs(10)));
@@ -417,6 +421,10 @@ fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
     let cluster = &named.context.as_ref()?.cluster;
     let named = kubeconfig.clusters.iter().find(|named| named.name == *cluster)?;
     named.cluster.as_ref()?.proxy_url.clone().filter(|url| !url.is_empty())
+}
+
+fn parsed<U: std::str::FromStr<Err: std::fmt::Display>>(url: &str) -> Result<U, String> {
+    url.parse().map_err(|error: U::Err| error.to_string())
 }
 
 /// The first of these variables that holds something.

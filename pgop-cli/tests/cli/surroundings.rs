@@ -97,7 +97,10 @@ fn a_log_that_nobody_reads_any_more_ends() {
     assert_eq!(line, "one line of a log that is followed\n");
     // The reader is gone with the statement above.
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
-    assert!(!whether.recv().unwrap(), "it has read the whole of a log that goes on for ever");
+    assert!(
+        !whether.recv().unwrap(),
+        "it has read the whole of a log that goes on for ever"
+    );
 }
 
 #[test]
