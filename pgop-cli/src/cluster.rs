@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ListParams, ObjectList};
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -150,7 +151,7 @@ impl Cluster {
             if !terminal {
                 keep_input(&mut kubeconfig);
             }
-            let names_proxy = names_proxy(&kubeconfig, config.context.as_deref());
+            let proxy = proxy_of(&kubeconfig, config.context.as_deref());
             let options = KubeConfigOptions {
                 context: config.context.clone(),
                 ..KubeConfigOptions::default()
@@ -158,10 +159,23 @@ impl Cluster {
             let mut found = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
                 .map_err(|e| no_config(chain(&e)))?;
-            // As in Go, and so in kubectl: HTTPS_PROXY is not for servers on this machine, such as a sandbox.
-            if !names_proxy && is_this_machine(found.cluster_url.host()) {
-                found.proxy_url = None;
-            }
+            // kube 5.0 compares NO_PROXY with the proxy's own address, so what it chose is not what kubectl would choose.
+            let proxy = proxy.or_else(|| {
+                let host = found.cluster_url.host();
+                let asked = environment(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+                let proxy = environment(["HTTPS_PROXY", "https_proxy"]).filter(|_| !is_this_machine(host))?;
+                let matcher = Matcher::builder().https(&proxy).no(&asked).build();
+                matcher.intercept(&found.cluster_url)?;
+                Some(if proxy.contains("://") {
+                    proxy
+                } else {
+                    format!("http://{proxy}")
+                })
+            });
+            found.proxy_url = proxy
+                .map(|url| parsed(&url))
+                .transpose()
+                .map_err(|problem| no_config(format!("the address of the proxy can't be read: {problem}")))?;
             found
         };
         found.connect_timeout = Some(config.request_timeout.min(Duration::from_secs(10)));
@@ -175,7 +189,14 @@ impl Cluster {
         let client = tokio::task::spawn_blocking(move || Client::try_from(found))
             .await
             .map_err(|e| no_config(e.to_string()))?
-            .map_err(|e| no_config(chain(&e)))?;
+            .map_err(|e| match e {
+                // The plugin ran and gave no credentials.
+                kube::Error::Auth(_) => ClusterError::Credentials {
+                    server: server.clone(),
+                    problem: chain(&e),
+                },
+                _ => no_config(chain(&e)),
+            })?;
         Ok(Self {
             client,
             namespace,
@@ -393,22 +414,26 @@ fn keep_input(kubeconfig: &mut Kubeconfig) {
     }
 }
 
-/// Whether the cluster of the context has a proxy of its own.
-fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
-    let context = context.or(kubeconfig.current_context.as_deref());
-    let cluster = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| Some(named.name.as_str()) == context)
-        .and_then(|named| named.context.as_ref());
-    kubeconfig
-        .clusters
-        .iter()
-        .filter(|named| cluster.is_some_and(|context| context.cluster == named.name))
-        .filter_map(|named| named.cluster.as_ref()?.proxy_url.as_deref())
-        .any(|url| !url.is_empty())
+/// The proxy that the kubeconfig names for the cluster of the context.
+fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let context = context.or(kubeconfig.current_context.as_deref())?;
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
+    let cluster = &named.context.as_ref()?.cluster;
+    let named = kubeconfig.clusters.iter().find(|named| named.name == *cluster)?;
+    named.cluster.as_ref()?.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
+fn parsed<U: std::str::FromStr<Err: std::fmt::Display>>(url: &str) -> Result<U, String> {
+    url.parse().map_err(|error: U::Err| error.to_string())
+}
+
+/// The first of these variables that holds something.
+fn environment(names: [&str; 2]) -> Option<String> {
+    let values = names.into_iter().filter_map(|name| std::env::var(name).ok());
+    values.into_iter().find(|value| !value.is_empty())
+}
+
+/// As in Go, and so in kubectl: a proxy of the environment is not for servers on this machine, such as a sandbox.
 fn is_this_machine(host: Option<&str>) -> bool {
     let host = host.unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
@@ -514,16 +539,12 @@ mod tests {
             ))
             .unwrap()
         };
-        assert!(names_proxy(&kubeconfig(", proxy-url: 'socks5://localhost:1'"), None));
-        assert!(names_proxy(
-            &kubeconfig(", proxy-url: 'socks5://localhost:1'"),
-            Some("a")
-        ));
-        assert!(!names_proxy(
-            &kubeconfig(", proxy-url: 'socks5://localhost:1'"),
-            Some("b")
-        ));
-        assert!(!names_proxy(&kubeconfig(""), None));
+        let named = kubeconfig(", proxy-url: 'socks5://localhost:1'");
+        for context in [None, Some("a")] {
+            assert_eq!(proxy_of(&named, context).as_deref(), Some("socks5://localhost:1"));
+        }
+        assert_eq!(proxy_of(&named, Some("b")), None);
+        assert_eq!(proxy_of(&kubeconfig(""), None), None);
     }
 
     #[test]

@@ -155,6 +155,20 @@ impl<'a> Screen<'a> {
     }
 }
 
+/// Ends when nobody can read standard output any more, though nothing is written; never where that can't be told, as of a file.
+pub async fn reader_gone() {
+    #[cfg(unix)]
+    {
+        use tokio::io::{Interest, unix::AsyncFd};
+        // A pipe whose reader has closed it is in error.
+        if let Ok(out) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) {
+            let _ = out.ready(Interest::ERROR).await;
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
 /// One line, without control characters: names and messages from a cluster or a volume must not drive the terminal.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {

@@ -11,7 +11,7 @@ use crate::args::operate::Logs;
 use crate::error::Error;
 use crate::exec::CONTAINER;
 use crate::exit_code::ExitCode;
-use crate::screen::Style;
+use crate::screen::{Style, reader_gone};
 
 /// Shows the logs of the servers, each line with its pod where there are several.
 pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Error> {
@@ -37,7 +37,13 @@ pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Erro
         }
     }
     let colour = context.screen.colour();
-    while let Some((pod, line)) = lines.next().await {
+    let mut gone = std::pin::pin!(reader_gone());
+    loop {
+        let next = tokio::select! {
+            next = lines.next() => next,
+            () = &mut gone, if args.follow => None, // `pgo logs -f hippo | head`, also while the log is idle
+        };
+        let Some((pod, line)) = next else { break };
         match line {
             Ok(line) if pods.len() > 1 => {
                 let head = Style::Dim.paint(&format!("{pod}:"), colour);
@@ -50,7 +56,7 @@ pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Erro
             }
         }
         if context.screen.is_closed() {
-            break; // `pgo logs -f hippo | head`
+            break;
         }
     }
     Ok(code)

@@ -101,7 +101,7 @@ fn command(database: &str, args: &[String], tty: bool, term: Option<&str>) -> Ve
 ///
 /// pgo keeps its end of standard input open for as long as it runs. An end without the mark, or one that comes later, means that pgo is gone
 /// (Ctrl-C, a lost connection). Then psql must not take what it has for all: it would run the half of a statement that has arrived. So it is
-/// ended before its input is, and what it was running with it, as the server would not notice.
+/// ended before its input is; and first of all what it runs, as the server would not notice that nobody waits for it.
 const PIPE: &str = r#"export PGAPPNAME="pgo psql $$"
 exec "$@" < <(
   exec 4>&1 2>/dev/null
@@ -110,8 +110,9 @@ exec "$@" < <(
     exec >&- 4>&-
     cat >/dev/null
   fi
-  kill -TERM $$ && exec psql -XAtq -h /pgop/run -p 5432 -U postgres -d postgres -c \
+  psql -XAtq -h /pgop/run -p 5432 -U postgres -d postgres -c \
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '$PGAPPNAME' and client_addr is null" >/dev/null
+  kill -TERM $$
 )"#;
 const END: &[u8] = b"\\pgo-end-of-input-8f1c2ad6\n";
 

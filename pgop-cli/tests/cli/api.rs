@@ -2,7 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+
+const TEXT: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
 
 /// The server; it ends with the test's process.
 pub struct Api {
@@ -14,8 +17,10 @@ pub struct Api {
 pub enum Answer {
     /// A status line and a body.
     Whole(&'static str, String),
-    /// One line again and again, for as long as it is taken and this number of times at the most.
-    Lines(&'static str, usize),
+    /// One line again and again, for as long as it is taken and this number of times at the most; then whether all of it was taken.
+    Lines(&'static str, usize, Sender<bool>),
+    /// One line, and then nothing for as long as the other side listens.
+    Idle(&'static str),
 }
 
 impl Answer {
@@ -53,7 +58,7 @@ impl Api {
         self.address.to_string()
     }
 
-    /// The first lines of all requests, and `cut off` for an answer that was not taken whole.
+    /// The first lines of all requests.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -90,15 +95,16 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<String>>, answer: &dyn Fn(&str) 
             );
             let _ = stream.write_all(text.as_bytes());
         }
-        Answer::Lines(line, times) => {
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
-            let mut whole = stream.write_all(head.as_bytes()).is_ok();
+        Answer::Idle(line) => {
+            let _ = stream.write_all(format!("{TEXT}{line}").as_bytes());
+            let _ = stream.read(&mut byte);
+        }
+        Answer::Lines(line, times, taken) => {
+            let mut whole = stream.write_all(TEXT.as_bytes()).is_ok();
             for _ in 0..times {
                 whole = whole && stream.write_all(line.as_bytes()).is_ok();
             }
-            if !whole {
-                log.lock().unwrap().push("cut off".to_owned());
-            }
+            let _ = taken.send(whole);
         }
     }
 }

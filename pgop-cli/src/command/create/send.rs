@@ -158,8 +158,8 @@ fn what_is_served<R: Waitable>(resource: &R, former: &[PersistentVolumeClaim]) -
         |secret| format!("the role of Secret {secret}"),
     );
     Some(format!(
-        "claim {primary} exists already: the data on it will be served again. If the former {name} had other names than database \
-         `{database}` and {role}, its data is under those: these are made anew, empty"
+        "claim {primary} exists already: the data on it will be served again, under the names that it has; database `{database}` and {role} \
+         are made anew, empty, where the former {name} had others"
     ))
 }
 
@@ -257,7 +257,7 @@ mod tests {
         let text = told(&[claim("hippo-pvc", None, false)]).unwrap();
         assert!(text.contains("will be served again"), "{text}");
         assert!(
-            text.contains("other names than database `app` and role `app`"),
+            text.contains("database `app` and role `app` are made anew, empty, where the former hippo had others"),
             "{text}"
         );
         assert_eq!(told(&[]), None);
