@@ -5,6 +5,7 @@
 # make fidelity  the fidelity suite on the same cluster
 # make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
+# make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
 # make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
@@ -21,7 +22,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench bench-fleet generate
 
 test: setup lint purity package unit sandbox
 
@@ -128,7 +129,13 @@ soak: pods
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
 
+# Also of smaller fleets, so that growth shows. The operator is a process of this machine; the definitions have to be there.
+N ?= 1000
+bench-fleet:
+	@$(call with_cluster,release); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
+	cargo run --release --quiet -p pgop-e2e --bin bench-fleet -- $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
+
 generate:
-	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
-	UPDATE=1 cargo test --quiet -p pgop-core --test docs
-	INSTA_UPDATE=always cargo test --quiet -p pgop-strategies --test snapshots
+	UPDATE=1 $(TESTS) --quiet --test deploy
+	UPDATE=1 $(TESTS) --quiet --test docs
+	INSTA_UPDATE=always $(TESTS) --quiet --test snapshots

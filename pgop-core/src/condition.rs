@@ -14,8 +14,6 @@ pub struct Fact {
     pub reason: String,
     /// A sentence for people; never empty, because an empty one is written as `null`, which the API server refuses.
     pub message: String,
-    /// Where others' words are in it, they may hold a number or an id that is another one each time: that is no news.
-    pub quotes: bool,
 }
 
 impl Fact {
@@ -26,14 +24,7 @@ impl Fact {
             status: Some(status),
             reason: reason.into(),
             message: message.into(),
-            quotes: false,
         }
-    }
-
-    /// The same, with a message that holds others' words.
-    #[must_use]
-    pub fn quoting(self) -> Self {
-        Self { quotes: true, ..self }
     }
 }
 
@@ -52,41 +43,18 @@ pub fn merge(old: &[Condition], facts: Vec<Fact>, generation: Option<i64>, now: 
             None => "Unknown",
         };
         let before = old.iter().find(|c| c.type_ == fact.kind && c.status == status);
-        let is_told = |c: &&Condition| c.reason == fact.reason && is_same_news(&c.message, &fact.message);
-        let message = before
-            .filter(|_| fact.quotes)
-            .filter(is_told)
-            .map_or(fact.message.clone(), |c| c.message.clone());
         let last_transition_time = before.map_or_else(|| whole_seconds(now), |c| c.last_transition_time.clone());
         all.push(Condition {
             type_: fact.kind.to_owned(),
             status: status.to_owned(),
             reason: fact.reason,
-            message,
+            message: fact.message,
             observed_generation: generation,
             last_transition_time,
         });
     }
     all.sort_by_key(|c| ORDER.iter().position(|kind| *kind == c.type_).unwrap_or(ORDER.len()));
     all
-}
-
-/// Whether two messages differ only in the quoted words, and there only in words with a digit: a time, a count, the id of a request.
-fn is_same_news(old: &str, new: &str) -> bool {
-    let ((old_own, old), (new_own, new)) = (split(old), split(new));
-    let plain = |quoted: &str| {
-        let words = quoted.split(|c: char| !c.is_alphanumeric());
-        words
-            .filter(|word| !word.contains(|c: char| c.is_ascii_digit()))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    old_own == new_own && plain(old) == plain(new)
-}
-
-/// Our own words of a message, and those that it quotes.
-fn split(message: &str) -> (&str, &str) {
-    message.split_once(": ").unwrap_or((message, ""))
 }
 
 /// The order in which people read them.
@@ -110,39 +78,6 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_in_quoted_words_is_no_news() {
-        let at = Timestamp::UNIX_EPOCH;
-        let fact = |message: &str| Fact::new("Degraded", true, "ApplyFailed", message).quoting();
-        let first = merge(
-            &[],
-            vec![fact("could not apply Service a: denied (request 7f3a-01, at 10:00:01)")],
-            None,
-            at,
-        );
-        let again = merge(
-            &first,
-            vec![fact("could not apply Service a: denied (request 91bc-44, at 10:00:02)")],
-            None,
-            at,
-        );
-        assert_eq!(again, first);
-        let other = merge(
-            &first,
-            vec![fact("could not apply Service b: denied (request 7f3a-01, at 10:00:01)")],
-            None,
-            at,
-        );
-        assert!(other[0].message.contains("Service b"));
-        let unquoted = merge(
-            &first,
-            vec![Fact::new("Degraded", true, "ApplyFailed", "1 of 2")],
-            None,
-            at,
-        );
-        assert_eq!(unquoted[0].message, "1 of 2");
-    }
 
     #[test]
     fn the_transition_time_changes_only_with_the_status() {

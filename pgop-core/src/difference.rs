@@ -64,7 +64,7 @@ fn find(desired: &Value, live: &Value, at: (&str, &str), path: String) -> Option
             desired.iter().enumerate().find_map(|(i, item)| {
                 let path = format!("{path}[{i}]");
                 match keys {
-                    Some(keys) => lacks_item(item, live, keys, at, path),
+                    Some(keys) => lacks_item(item, live, keys, at, &path),
                     None => find(item, &live[i], at, path),
                 }
             })
@@ -75,12 +75,12 @@ fn find(desired: &Value, live: &Value, at: (&str, &str), path: String) -> Option
 }
 
 /// What the live item with the keys of `desired` lacks of it. A key that is left out is any: the server fills it in.
-fn lacks_item(desired: &Value, live: &[Value], keys: &[&str], at: (&str, &str), path: String) -> Option<String> {
+fn lacks_item(desired: &Value, live: &[Value], keys: &[&str], at: (&str, &str), path: &str) -> Option<String> {
     let has_key = |other: &Value, key: &str| desired.get(key).is_none_or(|value| other.get(key) == Some(value));
     let same = live.iter().filter(|other| keys.iter().all(|key| has_key(other, key)));
-    let mut lacking = same.map(|other| find(desired, other, at, path.clone()));
+    let mut lacking = same.map(|other| find(desired, other, at, path.to_owned()));
     // None lacks anything; else what the first one lacks; and without any, the item itself.
-    let first = lacking.next().unwrap_or(Some(path.clone()))?;
+    let first = lacking.next().unwrap_or_else(|| Some(path.to_owned()))?;
     lacking.all(|other| other.is_some()).then_some(first)
 }
 

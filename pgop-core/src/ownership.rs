@@ -21,7 +21,9 @@ pub fn released(owner: &Owner, policy: DeletionPolicy, live: &Live) -> Vec<Strin
         .iter()
         .filter(|((kind, _), _)| *kind == Kind::PersistentVolumeClaim);
     let is_due = |(_, claim): &(&(Kind, String), &Value)| {
-        let label = claim.pointer("/metadata/labels").and_then(|labels| labels.get(owner.kind.label()));
+        let label = claim
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get(owner.kind.label()));
         let mut owners = claim
             .pointer("/metadata/ownerReferences")
             .and_then(Value::as_array)

@@ -130,7 +130,7 @@ fn has_served(members: &[Member]) -> bool {
 fn not_applied<R: Checked>(outcome: &Outcome<'_, R>) -> Vec<Fact> {
     match outcome {
         Outcome::Invalid(all) => refused(all, "waits for the spec to be mended").into(),
-        Outcome::Failed { reason, message } => vec![Fact::new("Degraded", true, *reason, message.clone()).quoting()],
+        Outcome::Failed { reason, message } => vec![Fact::new("Degraded", true, *reason, message.clone())],
         Outcome::Applied(_) => Vec::new(),
     }
 }
@@ -250,17 +250,17 @@ impl Whole<'_> {
                 .map(|failed| failed.message.as_str())
                 .collect();
             let message = all.join("; ");
-            verdict.replace(Fact::new("Progressing", true, first.reason, message.clone()).quoting());
-            verdict.replace(Fact::new("Degraded", true, first.reason, message).quoting());
+            verdict.replace(Fact::new("Progressing", true, first.reason, message.clone()));
+            verdict.replace(Fact::new("Degraded", true, first.reason, message));
             if !matches!(verdict.phase, "Failed" | "Restoring") {
                 verdict.phase = "Degraded";
             }
         }
         if !self.refused.is_empty() {
             let waits = "waits for the spec to be mended; what was accepted before stays in force";
-            refused(self.refused, waits)
-                .into_iter()
-                .for_each(|fact| verdict.replace(fact));
+            for fact in refused(self.refused, waits) {
+                verdict.replace(fact);
+            }
             verdict.phase = "Invalid";
         }
         verdict

@@ -351,23 +351,6 @@ fn what_runs_is_told_truly_though_something_could_not_be_applied() {
 }
 
 #[test]
-fn an_error_that_is_worded_anew_each_time_is_written_once() {
-    let of = |second: u32| {
-        not_taken(
-            "Service hippo",
-            &format!("denied by the webhook (request 7f{second}a at 10:00:{second})"),
-        )
-    };
-    let first = round(&hippo("{replicas: 1}"), &of(10), &members(true, &[true]), 10);
-    assert_eq!(round(&first, &of(11), &members(true, &[true]), 11), first);
-    let other = not_taken(
-        "Service hippo-replica",
-        "denied by the webhook (request 7f10a at 10:00:10)",
-    );
-    assert_ne!(round(&first, &other, &members(true, &[true]), 12), first);
-}
-
-#[test]
 fn a_pod_that_fails_and_is_no_member_is_told() {
     let mut assessment = members(true, &[]);
     assessment.failing = vec!["hippo-pooler-5d8f-x2: container pooler ended with exit code 1".to_owned()];

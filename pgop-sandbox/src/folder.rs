@@ -254,7 +254,7 @@ mod tests {
                     }
                 });
             }
-            let refused = (0..2000).filter_map(|_| folder.hold().err()).next();
+            let refused = (0..2000).find_map(|_| folder.hold().err());
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(refused.is_none(), "{refused:?}");
         });

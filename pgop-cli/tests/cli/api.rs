@@ -20,7 +20,7 @@ pub enum Answer {
 
 impl Answer {
     /// 200
-    pub fn json(body: impl ToString) -> Self {
+    pub fn json(body: &impl ToString) -> Self {
         Self::Whole("200 OK", body.to_string())
     }
 

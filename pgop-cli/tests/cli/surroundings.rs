@@ -14,7 +14,7 @@ fn database(name: &str, policy: &str) -> serde_json::Value {
 }
 
 fn list(items: &[serde_json::Value]) -> Answer {
-    Answer::json(json!({"apiVersion": "pgop.dev/v1alpha1", "kind": "PgDatabaseList", "metadata": {}, "items": items}))
+    Answer::json(&json!({"apiVersion": "pgop.dev/v1alpha1", "kind": "PgDatabaseList", "metadata": {}, "items": items}))
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn a_log_that_nobody_reads_any_more_ends() {
     let api = Api::start(move |line| match line {
         line if line.contains("/log?") => Answer::Lines("one line of a log that is followed\n", 200_000),
         line if line.contains("/pods?") => {
-            Answer::json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
+            Answer::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
         }
-        line if line.contains("/pgdatabases/hippo") => Answer::json(database("hippo", "Retain")),
+        line if line.contains("/pgdatabases/hippo") => Answer::json(&database("hippo", "Retain")),
         _ => Answer::not_found(),
     });
     let mut running = Test::new("logs -f hippo")
@@ -147,7 +147,7 @@ fn a_proxy_of_the_environment_is_for_other_machines() {
 fn a_credential_plugin_leaves_standard_input_alone() {
     let api = Api::start(|line| {
         if line.starts_with("POST") {
-            Answer::json(database("orders", "Retain"))
+            Answer::json(&database("orders", "Retain"))
         } else {
             Answer::not_found()
         }

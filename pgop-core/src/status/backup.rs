@@ -40,7 +40,7 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             let mut facts = not_applied(other);
             facts.retain(|fact| fact.kind == "Accepted");
             if let Outcome::Failed { reason, message } = other {
-                facts.push(Fact::new("Complete", false, *reason, message.clone()).quoting());
+                facts.push(Fact::new("Complete", false, *reason, message.clone()));
             }
             let phase = if matches!(other, Outcome::Invalid(_)) {
                 "Invalid"
@@ -78,7 +78,7 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
     let not_made = (state == JobState::Absent).then(|| applied.failed.first()).flatten();
     let mut status = follow(state, started, generation, round.now, waits);
     if let Some(failed) = not_made {
-        let complete = Fact::new("Complete", false, failed.reason, failed.message.clone()).quoting();
+        let complete = Fact::new("Complete", false, failed.reason, failed.message.clone());
         status.conditions = merge(&old_conditions, vec![complete], generation, round.now);
     }
     if status.phase.as_deref() == Some("Succeeded") && status.path.is_none() {

@@ -27,18 +27,16 @@ impl Image {
 /// The image that a spec asks for; `kept` is the version that was chosen for it before, which stays whatever a newer pgop would choose.
 pub(super) fn image_of(postgres: &Postgres, kept: Option<&str>) -> Image {
     let version = postgres.version.as_deref();
-    match &postgres.image {
-        Some(image) => Image {
+    if let Some(image) = &postgres.image {
+        return Image {
             name: image.clone(),
             version: version.and_then(major).or_else(|| major_of_tag(image)),
-        },
-        None => {
-            let version = version.or(kept).unwrap_or(DEFAULT_VERSION);
-            Image {
-                name: format!("postgres:{version}"),
-                version: major(version),
-            }
-        }
+        };
+    }
+    let version = version.or(kept).unwrap_or(DEFAULT_VERSION);
+    Image {
+        name: format!("postgres:{version}"),
+        version: major(version),
     }
 }
 

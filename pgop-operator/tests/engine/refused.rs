@@ -40,13 +40,13 @@ async fn a_refusal_in_ever_new_words_is_tried_again_with_pauses() {
     });
     until(async || tries.load(Ordering::SeqCst) > 0).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let tried = tries.load(Ordering::SeqCst);
+    let number = tries.load(Ordering::SeqCst);
     // 1, 2, 4 … 256, 300 s.
-    assert!((8..=14).contains(&tried), "{tried} tries in ten minutes");
+    assert!((8..=14).contains(&number), "{number} tries in ten minutes");
     assert!(operator.is_at_work());
     let databases = cluster
         .list("pgop.dev/v1alpha1", "PgDatabase", &ListParams::default())
         .await;
     let told = databases[0].data["status"].to_string();
-    assert!(told.contains(&format!("denied the request {}", tried - 1)), "{told}");
+    assert!(told.contains(&format!("denied the request {}", number - 1)), "{told}");
 }

@@ -35,11 +35,16 @@ pub(crate) struct Listing {
     pub(crate) epoch: u32,
 }
 
+/// Something of each namespace, by its name.
+type Namespaces<T> = HashMap<Arc<str>, T>;
+/// Names of the objects with each tie.
+type Tied = HashMap<Tie, BTreeSet<(What, Arc<str>)>>;
+
 /// Every object that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    entries: BTreeMap<What, HashMap<Arc<str>, HashMap<Arc<str>, Entry>>>,
-    tied: HashMap<Arc<str>, HashMap<Tie, BTreeSet<(What, Arc<str>)>>>,
+    entries: BTreeMap<What, Namespaces<HashMap<Arc<str>, Entry>>>,
+    tied: Namespaces<Tied>,
     long: Pool,
 }
 
@@ -76,10 +81,10 @@ impl Index {
             epoch,
         };
         for tie in &entry.ties {
-            let tied = self.tied.entry(Arc::clone(&namespace)).or_default();
-            tied.entry(tie.clone()).or_default().insert((what, Arc::clone(&name)));
+            let here = self.tied.entry(Arc::clone(&namespace)).or_default();
+            here.entry(tie.clone()).or_default().insert((what, Arc::clone(&name)));
         }
-        let concerned = |new: &Entry, old: Option<&Entry>| {
+        let told = |new: &Entry, old: Option<&Entry>| {
             let mut ties: Vec<Tie> = new.ties.to_vec();
             ties.extend(old.iter().flat_map(|old| old.ties.iter().cloned()));
             let is_new = |field: fn(&News) -> u64| old.is_none_or(|old| field(&old.news) != field(&new.news));
@@ -92,7 +97,7 @@ impl Index {
             .entry(Arc::clone(&namespace))
             .or_default();
         let old = names.remove(&name);
-        let (ties, itself, others) = concerned(&entry, old.as_ref());
+        let (ties, itself, others) = told(&entry, old.as_ref());
         if let Some(old) = old {
             let left = old.ties.iter().filter(|tie| !entry.ties.contains(tie));
             left.for_each(|tie| untie(&mut self.tied, &namespace, tie, what, &name));
@@ -220,13 +225,7 @@ impl Index {
     }
 }
 
-fn untie(
-    all: &mut HashMap<Arc<str>, HashMap<Tie, BTreeSet<(What, Arc<str>)>>>,
-    namespace: &str,
-    tie: &Tie,
-    what: What,
-    name: &str,
-) {
+fn untie(all: &mut Namespaces<Tied>, namespace: &str, tie: &Tie, what: What, name: &str) {
     let Some(ties) = all.get_mut(namespace) else { return };
     if let Some(tied) = ties.get_mut(tie) {
         tied.remove(&(what, name.into()));
@@ -264,9 +263,9 @@ impl News {
     fn of(what: What, value: &Value) -> Self {
         let digest = |pointers: &[&str]| {
             let mut hasher = DefaultHasher::new();
-            pointers
-                .iter()
-                .for_each(|pointer| value.pointer(pointer).hash(&mut hasher));
+            for pointer in pointers {
+                value.pointer(pointer).hash(&mut hasher);
+            }
             hasher.finish()
         };
         let What::Resource(kind) = what else {

@@ -299,8 +299,14 @@ mod tests {
         let spec = typed.spec.unwrap();
         assert_eq!(spec.node_name.as_deref(), Some("lab"));
         let volumes = spec.volumes.unwrap();
-        let mounted = volumes.iter().map(|volume| volume.persistent_volume_claim.as_ref().unwrap().claim_name.as_str());
-        assert_eq!(mounted.collect::<Vec<_>>(), ["hippo-pvc"], "the plan lets no second writer on it");
+        let mounted = volumes
+            .iter()
+            .map(|volume| volume.persistent_volume_claim.as_ref().unwrap().claim_name.as_str());
+        assert_eq!(
+            mounted.collect::<Vec<_>>(),
+            ["hippo-pvc"],
+            "the plan lets no second writer on it"
+        );
     }
 
     #[test]

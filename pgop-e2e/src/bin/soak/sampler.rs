@@ -48,31 +48,33 @@ impl Sampler {
 
     /// Takes all figures; `time` is since the start. Returns what is wrong already.
     pub(crate) fn sample(&mut self, place: &Place, time: Duration) -> Vec<String> {
-        match &place.sandbox {
-            Some(sandbox) => {
-                let below = process::below(sandbox.process);
-                self.of_sandbox(sandbox, &below, time);
-                for process in below.iter().filter(|process| process.name == "pgop-operator") {
-                    if let Some(usage) = process::usage(process.pid) {
-                        self.of_operator(&format!("process {}", process.pid), usage, time);
-                    }
-                }
-                self.unburied(&below)
+        let Some(sandbox) = &place.sandbox else {
+            self.of_pods(time);
+            return Vec::new();
+        };
+        let below = process::below(sandbox.process);
+        self.of_sandbox(sandbox, &below, time);
+        for process in below.iter().filter(|process| process.name == "pgop-operator") {
+            if let Some(usage) = process::usage(process.pid) {
+                self.of_operator(&format!("process {}", process.pid), usage, time);
             }
-            None => {
-                for pod in operator::pods() {
-                    if let Ok(samples) = operator::metrics(&pod) {
-                        let bytes = samples.sum("process_resident_memory_bytes", |_| true);
-                        let usage = Usage {
-                            resident_mib: bytes / f64::from(1 << 20),
-                            threads: samples.sum("process_threads", |_| true),
-                            descriptors: samples.sum("process_open_fds", |_| true),
-                        };
-                        self.of_operator(&format!("pod {pod}"), usage, time);
-                    }
-                }
-                Vec::new()
-            }
+        }
+        self.unburied(&below)
+    }
+
+    /// The operators of a cluster tell their figures themselves.
+    fn of_pods(&mut self, time: Duration) {
+        for pod in operator::pods() {
+            let Ok(samples) = operator::metrics(&pod) else {
+                continue;
+            };
+            let bytes = samples.sum("process_resident_memory_bytes", |_| true);
+            let usage = Usage {
+                resident_mib: bytes / f64::from(1 << 20),
+                threads: samples.sum("process_threads", |_| true),
+                descriptors: samples.sum("process_open_fds", |_| true),
+            };
+            self.of_operator(&format!("pod {pod}"), usage, time);
         }
     }
 

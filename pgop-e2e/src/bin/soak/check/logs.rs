@@ -16,7 +16,7 @@ const OF_SERVERS: [&str; 5] = [
 pub(crate) enum Whose {
     /// Text of `tracing_subscriber`, or JSON lines of the operator.
     Ours,
-    /// PostgreSQL's, and its supervisor's.
+    /// `PostgreSQL`'s, and its supervisor's.
     Servers,
 }
 

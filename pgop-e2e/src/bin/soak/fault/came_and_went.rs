@@ -13,13 +13,13 @@ pub(super) fn carry_out(world: &World, is_cluster: bool, number: u32) -> Result<
     world
         .watch
         .expect(Expectation::default().gone(&*name, 20).troubled(&*name));
-    let word = if is_cluster { "cluster" } else { "database" };
-    let mut create = vec!["create", word, &name];
+    let noun = if is_cluster { "cluster" } else { "database" };
+    let mut create = vec!["create", noun, &name];
     if is_cluster {
         create.push("--replicas=1");
     }
     let create = [&create[..], &WAIT].concat();
-    let delete = [&["delete", word, &name, "--yes"][..], &WAIT].concat();
+    let delete = [&["delete", noun, &name, "--yes"][..], &WAIT].concat();
     let primary = format!("{name}-0");
     world.pgo(&create)?;
     world.space.sql_in(&primary, "create table t as select 17 as n")?;

@@ -33,10 +33,10 @@ pub(super) fn killed(world: &World) -> Result<(), String> {
     drop(killer_pod);
     patiently("the pod that killed to go", || {
         let pods = api::list(operator::NAMESPACE, &api::kind("v1", "Pod"), "")?;
-        match pods.iter().any(|pod| api::text(pod, "/metadata/name") == killer) {
-            false => Ok(()),
-            true => Err("it is there".to_owned()),
+        if pods.iter().any(|pod| api::text(pod, "/metadata/name") == killer) {
+            return Err("it is there".to_owned());
         }
+        Ok(())
     })
 }
 

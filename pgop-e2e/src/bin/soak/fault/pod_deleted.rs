@@ -1,4 +1,4 @@
-//! A pod is deleted: the StatefulSet makes another one, which finds its data.
+//! A pod is deleted: the `StatefulSet` makes another one, which finds its data.
 
 use pgop_e2e::api;
 

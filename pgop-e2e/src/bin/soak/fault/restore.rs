@@ -25,12 +25,12 @@ pub(super) fn carry_out(
     world
         .watch
         .expect(Expectation::default().gone(&*name, 20).troubled(&*name));
-    let word = if into_cluster { "cluster" } else { "database" };
+    let noun = if into_cluster { "cluster" } else { "database" };
     let (claim, path) = (
         format!("--backup-pvc={}", snapshot.claim),
         format!("--backup-path={}", snapshot.path),
     );
-    let mut words = vec!["create", word, &name, &claim, &path];
+    let mut words = vec!["create", noun, &name, &claim, &path];
     if into_cluster {
         words.push("--replicas=1");
     }
@@ -40,6 +40,6 @@ pub(super) fn carry_out(
     if !fits {
         return Err(format!("{name} does not have what {snapshot:?} must have: {found:?}"));
     }
-    world.pgo(&[&["delete", word, &name, "--yes"][..], &WAIT].concat())?;
+    world.pgo(&[&["delete", noun, &name, "--yes"][..], &WAIT].concat())?;
     world.leave_nothing(&name)
 }
