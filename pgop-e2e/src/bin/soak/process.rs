@@ -8,6 +8,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) resident_mib: f64,
+    /// Without the pages of files, which the kernel may drop.
+    pub(crate) allocated_mib: f64,
     pub(crate) threads: f64,
     pub(crate) descriptors: f64,
 }
@@ -22,6 +24,7 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
     let descriptors = u32::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()?;
     Some(Usage {
         resident_mib: number("VmRSS:")? / 1024.0,
+        allocated_mib: number("RssAnon:")? / 1024.0,
         threads: number("Threads:")?,
         descriptors: f64::from(descriptors),
     })

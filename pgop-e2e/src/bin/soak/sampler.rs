@@ -30,6 +30,7 @@ impl Sampler {
     pub(crate) fn new(place: &Place) -> Self {
         let of_sandbox = [
             ("sandbox, memory (MiB)", MIB),
+            ("sandbox, of it allocated (MiB)", MIB), // the rest are pages of the program's file
             ("sandbox, threads", FEW),
             ("sandbox, descriptors", FEW),
             ("sandbox, processes that are no pod's", 0.0),
@@ -71,6 +72,7 @@ impl Sampler {
             let bytes = samples.sum("process_resident_memory_bytes", |_| true);
             let usage = Usage {
                 resident_mib: bytes / f64::from(1 << 20),
+                allocated_mib: 0.0, // it does not tell
                 threads: samples.sum("process_threads", |_| true),
                 descriptors: samples.sum("process_open_fds", |_| true),
             };
@@ -98,6 +100,7 @@ impl Sampler {
         let own = below.iter().filter(|process| is_own(process)).count();
         let values = [
             usage.resident_mib,
+            usage.allocated_mib,
             usage.threads,
             usage.descriptors,
             f64::from(u32::try_from(own).unwrap_or(u32::MAX)),
@@ -117,6 +120,7 @@ impl Sampler {
             let series = |what: &str, slack| Series::new(format!("operator, {what} ({which})"), slack);
             let all = vec![
                 series("memory, MiB", MIB),
+                series("allocated, MiB", MIB),
                 series("threads", FEW),
                 series("descriptors", FEW),
             ];
@@ -125,10 +129,12 @@ impl Sampler {
         });
         let (_, since, series) = &mut self.operators[at];
         let age = time.saturating_sub(*since);
-        for (series, value) in series
-            .iter_mut()
-            .zip([usage.resident_mib, usage.threads, usage.descriptors])
-        {
+        for (series, value) in series.iter_mut().zip([
+            usage.resident_mib,
+            usage.allocated_mib,
+            usage.threads,
+            usage.descriptors,
+        ]) {
             series.push(age, value);
         }
     }

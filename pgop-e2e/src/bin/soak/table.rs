@@ -18,9 +18,26 @@ pub(crate) fn print(watch: &Watch) {
         "end",
         "growth"
     );
-    for series in seen.sampler.all() {
-        row(series);
+    seen.sampler.steady.iter().for_each(row);
+    for (_, _, series) in &seen.sampler.operators {
+        // One that lived for a short time says nothing; the last one is shown all the same.
+        let is_last = seen
+            .sampler
+            .operators
+            .last()
+            .is_some_and(|(.., last)| std::ptr::eq(last, series));
+        let counts = series
+            .iter()
+            .any(|series| series.trend().is_some_and(|trend| trend.counts));
+        if is_last || counts {
+            series.iter().for_each(row);
+        }
     }
+    println!(
+        "{:<56} {:>8}",
+        "operators, one after the other",
+        seen.sampler.operators.len()
+    );
     println!(
         "\n{:<56} {:>8}",
         "restarts of containers, all caused or found", seen.pods.restarts
@@ -40,7 +57,6 @@ pub(crate) fn print(watch: &Watch) {
 
 fn row(series: &Series) {
     let Some(trend) = series.trend() else { return };
-    // An operator that lived for a short time says nothing.
     let growth = if trend.counts {
         format!("{:+.0} %", trend.percent())
     } else {
