@@ -161,12 +161,17 @@ pub async fn reader_gone() {
     {
         use tokio::io::{Interest, unix::AsyncFd};
         // A pipe whose reader has closed it is in error.
-        if let Ok(out) = AsyncFd::with_interest(io::stdout(), Interest::ERROR) {
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for the sake of descriptors that may be closed; this one is not"
+        )]
+        let watched = AsyncFd::with_interest(io::stdout(), Interest::ERROR);
+        if let Ok(out) = watched {
             let _ = out.ready(Interest::ERROR).await;
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending().await;
 }
 
 /// One line, without control characters: names and messages from a cluster or a volume must not drive the terminal.

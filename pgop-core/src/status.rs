@@ -4,6 +4,8 @@ mod backup;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use crate::applied::{Applied, Done};
 use crate::assessment::{self, Assessment, JobState, refresh};
 use crate::condition::{Fact, is_true, merge};

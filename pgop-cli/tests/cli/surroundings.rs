@@ -110,9 +110,9 @@ fn a_reader_that_goes_while_the_log_is_idle_is_noticed() {
     let api = Api::start(move |line| match line {
         line if line.contains("/log?") => Answer::Idle("the only line\n"),
         line if line.contains("/pods?") => {
-            Answer::json(json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
+            Answer::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
         }
-        line if line.contains("/pgdatabases/hippo") => Answer::json(database("hippo", "Retain")),
+        line if line.contains("/pgdatabases/hippo") => Answer::json(&database("hippo", "Retain")),
         _ => Answer::not_found(),
     });
     let mut running = Test::new("logs -f hippo")
