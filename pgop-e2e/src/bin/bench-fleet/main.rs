@@ -56,7 +56,7 @@ async fn measure(size: usize) -> Column {
     row("plain client: all objects sent", seconds(by_client));
 
     let space = Space::new(&format!("fleet-{size}")).await;
-    let mut process = Process::start(space.name()).await;
+    let process = Process::start(space.name()).await;
     let idle = process.facts();
     row("operator, idle: resident", megabytes(idle.resident));
     let started = Instant::now();
@@ -116,7 +116,7 @@ async fn measure(size: usize) -> Column {
     );
     process.stop().await;
 
-    let mut process = Process::start(space.name()).await;
+    let process = Process::start(space.name()).await;
     row("restart: until ready", seconds(process.ready_after()));
     process.has_reconciled(size).await;
     process.is_quiet().await;
