@@ -171,7 +171,7 @@ pub async fn reader_gone() {
             return;
         }
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 /// One line, without control characters: names and messages from a cluster or a volume must not drive the terminal.

@@ -399,7 +399,9 @@ fn while_a_spec_is_refused_what_is_missing_is_made_and_nothing_is_changed() {
         &observed(Vec::new()),
     );
     let mut live = as_live(&first);
-    live.iter_mut().for_each(|it| it["metadata"]["uid"] = json!("some-uid"));
+    for it in &mut live {
+        it["metadata"]["uid"] = json!("some-uid");
+    }
     live[1]["spec"]["serviceName"] = json!("of somebody else");
     let claim = |size: &str| {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim"},

@@ -1,7 +1,7 @@
 //! The operator as a process of this machine, looked at from outside.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use pgop_e2e::metrics::Samples;
 use pgop_e2e::operator::WRITES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -57,8 +56,7 @@ impl Process {
                 &address,
             ])
             .stdin(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true);
+            .stderr(log);
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; set PGOP_OPERATOR", program.display()));
@@ -84,11 +82,10 @@ impl Process {
             loop {
                 let asked = Instant::now();
                 let _ = ask(&address, "/healthz").await;
-                let answered = asked.elapsed();
-                slowest
-                    .lock()
-                    .map(|mut slowest| *slowest = answered.max(*slowest))
-                    .unwrap();
+                {
+                    let mut slowest = slowest.lock().unwrap();
+                    *slowest = asked.elapsed().max(*slowest);
+                }
                 sleep(Duration::from_millis(200)).await;
             }
         });
@@ -114,7 +111,7 @@ impl Process {
     }
 
     pub fn facts(&self) -> Facts {
-        let id = self.child.id().expect("it runs");
+        let id = self.child.id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -159,19 +156,26 @@ impl Process {
     /// Asks it to stop, and waits until it has.
     pub async fn stop(mut self) {
         self.watch.abort();
-        let id = self.child.id().expect("it runs").to_string();
-        Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
-        let ended = timeout(Duration::from_secs(30), self.child.wait())
-            .await
-            .expect("it stops")
-            .unwrap();
-        assert!(ended.success(), "{ended}");
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        let asked = Instant::now();
+        loop {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                assert!(ended.success(), "{ended}");
+                return;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(30), "it does not stop");
+            sleep(PAUSE).await;
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.watch.abort();
+        // It has ended already, unless the benchmark panics.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
