@@ -38,7 +38,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::expected::Expectation;
-use crate::fault::Fault;
 use crate::place::Place;
 use crate::state::State;
 use crate::watch::Watch;
@@ -88,10 +87,12 @@ fn main() -> ExitCode {
     };
     let mut state = State::new(args.clusters.into(), place::claims_grow());
     let well = attempt(&watch, "the beginning", || world.populate(&state, args.rate));
+    watch.all_is_well();
     if well {
         let time = Duration::from_secs_f64(args.hours * 3600.0);
         state = rounds(state, &mut world, seed, time, Duration::from_secs(args.quiet));
         attempt(&watch, "the end", || end::carry_out(&mut world, &state, processes));
+        watch.all_is_well();
     }
     let grown = watch.seen().sampler.findings();
     for finding in grown {
@@ -116,16 +117,14 @@ fn rounds(mut state: State, world: &mut World, seed: u64, time: Duration, quiet:
         state = after;
         let words = fault.describe(&state);
         println!("{} {words}", watch.time());
-        attempt(&watch, &words, || one(&fault, &state, world));
+        attempt(&watch, &words, || fault.carry_out(&state, world));
+        // Where findings are collected what a fault has caused goes on after it has failed.
+        attempt(&watch, &words, || world.settle(&state));
+        watch.all_is_well();
         *watch.seen().done.entry(fault.name()).or_default() += 1;
         sleep(quiet);
     }
     state
-}
-
-fn one(fault: &Fault, state: &State, world: &mut World) -> Result<(), String> {
-    fault.carry_out(state, world)?;
-    world.settle(state)
 }
 
 /// Whether it went well, by panics too: the language of the end-to-end suite speaks by them.
@@ -137,6 +136,5 @@ fn attempt(watch: &Watch, what: &str, step: impl FnOnce() -> Result<(), String>)
     if let Err(error) = &outcome {
         watch.found(format!("{what}: {error}"));
     }
-    watch.all_is_well();
     outcome.is_ok()
 }

@@ -7,14 +7,14 @@ use crate::state::Server;
 use crate::wait::patiently;
 use crate::world::World;
 
-/// The postmaster is the process of that name whose parent is not one.
+/// The postmaster is the process of that name whose parent is not one. When it is dead this is true of all that were its children.
 const KILL_POSTMASTER: &str = r#"
 name_of() { local n=; read -r n <"/proc/$1/comm"; printf %s "$n"; } 2>/dev/null
 for p in /proc/[0-9]*; do
   p=${p#/proc/}
   [ "$(name_of "$p")" = postgres ] || continue
   parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status")
-  [ "$(name_of "$parent")" = postgres ] || { kill -9 "$p" && echo killed; }
+  [ "$(name_of "$parent")" = postgres ] || { kill -9 "$p" && echo killed; break; }
 done 2>/dev/null"#;
 
 /// The whole server of one pod. Its container may end for that, or start the server again itself.
