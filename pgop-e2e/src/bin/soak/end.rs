@@ -12,14 +12,40 @@ use crate::state::State;
 use crate::wait::patiently;
 use crate::world::{WAIT, World};
 
-/// How many processes a sandbox has, without the soak's servers.
-pub(crate) fn processes(place: &Place) -> Option<usize> {
-    let sandbox = place.sandbox.as_ref()?;
-    Some(process::below(sandbox.process).len())
+/// What a sandbox uses while the soak has made nothing: afterwards it must be the same again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Footprint {
+    processes: usize,
+    descriptors: f64,
+    /// In the folder of its node.
+    files: u32,
 }
 
-/// `before` is how many processes there were at the beginning.
-pub(crate) fn carry_out(world: &mut World, state: &State, before: Option<usize>) -> Result<(), String> {
+/// Connections of the moment.
+const FEW_DESCRIPTORS: f64 = 16.0;
+/// Logs that were begun anew.
+const FEW_FILES: u32 = 16;
+
+impl Footprint {
+    /// Of the sandbox at that place, if it is one.
+    pub(crate) fn of(place: &Place) -> Option<Self> {
+        let sandbox = place.sandbox.as_ref()?;
+        Some(Self {
+            processes: process::below(sandbox.process).len(),
+            descriptors: process::usage(sandbox.process)?.descriptors,
+            files: process::size(&sandbox.node()).1,
+        })
+    }
+
+    fn is_as_small_as(self, before: Self) -> bool {
+        self.processes <= before.processes
+            && self.descriptors <= before.descriptors + FEW_DESCRIPTORS
+            && self.files <= before.files + FEW_FILES
+    }
+}
+
+/// `before` is what was used at the beginning.
+pub(crate) fn carry_out(world: &mut World, state: &State, before: Option<Footprint>) -> Result<(), String> {
     let watch = Arc::clone(&world.watch);
     println!("{} the end: everything is compared", watch.time());
     world.settle(state)?;
@@ -50,10 +76,10 @@ pub(crate) fn carry_out(world: &mut World, state: &State, before: Option<usize>)
     delete(world, state)?;
     if let Some(before) = before {
         patiently(
-            "the processes of the beginning to be all there are",
-            || match processes(&watch.place) {
-                Some(now) if now <= before => Ok(()),
-                now => Err(format!("{now:?} processes, {before} at the beginning")),
+            "the sandbox to use no more than at the beginning",
+            || match Footprint::of(&watch.place) {
+                Some(now) if now.is_as_small_as(before) => Ok(()),
+                now => Err(format!("{now:?}, and at the beginning {before:?}")),
             },
         )?;
     }
@@ -87,4 +113,32 @@ fn delete(world: &World, state: &State) -> Result<(), String> {
         left if left.is_empty() => Ok(()),
         left => Err(left.join(", ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_one_pod_is_seen() {
+        let before = Footprint {
+            processes: 12,
+            descriptors: 100.0,
+            files: 300,
+        };
+        assert!(before.is_as_small_as(before));
+        for left in [
+            Footprint {
+                processes: 13,
+                ..before
+            },
+            Footprint {
+                descriptors: 120.0,
+                ..before
+            },
+            Footprint { files: 330, ..before },
+        ] {
+            assert!(!left.is_as_small_as(before), "{left:?}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let begun = Timestamp::now();
     let space = Space::new("soak");
     let place = Place::new(space.name());
-    let processes = end::processes(&place);
+    let footprint = end::Footprint::of(&place);
     let watch = Arc::new(Watch::new(place, args.go_on));
     watch.expect_since(Expectation::default().troubled(pgop_core::install::NAME), begun);
     watch.all_is_well();
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     if well {
         let time = Duration::from_secs_f64(args.hours * 3600.0);
         state = rounds(state, &mut world, seed, time, Duration::from_secs(args.quiet));
-        attempt(&watch, "the end", || end::carry_out(&mut world, &state, processes));
+        attempt(&watch, "the end", || end::carry_out(&mut world, &state, footprint));
         watch.all_is_well();
     }
     let grown = watch.seen().sampler.findings();

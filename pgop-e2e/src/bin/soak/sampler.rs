@@ -13,6 +13,8 @@ use crate::process::{self, Below, Usage};
 const ZOMBIE_LOOKS: u32 = 4;
 /// Numbers of threads and descriptors jump with the connections of the moment.
 const FEW: f64 = 20.0;
+/// Differs with the number of pods, and is judged at the end, when none is left.
+const SHOWN: f64 = f64::INFINITY;
 /// Memory of an allocator jumps.
 const MIB: f64 = 4.0;
 
@@ -32,12 +34,12 @@ impl Sampler {
             ("sandbox, memory (MiB)", MIB),
             ("sandbox, of it allocated (MiB)", MIB), // the rest are pages of the program's file
             ("sandbox, threads", FEW),
-            ("sandbox, descriptors", FEW),
+            ("sandbox, descriptors", SHOWN),
             ("sandbox, processes that are no pod's", 0.0),
             ("sandbox, journal (MiB)", 40.0), // it is rewritten when it is twice as long as need be, and not below 16
             ("sandbox, log (MiB)", 2.0),
             ("sandbox, node's folder (MiB)", 16.0),
-            ("sandbox, node's folder (files)", 300.0),
+            ("sandbox, node's folder (files)", SHOWN),
         ];
         let steady = place.sandbox.iter().flat_map(|_| of_sandbox);
         Self {
