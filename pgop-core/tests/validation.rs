@@ -361,7 +361,7 @@ fn a_backup_takes_its_settings_from_its_source() {
         (valid.storage.claim.as_str(), valid.storage.size.as_str()),
         ("hippo-backup-pvc", "6Gi")
     );
-    assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21");
+    assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21-u9");
     assert_eq!((valid.pod.fs_group, valid.source_serves), (Some(26), false));
     source.status = serde_json::from_value(json!({"accepted": {"image": "registry/pg:16"},
         "members": [{"name": "hippo-0", "role": "primary", "ready": true}]}))
