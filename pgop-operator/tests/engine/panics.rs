@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use kube::api::ListParams;
 use pgop_core::Registry;
 use pgop_core::crd::PgDatabase;
 use pgop_core::manifest::Manifest;
-use pgop_core::resource::Managed;
 use pgop_core::strategy::{Description, Strategy, StrategyError};
+use pgop_core::validated::Checked;
 use serde_json::json;
 
 use crate::cluster::{Cluster, Running, until};
@@ -23,7 +24,7 @@ impl Strategy<PgDatabase> for Faulty {
         &self.description
     }
 
-    fn manifests(&self, validated: &<PgDatabase as Managed>::Validated) -> Result<Vec<Manifest>, StrategyError> {
+    fn manifests(&self, validated: &<PgDatabase as Checked>::Validated) -> Result<Vec<Manifest>, StrategyError> {
         assert!(validated.server.owner.name != "broken", "a strategy's own fault");
         self.sound.manifests(validated)
     }
@@ -50,7 +51,7 @@ async fn a_panic_is_the_failure_of_one_resource_and_is_tried_again() {
     let operator = Running::start(cluster.client.clone(), registry);
     let phase = async |name: &str| {
         let all = cluster
-            .list("pgop.dev/v1alpha1", "PgDatabase", &Default::default())
+            .list("pgop.dev/v1alpha1", "PgDatabase", &ListParams::default())
             .await;
         let found = all.into_iter().find(|it| it.metadata.name.as_deref() == Some(name));
         found.unwrap().data["status"]["phase"].as_str().map(str::to_owned)
