@@ -6,7 +6,7 @@ use kube::CustomResourceExt;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::strategy::{Description, Members};
+use pgop_core::strategy::{Description, Members, Names};
 use pgop_core::{Managed, name};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ fn strategy() -> Description {
         parameters: json!({"type": "object", "additionalProperties": false,
             "properties": {"walKeep": {"type": "string", "default": "1GB"}, "fast": {"type": "boolean"}}}),
         members: Members::default(),
+            names: Names::default(),
     }
 }
 

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use pgop_core::description::Names;
 use pgop_core::managed::Managed;
 use pgop_core::owner::Owner;
 use pgop_core::validated::{ClaimStorage, Server, ValidatedBackup, ValidatedCluster, ValidatedDatabase};
-use pgop_core::{label, name, parameter};
+use pgop_core::{label, parameter};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -23,8 +24,12 @@ pub trait TemplateContext: Managed {
     /// What the templates see.
     type Context<'a>: Serialize;
 
-    /// Gathers it. `files` are the bundle's files, by name.
-    fn context<'a>(validated: &'a Self::Validated, files: &'a BTreeMap<String, String>) -> Self::Context<'a>;
+    /// Gathers it. `names` are those of the bundle's description, and `files` its files, by name.
+    fn context<'a>(
+        validated: &'a Self::Validated,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> Self::Context<'a>;
 }
 
 /// What the templates of a `PgDatabase` see.
@@ -205,24 +210,32 @@ pub struct SourceContext<'a> {
 impl TemplateContext for PgDatabase {
     type Context<'a> = ServerContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedDatabase, files: &'a BTreeMap<String, String>) -> ServerContext<'a> {
-        server(&validated.server, 0, files)
+    fn context<'a>(
+        validated: &'a ValidatedDatabase,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> ServerContext<'a> {
+        server(&validated.server, 0, names, files)
     }
 }
 
 impl TemplateContext for PgCluster {
     type Context<'a> = ClusterContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedCluster, files: &'a BTreeMap<String, String>) -> ClusterContext<'a> {
+    fn context<'a>(
+        validated: &'a ValidatedCluster,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> ClusterContext<'a> {
         let ValidatedCluster {
             server: servers,
             replicas,
         } = validated;
-        let pods = (0..*replicas).map(|ordinal| name::replica_pod(&servers.owner.name, ordinal));
+        let slots = (0..*replicas).map(|ordinal| names.slot_of_replica(&servers.owner.name, ordinal));
         ClusterContext {
-            server: server(servers, *replicas, files),
+            server: server(servers, *replicas, names, files),
             replicas: *replicas,
-            slots: pods.map(|pod| name::slot(&pod)).collect(),
+            slots: slots.collect(),
         }
     }
 }
@@ -230,7 +243,11 @@ impl TemplateContext for PgCluster {
 impl TemplateContext for PgBackup {
     type Context<'a> = BackupContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedBackup, files: &'a BTreeMap<String, String>) -> BackupContext<'a> {
+    fn context<'a>(
+        validated: &'a ValidatedBackup,
+        _: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> BackupContext<'a> {
         let Owner {
             kind,
             name,
@@ -267,7 +284,12 @@ impl TemplateContext for PgBackup {
     }
 }
 
-fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, String>) -> ServerContext<'a> {
+fn server<'a>(
+    server: &'a Server,
+    replicas: i32,
+    names: &Names,
+    files: &'a BTreeMap<String, String>,
+) -> ServerContext<'a> {
     let Owner {
         kind,
         name,
@@ -293,7 +315,7 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         },
         claims: ClaimsContext {
             primary: claim,
-            replicas: (0..made).map(|ordinal| name::replica_claim(name, ordinal)).collect(),
+            replicas: (0..made).map(|ordinal| names.claim_of_replica(name, ordinal)).collect(),
             make: *make,
         },
         storage: storage(&server.storage),

@@ -60,7 +60,7 @@ pub(super) fn check(
     let (secrets, user) = check_secrets(spec, before, observed, invalid);
     let mut storage = check_storage(
         &spec.storage,
-        name::data_claim(&owner.name),
+        strategy.names.claim_of(&owner.name),
         DEFAULT_SIZE,
         before.status,
         observed,
@@ -68,7 +68,7 @@ pub(super) fn check(
     );
     let claim = check_same_claim(&spec.storage, before, invalid);
     storage.make = claim.is_none();
-    storage.claim = claim.clone().unwrap_or_else(|| name::data_claim(&owner.name));
+    storage.claim = claim.clone().unwrap_or_else(|| strategy.names.claim_of(&owner.name));
     let restore = check_restore(spec.restore.as_ref(), before, observed, invalid);
     let pod = check_pod(&spec.pod, before, invalid);
     let accepted = Accepted {
