@@ -4,7 +4,9 @@
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there; there with PostgreSQL PG=15, 17 or 18
 # make fidelity  the fidelity suite on the same cluster
 # make bench   a table of measured figures, on the same cluster
-# make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
+# make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
+# make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
+# make generate  rewrites what is generated: deploy/, charts/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
@@ -20,7 +22,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench image chart generate
 
 test: setup lint purity package unit sandbox
 
@@ -32,7 +34,7 @@ setup:
 lint:
 	cargo fmt --all --check
 	shellcheck -x --source-path=templates/files templates/files/*.sh
-	shellcheck pgop-sandbox/tests/kubectl/*.sh
+	shellcheck pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # $(1): features, $(2): crates that pgop-core must not depend on with them.
@@ -108,7 +110,12 @@ define with_cluster
 	fi; \
 	$(if $(filter release,$(1)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run); \
 	export PGO=$(CURDIR)/target/$(1)/pgo; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(MAKE) --no-print-directory image IMAGE_PROFILE=$(1) IMAGES=operator; $(call load_into_lab,target/image/operator.tar); fi
+endef
+
+# An image into every node of the lab.
+define load_into_lab
+	. $(LAB)/env.sh; for name in $$(nodes); do node_is $$name; ctr_of $$socket images import --all-platforms $(1) >/dev/null; done
 endef
 
 e2e:
@@ -119,6 +126,20 @@ fidelity:
 
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
+
+# Images, from programs that cargo makes here: Dockerfiles that compile would do it all again. In the lab there is no registry to pull the base image from.
+IMAGES ?= operator pgo
+IMAGE_PROFILE ?= release
+IMAGE_BASE ?= $(if $(wildcard $(LAB)/up),debootstrap,pull)
+image:
+	@$(call install,buildah:buildah debootstrap:debootstrap)
+	cargo build --quiet $(if $(filter release,$(IMAGE_PROFILE)),--release) -p pgop-operator -p pgop-cli
+	deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
+
+HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
+chart:
+	@[ -n "$(HELM)" ] || { echo "helm is missing: install it, or name it with HELM=" >&2; exit 1; }
+	HELM=$(HELM) cargo test --quiet -p pgop-operator --test deploy -- --include-ignored
 
 generate:
 	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy

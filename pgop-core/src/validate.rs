@@ -1,7 +1,9 @@
 //! Step 2: from a raw resource to a checked one with every default filled in, or the reasons why not. Pure.
 
 mod backup;
+mod pod;
 mod server;
+mod service;
 mod storage;
 mod strategy_parameters;
 
@@ -72,8 +74,14 @@ pub(crate) fn cluster(
             format!("give 0 to {MAX_REPLICAS}"),
         ));
     }
+    let replica_service = cluster.spec.replica_service.clone();
+    service::check("spec.replicaService", &replica_service, &mut invalid);
     if invalid.is_empty() {
-        Ok(ValidatedCluster { server, replicas })
+        Ok(ValidatedCluster {
+            server,
+            replicas,
+            replica_service,
+        })
     } else {
         Err(invalid)
     }

@@ -2,7 +2,7 @@
 
 use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
-use super::{check_name, created};
+use super::{check_name, created, pod};
 use crate::crd::{PgBackup, Role, ServerSpec, SourceKind};
 use crate::description::Description;
 use crate::invalid::Invalid;
@@ -55,6 +55,14 @@ pub(crate) fn backup(
         observed,
         &mut invalid,
     );
+    pod::check(&spec.pod, &mut invalid, |claim| claim == storage.claim);
+    if !spec.pod.containers.is_empty() {
+        invalid.push(Invalid::new(
+            "spec.pod.containers",
+            "has containers, and a backup could not end while one runs",
+            "leave it out",
+        ));
+    }
     let strategy_parameters = check_parameters(&spec.strategy_parameters, strategy, &mut invalid);
     if !invalid.is_empty() {
         return Err(invalid);

@@ -2,13 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::check_name;
 use super::storage::{DEFAULT_SIZE, check_claim, check_storage};
 use super::strategy_parameters::strategy_parameters;
+use super::{check_name, pod, service};
 use crate::crd::{Postgres, Restore, ServerSpec, ServerStatus};
 use crate::description::Description;
 use crate::invalid::Invalid;
-use crate::label;
 use crate::name::{self, MAX_SERVER_NAME};
 use crate::observed::{Foreign, Observed, SecretFacts};
 use crate::owner::Owner;
@@ -59,7 +58,14 @@ pub(super) fn check(
     );
     let postgres = &spec.postgres;
     check_postgres(postgres, invalid);
-    check_pod(spec, invalid);
+    let replica_claim = name::replica_claim(&owner.name, 0);
+    let replica_claims = replica_claim.trim_end_matches('0');
+    pod::check(&spec.pod, invalid, |claim| {
+        spec.storage.claim.as_deref() == Some(claim)
+            || claim == name::data_claim(&owner.name)
+            || claim.starts_with(replica_claims)
+    });
+    service::check("spec.service", &spec.service, invalid);
     let version = postgres.version.as_deref().unwrap_or(DEFAULT_VERSION);
     Server {
         owner: owner.clone(),
@@ -85,6 +91,7 @@ pub(super) fn check(
         deletion_policy: spec.deletion_policy,
         resources: spec.resources.clone(),
         pod: spec.pod.clone(),
+        service: spec.service.clone(),
         restore: check_restore(&owner.name, spec.restore.as_ref(), before.status, observed, invalid),
         strategy_parameters: check_parameters(&spec.strategy_parameters, strategy, invalid),
     }
@@ -168,18 +175,6 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
                 field(&format!("parameters.{name}")),
                 problem,
                 "leave it out or change it",
-            ));
-        }
-    }
-}
-
-fn check_pod(spec: &ServerSpec, invalid: &mut Vec<Invalid>) {
-    for (field, map) in [("labels", &spec.pod.labels), ("annotations", &spec.pod.annotations)] {
-        for key in map.keys().filter(|key| label::is_reserved(key)) {
-            invalid.push(Invalid::new(
-                format!("spec.pod.{field}.{key}"),
-                "belongs to pgop or Kubernetes",
-                "use another key",
             ));
         }
     }
