@@ -3,6 +3,7 @@
 # make sandbox the part of it that runs pods on this machine: the end-to-end suite and the fidelity suite, on sandboxes
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there; there with PostgreSQL PG=15, 17 or 18
 # make fidelity  the fidelity suite on the same cluster
+# make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
 # make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
 # make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
@@ -22,7 +23,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity bench image chart generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench image chart generate
 
 test: setup lint purity package unit sandbox
 
@@ -110,12 +111,7 @@ define with_cluster
 	fi; \
 	$(if $(filter release,$(1)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run); \
 	export PGO=$(CURDIR)/target/$(1)/pgo; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(MAKE) --no-print-directory image IMAGE_PROFILE=$(1) IMAGES=operator; $(call load_into_lab,target/image/operator.tar); fi
-endef
-
-# An image into every node of the lab.
-define load_into_lab
-	. $(LAB)/env.sh; for name in $$(nodes); do node_is $$name; ctr_of $$socket images import --all-platforms $(1) >/dev/null; done
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
 endef
 
 e2e:
@@ -123,6 +119,13 @@ e2e:
 
 fidelity:
 	@$(call with_cluster,debug); $(FIDELITY)
+
+HOURS ?= 0.05
+SOAK = target/debug/soak --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
+
+soak: pods
+	$(TESTS) --quiet --no-run
+	@if [ -n "$${KUBECONFIG:-}" ]; then $(SOAK); else $(call on_sandbox,soak,$(SOAK)); fi
 
 bench: pods
 	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
@@ -133,15 +136,15 @@ IMAGE_PROFILE ?= release
 IMAGE_BASE ?= $(if $(wildcard $(LAB)/up),debootstrap,pull)
 image:
 	@$(call install,buildah:buildah debootstrap:debootstrap)
-	cargo build --quiet $(if $(filter release,$(IMAGE_PROFILE)),--release) -p pgop-operator -p pgop-cli
+	$(if $(filter release,$(IMAGE_PROFILE)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run)
 	deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
 
 HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
 chart:
 	@[ -n "$(HELM)" ] || { echo "helm is missing: install it, or name it with HELM=" >&2; exit 1; }
-	HELM=$(HELM) cargo test --quiet -p pgop-operator --test deploy -- --include-ignored
+	HELM=$(HELM) $(TESTS) --quiet --test deploy -- --include-ignored
 
 generate:
-	UPDATE=1 cargo test --quiet -p pgop-operator --test deploy
-	UPDATE=1 cargo test --quiet -p pgop-core --test docs
-	INSTA_UPDATE=always cargo test --quiet -p pgop-strategies --test snapshots
+	UPDATE=1 $(TESTS) --quiet --test deploy
+	UPDATE=1 $(TESTS) --quiet --test docs
+	INSTA_UPDATE=always $(TESTS) --quiet --test snapshots

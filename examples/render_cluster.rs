@@ -41,6 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[test]
 fn a_cluster_becomes_a_primary_and_a_replica() {
     let plan = build(HIPPO).unwrap();
+    use pgop_core::kind::Kind;
+
     let names = |kind| {
         plan.apply
             .iter()

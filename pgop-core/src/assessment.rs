@@ -105,7 +105,8 @@ fn rolling(live: &Live) -> Vec<String> {
     .collect()
 }
 
-fn members(description: &Description, live: &Live) -> Vec<Member> {
+/// The members that the strategy's labels tell.
+pub(crate) fn members(description: &Description, live: &Live) -> Vec<Member> {
     let has = |pod: &Pod, labels: &std::collections::BTreeMap<String, String>| {
         let own = pod.metadata.labels.as_ref();
         !labels.is_empty() && labels.iter().all(|(k, v)| own.and_then(|own| own.get(k)) == Some(v))

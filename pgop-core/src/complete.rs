@@ -15,7 +15,7 @@ use crate::owner::{Owner, ResourceKind};
 use crate::validated::Validated;
 
 /// The `postgres` of the official image: <https://hub.docker.com/_/postgres>.
-const DEFAULT_USER: i64 = 999;
+pub(crate) const DEFAULT_USER: i64 = 999;
 
 /// Adds namespace, owner, labels, pod security and scheduling, and the hash of it all.
 pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, backup_source: Option<&str>) {

@@ -22,9 +22,9 @@ pub use backup::{PgBackup, PgBackupSpec, PgBackupStatus, Source, SourceKind};
 pub use cluster::{MAX_REPLICAS, PgCluster, PgClusterSpec};
 pub use database::{PgDatabase, PgDatabaseSpec};
 pub use pod::{Credentials, PodSettings};
-pub use postgres::{Postgres, Restore, ServerSpec};
+pub use postgres::{Postgres, Restore, ServerSpec, Servers};
 pub use service::{ExternalTrafficPolicy, ServiceSettings, ServiceType};
-pub use status::{Endpoints, LastBackup, Member, Role, ServerStatus, StrategyInUse};
+pub use status::{Accepted, Endpoints, LastBackup, Member, Role, ServerStatus, StrategyInUse};
 pub use storage::{AccessMode, DeletionPolicy, Storage};
 
 /// The API group of every resource.

@@ -11,15 +11,36 @@ pub struct Invalid {
     pub problem: String,
     /// What to do.
     pub mend: String,
+    /// How much the reason refuses.
+    pub refuses: Refuses,
+}
+
+/// How much a reason refuses, of a resource that was accepted before. One that is new is refused as a whole by either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// This change, or what has changed beside the resource: what was accepted stays in force and is still known, so that what runs can be
+    /// looked after ([`Managed::in_force`](crate::Managed::in_force)).
+    Change,
+    /// The whole: nothing valid is known that could be looked after.
+    Everything,
 }
 
 impl Invalid {
-    /// A problem of `field`, and what mends it.
+    /// A problem of `field` that leaves nothing of the resource valid, and what mends it.
     pub fn new(field: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             problem: problem.into(),
             mend: mend.into(),
+            refuses: Refuses::Everything,
+        }
+    }
+
+    /// A problem of `field` beside which what was accepted before stays in force, and what mends it.
+    pub fn change(field: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            refuses: Refuses::Change,
+            ..Self::new(field, problem, mend)
         }
     }
 }

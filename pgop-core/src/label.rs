@@ -22,6 +22,8 @@ pub const ROLE: &str = "pgop.dev/role";
 pub const APPLIED: &str = "pgop.dev/applied";
 /// On a manifest of a strategy: hold it back until that Job has succeeded. It is not sent to the server.
 pub const AFTER_JOB: &str = "pgop.dev/after-job";
+/// On an object that a step of a strategy made: it is not one of the desired ones, and is not removed for that.
+pub const STEP: &str = "pgop.dev/step";
 /// Hash of the settings that only a restart applies.
 pub const RESTART_HASH: &str = "pgop.dev/restart-hash";
 

@@ -33,11 +33,12 @@
 //! label  validated                                         a checked resource
 //! manifest  parameter                                      what is made of it
 //! observed  reference                                      what is live; what an object refers to
-//! assessment                                               what that amounts to
+//! assessment  ownership                                    what that amounts to
 //! strategy
 //! registry  complete
 //! plan                                                     what to do, as data
-//! round  validate
+//! applied  validate                                        what became of it
+//! round                                                    all that the status is made from
 //! status
 //! managed                                                  all steps of a kind of resource
 //! runtime  install                                         what has a client in hand, and what runs the operator
@@ -62,6 +63,8 @@ pub mod strategy;
 pub mod validated;
 
 #[cfg(feature = "steps")]
+pub mod applied;
+#[cfg(feature = "steps")]
 mod complete;
 #[cfg(feature = "steps")]
 pub mod condition;
@@ -71,6 +74,8 @@ pub mod difference;
 pub mod invalid;
 #[cfg(feature = "steps")]
 pub mod managed;
+#[cfg(feature = "steps")]
+pub mod ownership;
 #[cfg(feature = "steps")]
 pub mod plan;
 #[cfg(feature = "steps")]

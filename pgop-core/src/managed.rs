@@ -5,13 +5,13 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::crd::{PgBackup, PgCluster, PgDatabase};
+use crate::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase, Servers};
 use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::observed::{Foreign, Observed};
 use crate::registry::{Family, Registry};
 use crate::round::Round;
-use crate::validated::{Checked, ValidatedBackup, ValidatedCluster, ValidatedDatabase};
+use crate::validated::Checked;
 use crate::{status, validate};
 
 /// A kind of resource that the engine runs. The steps between `observe` and `apply` are these pure functions.
@@ -24,6 +24,22 @@ pub trait Managed: Checked + Clone + Debug + PartialEq + Serialize + Deserialize
 
     /// Checks the resource against what was observed.
     fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>>;
+
+    /// What stays in force where `validate` refuses a change: the resource as it was accepted, which runs and has to be looked after. Give it
+    /// the strategy that is in use. `None` where nothing was accepted yet, or where nothing valid is left.
+    fn in_force(&self, _observed: &Observed, _strategy: &Description) -> Option<Self::Validated> {
+        None
+    }
+
+    /// Name of the strategy that made what runs.
+    fn strategy_in_use(&self) -> Option<&str> {
+        None
+    }
+
+    /// What becomes of the data claims when the resource is deleted, where it has any.
+    fn deletion_policy(&self) -> Option<DeletionPolicy> {
+        None
+    }
 
     /// Nothing is left to do, whatever is observed: a finished backup.
     fn is_finished(&self) -> bool {
@@ -38,62 +54,57 @@ pub trait Managed: Checked + Clone + Debug + PartialEq + Serialize + Deserialize
     fn with_status(&self, round: &Round<'_, Self>) -> Self;
 }
 
-macro_rules! managed_names {
-    ($family:ident) => {
-        fn family(registry: &Registry) -> &Family<Self> {
-            &registry.$family
-        }
+macro_rules! managed_servers {
+    ($resource:ty, $family:ident, $check:path) => {
+        impl Managed for $resource {
+            fn family(registry: &Registry) -> &Family<Self> {
+                &registry.$family
+            }
 
-        fn strategy(&self) -> &str {
-            &self.spec.strategy
+            fn strategy(&self) -> &str {
+                &self.spec.strategy
+            }
+
+            fn strategy_in_use(&self) -> Option<&str> {
+                Some(&self.status.as_ref()?.strategy.as_ref()?.name)
+            }
+
+            fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>> {
+                $check(self, observed, strategy).accepted()
+            }
+
+            fn in_force(&self, observed: &Observed, strategy: &Description) -> Option<Self::Validated> {
+                $check(self, observed, strategy).in_force()
+            }
+
+            fn deletion_policy(&self) -> Option<DeletionPolicy> {
+                Some(self.spec.server.deletion_policy)
+            }
+
+            fn foreign(&self) -> Foreign {
+                validate::foreign_of_server(&self.spec.server)
+            }
+
+            fn with_status(&self, round: &Round<'_, Self>) -> Self {
+                self.with(status::of_server(self, round))
+            }
         }
     };
 }
 
-impl Managed for PgDatabase {
-    managed_names!(databases);
-
-    fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedDatabase, Vec<Invalid>> {
-        validate::database(self, observed, strategy)
-    }
-
-    fn foreign(&self) -> Foreign {
-        validate::foreign_of_server(&self.spec.server)
-    }
-
-    fn with_status(&self, round: &Round<'_, Self>) -> Self {
-        let status = status::of_database(self, round);
-        Self {
-            status: Some(status),
-            ..self.clone()
-        }
-    }
-}
-
-impl Managed for PgCluster {
-    managed_names!(clusters);
-
-    fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedCluster, Vec<Invalid>> {
-        validate::cluster(self, observed, strategy)
-    }
-
-    fn foreign(&self) -> Foreign {
-        validate::foreign_of_server(&self.spec.server)
-    }
-
-    fn with_status(&self, round: &Round<'_, Self>) -> Self {
-        let status = status::of_cluster(self, round);
-        Self {
-            status: Some(status),
-            ..self.clone()
-        }
-    }
-}
+managed_servers!(PgDatabase, databases, validate::database);
+managed_servers!(PgCluster, clusters, validate::cluster);
 
 impl Managed for PgBackup {
-    managed_names!(backups);
+    fn family(registry: &Registry) -> &Family<Self> {
+        &registry.backups
+    }
 
-    fn validate(&self, observed: &Observed, strategy: &Description) -> Result<ValidatedBackup, Vec<Invalid>> {
+    fn strategy(&self) -> &str {
+        &self.spec.strategy
+    }
+
+    fn validate(&self, observed: &Observed, strategy: &Description) -> Result<Self::Validated, Vec<Invalid>> {
         validate::backup(self, observed, strategy)
     }
 

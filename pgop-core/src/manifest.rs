@@ -118,6 +118,12 @@ impl Manifest {
         &self.value
     }
 
+    /// Sets an annotation.
+    #[cfg(feature = "steps")]
+    pub(crate) fn mark(&mut self, key: &str, value: &str) {
+        self.value["metadata"]["annotations"][key] = value.into();
+    }
+
     /// The template of its pods, for completion.
     #[cfg(feature = "steps")]
     pub(crate) fn pod_template_mut(&mut self) -> Option<&mut Value> {

@@ -154,12 +154,22 @@ pub fn restore_job(server: &str, claim: &str, path: &str) -> String {
     format!("{server}-restore-{}", short_hash(&format!("{claim}\0{path}")))
 }
 
+/// Whether a Job of this name restores a snapshot into a server.
+pub fn is_restore_job(server: &str, job: &str) -> bool {
+    let hash = job.strip_prefix(server).and_then(|rest| rest.strip_prefix("-restore-"));
+    hash.is_some_and(|hash| hash.len() == 8 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// Path of a snapshot in its claim, such as `orders-backups/2026-11-22-17-57-21-6f1c2a9e`: when its `PgBackup` was made (UTC), and the first
 /// part of that one's uid, as several may be made within a second.
 pub fn snapshot(source: &str, created: jiff::Timestamp, backup_uid: Option<&str>) -> String {
     let time = created.strftime("%Y-%m-%d-%H-%M-%S");
     let uid = backup_uid.and_then(|uid| uid.split('-').next()).unwrap_or_default();
-    let tail = if uid.is_empty() { String::new() } else { format!("-{uid}") };
+    let tail = if uid.is_empty() {
+        String::new()
+    } else {
+        format!("-{uid}")
+    };
     format!("{}/{time}{tail}", backup_folder(source))
 }
 

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::crd::{LastBackup, PgCluster, PgDatabase, Source};
 use crate::kind::Kind;
+use crate::owner::ResourceKind;
 
 /// All that the pure steps may know of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +123,22 @@ pub struct Foreign {
 pub struct ClaimFacts {
     /// It is being deleted.
     pub deleting: bool,
+    /// The database or cluster that it was made for, where its labels name one: `PgCluster hippo`.
+    pub data_of: Option<String>,
+}
+
+impl ClaimFacts {
+    /// What a claim's metadata tells.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        let label = |kind: ResourceKind| Some((kind, meta.labels.as_ref()?.get(kind.label())?));
+        let whose = [ResourceKind::PgDatabase, ResourceKind::PgCluster]
+            .into_iter()
+            .find_map(label);
+        Self {
+            deleting: meta.deletion_timestamp.is_some(),
+            data_of: whose.map(|(kind, name)| format!("{} {name}", kind.as_str())),
+        }
+    }
 }
 
 /// What matters of a Secret that a person made. Its values are looked at and forgotten.

@@ -91,6 +91,9 @@ const AT_LEAST: &[(&str, i64)] = &[
     ("max_connections", 10),
 ];
 
+/// Of these each replica needs one, beside the number that backups need.
+const FOR_EACH_REPLICA: &[(&str, i64)] = &[("max_wal_senders", 2), ("max_replication_slots", 1)];
+
 /// Settings that a running server can't take over, of `PostgreSQL` 14 to 18
 /// (`select name from pg_settings where context = 'postmaster'`).
 const RESTART: &[&str] = &[
@@ -188,6 +191,23 @@ pub fn refused(name: &str, value: &str) -> Option<String> {
         };
     }
     None
+}
+
+/// Why a setting is too small for the number of replicas, or `None` when it is fine.
+///
+/// ```
+/// use pgop_core::parameter::too_few;
+/// assert_eq!(too_few("max_wal_senders", "7", 5), None);
+/// assert!(too_few("max_wal_senders", "6", 5).unwrap().contains("at least 7"));
+/// ```
+pub fn too_few(name: &str, value: &str, replicas: i32) -> Option<String> {
+    let (_, more) = FOR_EACH_REPLICA
+        .iter()
+        .find(|(limited, _)| limited.eq_ignore_ascii_case(name))?;
+    let least = i64::from(replicas) + more;
+    let given: i64 = value.trim().parse().ok()?;
+    (given < least)
+        .then(|| format!("= {given} is too few for {replicas} replicas and a backup, which need at least {least}"))
 }
 
 /// Text of `postgresql.conf`: our defaults, the user's settings over them, and what is fixed last.

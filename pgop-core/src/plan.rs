@@ -1,7 +1,10 @@
 //! Step 3: what to do, as data. Pure: the same input gives the same plan, for the operator, `pgo create --dry-run` and the tests.
 
+mod occupied;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -14,8 +17,10 @@ use crate::manifest::Manifest;
 use crate::observed::{Live, Observed, controller, controller_uid};
 use crate::owner::Owner;
 use crate::quantity::milli;
-use crate::strategy::{Strategy, StrategyError};
+use crate::strategy::{Step, Strategy, StrategyError};
 use crate::validated::{Checked, SecretUse, Server, Validated};
+
+use self::occupied::Occupied;
 
 /// What a reconcile does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +35,11 @@ pub struct Plan {
     pub prune: Vec<Prune>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
+    /// What the strategy wants done next, when nothing else is to be done.
+    pub step: Option<NextStep>,
+    /// Secrets that were generated for the resource and that it does not use any more: their passwords don't work. They stay, as an
+    /// application may still refer to them, and a Secret that vanishes keeps its pods from starting.
+    pub unused_secrets: Vec<String>,
 }
 
 impl Plan {
@@ -38,23 +48,31 @@ impl Plan {
         self.secrets.iter().all(|secret| secret.change == SecretChange::None)
             && self.apply.is_empty()
             && self.prune.is_empty()
+            && self.step.is_none()
     }
+}
 
-    /// Names of all claims that the resource uses and that pgop made.
-    pub fn claims(&self) -> Vec<String> {
-        let sent = self
-            .apply
-            .iter()
-            .map(|apply| (apply.manifest.kind(), apply.manifest.name()));
-        let unchanged = self.unchanged.iter().map(|(kind, name)| (*kind, name.as_str()));
-        let mut claims: Vec<String> = sent
-            .chain(unchanged)
-            .filter(|(kind, _)| *kind == Kind::PersistentVolumeClaim)
-            .map(|(_, name)| name.to_owned())
-            .collect();
-        claims.sort();
-        claims
-    }
+/// A strategy's next step, ready to be carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NextStep {
+    /// Why it is done.
+    pub why: String,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Deletes this very pod.
+    RestartPod {
+        /// Its name.
+        name: String,
+        /// Its uid: the one that was made in its place is safe.
+        uid: String,
+    },
+    /// Applies an object.
+    Apply(Box<Manifest>),
 }
 
 /// A Secret with a generated password. The password is made when the plan is carried out, so that a plan is a pure value and can be printed.
@@ -134,6 +152,14 @@ pub enum PlanError {
         /// Its error.
         source: StrategyError,
     },
+    /// Its next step is about a pod of somebody else.
+    #[error("strategy {strategy}: wants to restart pod {pod}, which is none of this resource's")]
+    Step {
+        /// Its name.
+        strategy: String,
+        /// The pod.
+        pod: String,
+    },
 }
 
 /// Makes the plan.
@@ -161,20 +187,60 @@ pub fn plan<R: Checked>(
         });
     }
     let own = observed.live.own(&validated.owner().uid);
+    let secrets = secrets(validated, &observed.live);
     let mut plan = Plan {
-        secrets: secrets(validated, &observed.live),
+        unused_secrets: unused(&secrets, &observed.live, validated.owner()),
+        secrets,
         ..Plan::default()
     };
+    let occupied = Occupied::of(&own, &observed.live, &wanted);
     for mut manifest in manifests {
         complete(&mut manifest, validated, validated.backup_source());
-        place(&mut plan, manifest, validated, &observed.live, &own);
+        place(&mut plan, manifest, validated, &observed.live, &own, &occupied);
     }
     plan.prune = prune(&observed.live, &wanted, validated.owner());
+    // What the strategy would decide on while something is still on its way would be decided on what is no more.
+    if plan.is_empty() && plan.held.is_empty() {
+        plan.step = next_step(strategy, validated, &own)?;
+    }
     Ok(plan)
 }
 
+fn next_step<R: Checked>(
+    strategy: &dyn Strategy<R>,
+    validated: &R::Validated,
+    own: &Live,
+) -> Result<Option<NextStep>, PlanError> {
+    let Some(step) = strategy.next(validated, own) else {
+        return Ok(None);
+    };
+    let (why, action) = match step {
+        Step::RestartPod { pod, why } => {
+            let is_it = |it: &&Pod| it.metadata.name.as_ref() == Some(&pod);
+            let Some(uid) = own.pods.iter().find(is_it).and_then(|it| it.metadata.uid.clone()) else {
+                let strategy = strategy.description().name.clone();
+                return Err(PlanError::Step { strategy, pod });
+            };
+            (why, Action::RestartPod { name: pod, uid })
+        }
+        Step::Apply { mut manifest, why } => {
+            manifest.mark(label::STEP, "true");
+            complete(&mut manifest, validated, validated.backup_source());
+            (why, Action::Apply(manifest))
+        }
+    };
+    Ok(Some(NextStep { why, action }))
+}
+
 /// Decides what becomes of one manifest.
-fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, live: &Live, own: &Live) {
+fn place<V: Validated>(
+    plan: &mut Plan,
+    mut manifest: Manifest,
+    validated: &V,
+    live: &Live,
+    own: &Live,
+    occupied: &Occupied,
+) {
     let (kind, name) = (manifest.kind(), manifest.name().to_owned());
     let existing = live.get(kind, &name);
     if let Some(why) = hold(&manifest, existing, validated, own) {
@@ -190,6 +256,11 @@ fn place<V: Validated>(plan: &mut Plan, mut manifest: Manifest, validated: &V, l
             difference(&manifest, existing)
         }
     };
+    let occupied = why.as_ref().and_then(|_| occupied.holds(&manifest, existing));
+    if let Some(why) = occupied {
+        plan.held.push(Held { kind, name, why });
+        return;
+    }
     match why {
         Some(why) => plan.apply.push(Apply { manifest, why }),
         None => plan.unchanged.push((kind, name)),
@@ -272,13 +343,7 @@ fn keep(value: &mut Value, existing: &Value, parent: &str, key: &str) {
 }
 
 fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
-    let applied = |value: &Value| {
-        value
-            .pointer("/metadata/annotations")
-            .and_then(|a| a.get(label::APPLIED))
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let applied = |value: &Value| annotation(value, label::APPLIED).map(str::to_owned);
     let mut desired = manifest.value().clone();
     let is_claim = manifest.kind() == Kind::PersistentVolumeClaim;
     if is_claim {
@@ -305,6 +370,7 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
         .iter()
         .filter(|(key, value)| key.0 != Kind::PersistentVolumeClaim && !wanted.contains(*key) && is_ours(value))
         .filter(|(_, value)| value.pointer("/metadata/deletionTimestamp").is_none())
+        .filter(|(_, value)| annotation(value, label::STEP).is_none())
         .filter_map(|((kind, name), value)| {
             let uid = value.pointer("/metadata/uid")?.as_str()?.to_owned();
             Some(Prune {
@@ -314,6 +380,10 @@ fn prune(live: &Live, wanted: &BTreeSet<(Kind, String)>, owner: &Owner) -> Vec<P
             })
         })
         .collect()
+}
+
+fn annotation<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.pointer("/metadata/annotations")?.get(key)?.as_str()
 }
 
 fn uid(reference: &Value) -> Option<&str> {
@@ -331,6 +401,19 @@ fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
         secret(&secrets.user, connection(server), server, live),
     ];
     requests.into_iter().flatten().collect()
+}
+
+/// Secrets that were generated for this very resource and that it does not ask for any more.
+fn unused(requests: &[SecretRequest], live: &Live, owner: &Owner) -> Vec<String> {
+    let is_unused = |(name, secret): &(&String, &Value)| {
+        let is_ours = controller(secret).and_then(uid) == Some(owner.uid.as_str());
+        is_ours && requests.iter().all(|request| request.name != **name)
+    };
+    live.secrets
+        .iter()
+        .filter(is_unused)
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// What an application needs beside its password.

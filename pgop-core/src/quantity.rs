@@ -1,5 +1,8 @@
 //! Kubernetes quantities, compared by meaning: `1Gi` and `1024Mi` are the same.
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 /// Value of a quantity in thousandths, or `None` when the text is no quantity.
 ///
 /// See <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
@@ -35,6 +38,49 @@ pub fn milli(text: &str) -> Option<i128> {
     decimal(number, factor)
 }
 
+/// The one form in which pgop writes a quantity, so that another spelling of the same number changes no object; what is no quantity stays.
+///
+/// ```
+/// use pgop_core::quantity::canonical;
+/// assert_eq!(canonical("1610612736"), canonical("1.5Gi"));
+/// assert_eq!(canonical("1.5Gi"), "1536Mi");
+/// assert_eq!((canonical("0.5"), canonical("512M")), ("500m".to_owned(), "512M".to_owned()));
+/// ```
+pub fn canonical(text: &str) -> String {
+    // Whole mebibytes are meant as such, whatever the suffix; below them, and with other factors, people count in tens.
+    const BINARY: [(&str, u32); 5] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20)];
+    const DECIMAL: [(&str, u32); 6] = [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3)];
+    let Some(milli) = milli(text) else {
+        return text.to_owned();
+    };
+    if milli % 1000 != 0 {
+        return format!("{milli}m");
+    }
+    let whole = milli / 1000;
+    let units = BINARY.map(|(suffix, bits)| (suffix, 1i128 << bits));
+    let mut units = units
+        .into_iter()
+        .chain(DECIMAL.map(|(suffix, zeros)| (suffix, 10i128.pow(zeros))));
+    match units.find(|(_, unit)| whole != 0 && whole % unit == 0) {
+        Some((suffix, unit)) => format!("{}{suffix}", whole / unit),
+        None => whole.to_string(),
+    }
+}
+
+/// The same resources in that form.
+pub fn canonical_resources(resources: &ResourceRequirements) -> ResourceRequirements {
+    let mut resources = resources.clone();
+    let both = [&mut resources.limits, &mut resources.requests];
+    for Quantity(text) in both
+        .into_iter()
+        .flatten()
+        .flat_map(|quantities| quantities.values_mut())
+    {
+        *text = canonical(text);
+    }
+    resources
+}
+
 /// `12e6` and `12E6`.
 fn exponent(number: &str, suffix: &str) -> Option<i128> {
     let power: u32 = suffix.strip_prefix(['e', 'E'])?.parse().ok().filter(|p| *p <= 18)?;
@@ -62,6 +108,15 @@ fn decimal(number: &str, factor: i128) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_one_form_has_the_same_meaning_and_is_its_own_form(text in "[0-9]{1,9}([.][0-9]{1,3})?(|m|k|M|G|T|Ki|Mi|Gi|Ti|e3)") {
+            let form = canonical(&text);
+            proptest::prop_assert_eq!(milli(&form), milli(&text));
+            proptest::prop_assert_eq!(canonical(&form), form);
+        }
+    }
 
     #[test]
     fn quantities_have_one_meaning() {

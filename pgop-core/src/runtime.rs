@@ -14,8 +14,11 @@ mod cache;
 mod cluster;
 mod observe;
 mod password;
+mod queue;
 mod reconcile;
 mod report;
+mod tasks;
+mod worker;
 
 pub use cluster::plain;
 pub use operator::{Operator, OperatorBuilder, OperatorError};

@@ -2,83 +2,50 @@
 
 mod backup;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::assessment::{Assessment, JobState};
+use crate::applied::{Applied, Done};
+use crate::assessment::{self, Assessment, JobState, refresh};
 use crate::condition::{Fact, is_true, merge};
-use crate::crd::{Endpoints, Member, PgCluster, PgDatabase, Restore, Role, ServerStatus, StrategyInUse};
+use crate::crd::{Endpoints, Member, Restore, Role, ServerStatus, Servers, StrategyInUse};
 use crate::description::Description;
-use crate::invalid;
+use crate::invalid::{self, Invalid};
 use crate::kind::Kind;
 use crate::name;
-use crate::observed::Observed;
-use crate::plan::{Plan, Why};
+use crate::observed::{Live, Observed};
+use crate::plan::Why;
 use crate::round::{Outcome, Round};
-use crate::validated::{Checked, Server};
+use crate::validated::{Checked, Server, Validated};
 
 pub(crate) use backup::backup as of_backup;
 
-pub(crate) fn of_database(database: &PgDatabase, round: &Round<'_, PgDatabase>) -> ServerStatus {
-    let old = database.status.clone().unwrap_or_default();
-    let generation = database.metadata.generation;
-    match &round.outcome {
-        Outcome::Applied {
-            validated,
-            strategy,
-            plan,
-            assessment,
-        } => {
-            let adopted = adopted(&database.metadata, round.observed);
-            let applied = Applied {
-                server: &validated.server,
-                replicas: None,
-                strategy,
-                plan,
-                assessment,
-                adopted,
-            };
-            applied.status(
-                old,
-                database.spec.server.restore.as_ref(),
-                round.observed,
-                generation,
-                round.now,
-            )
-        }
-        other => refused(old, other, round.observed, generation, round.now),
-    }
-}
-
-pub(crate) fn of_cluster(cluster: &PgCluster, round: &Round<'_, PgCluster>) -> ServerStatus {
-    let old = cluster.status.clone().unwrap_or_default();
-    let generation = cluster.metadata.generation;
-    match &round.outcome {
-        Outcome::Applied {
-            validated,
-            strategy,
-            plan,
-            assessment,
-        } => {
-            let replicas = Some(validated.replicas);
-            let adopted = adopted(&cluster.metadata, round.observed);
-            let applied = Applied {
-                server: &validated.server,
-                replicas,
-                strategy,
-                plan,
-                assessment,
-                adopted,
-            };
-            applied.status(
-                old,
-                cluster.spec.server.restore.as_ref(),
-                round.observed,
-                generation,
-                round.now,
-            )
-        }
-        other => refused(old, other, round.observed, generation, round.now),
-    }
+/// Status of a database or a cluster.
+pub(crate) fn of_server<R: Checked + Servers>(resource: &R, round: &Round<'_, R>) -> ServerStatus {
+    let meta = resource.meta();
+    let old = resource.status().cloned().unwrap_or_default();
+    let carried = match &round.outcome {
+        Outcome::Applied(carried) => carried,
+        other => return not_carried(old, other, round, meta),
+    };
+    let Some(server) = carried.validated.server() else {
+        return old; // these kinds have servers
+    };
+    let whole = Whole {
+        server,
+        replicas: carried.validated.replicas(),
+        refused: carried.refused,
+        strategy: carried.strategy,
+        applied: carried.applied,
+        assessment: carried.assessment,
+        adopted: adopted(meta, round.observed),
+    };
+    whole.status(
+        old,
+        resource.server().restore.as_ref(),
+        round.observed,
+        meta.generation,
+        round.now,
+    )
 }
 
 /// Claims that are older than the resource: their data is served again.
@@ -101,16 +68,16 @@ fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
     claims.map(|((_, name), _)| name.clone()).collect()
 }
 
-/// The resource was refused, or the plan could not be carried out: what runs, runs on, and the rest of the status stays.
-fn refused<R: Checked>(
+/// Nothing was carried out: what runs, runs on and is told, and the rest of the status stays.
+fn not_carried<R: Checked>(
     old: ServerStatus,
     outcome: &Outcome<'_, R>,
-    observed: &Observed,
-    generation: Option<i64>,
-    now: jiff::Timestamp,
+    round: &Round<'_, R>,
+    meta: &ObjectMeta,
 ) -> ServerStatus {
-    let mut facts = not_applied(outcome, &old.conditions);
-    let members = crate::assessment::refresh(&old.members, &observed.live);
+    let own = round.observed.live.own(meta.uid.as_deref().unwrap_or_default());
+    let members = known_members(&old.members, round, &own);
+    let mut facts = not_applied(outcome);
     let down: Vec<&str> = members.iter().filter(|m| !m.ready).map(|m| m.name.as_str()).collect();
     if !down.is_empty() {
         let message = format!("{} not serving", down.join(", "));
@@ -118,42 +85,71 @@ fn refused<R: Checked>(
         if !facts.iter().any(|fact| fact.kind == "Degraded") {
             facts.push(Fact::new("Degraded", true, "MembersNotReady", message));
         }
+    } else if !old.conditions.iter().any(|c| c.type_ == "Ready") {
+        facts.push(if members.is_empty() {
+            Fact::new("Ready", false, "NotCreated", "nothing was created")
+        } else {
+            let names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
+            Fact::new("Ready", true, "Serving", format!("{} serves", names.join(", ")))
+        });
     }
     let phase = match outcome {
         Outcome::Invalid(_) => "Invalid",
         _ => "Degraded",
     };
     ServerStatus {
-        observed_generation: generation,
+        observed_generation: meta.generation,
         phase: Some(phase.to_owned()),
-        conditions: merge(&old.conditions, facts, generation, now),
+        conditions: merge(&old.conditions, facts, meta.generation, round.now),
+        initialized: old.initialized || has_served(&members),
         members,
         ..old
     }
 }
 
-/// Conditions of a round that was not carried out.
-fn not_applied<R: Checked>(outcome: &Outcome<'_, R>, old: &[Condition]) -> Vec<Fact> {
-    let mut facts = match outcome {
-        Outcome::Invalid(all) => vec![
-            Fact::new("Accepted", false, "Invalid", invalid::summary(all)),
-            Fact::new("Progressing", false, "Invalid", "waits for the spec to be mended"),
-        ],
-        Outcome::Failed { reason, message } => vec![Fact::new("Degraded", true, *reason, message.clone())],
-        Outcome::Applied { .. } => Vec::new(),
-    };
-    if !old.iter().any(|c| c.type_ == "Ready") {
-        facts.push(Fact::new("Ready", false, "NotCreated", "nothing was created"));
-    }
-    facts
+/// The members that were known, as their pods are now, and those that the strategy's labels tell.
+fn known_members<R: Checked>(old: &[Member], round: &Round<'_, R>, own: &Live) -> Vec<Member> {
+    let mut members = refresh(old, &round.observed.live);
+    let found = round
+        .strategy
+        .map(|strategy| assessment::members(strategy, own))
+        .unwrap_or_default();
+    let more: Vec<Member> = found
+        .into_iter()
+        .filter(|member| members.iter().all(|known| known.name != member.name))
+        .collect();
+    members.extend(more);
+    members
 }
 
-/// A round that was carried out, of a database or a cluster.
-struct Applied<'a> {
+fn has_served(members: &[Member]) -> bool {
+    members.iter().any(|m| m.role == Role::Primary && m.ready)
+}
+
+/// Conditions of a round in which nothing was carried out.
+fn not_applied<R: Checked>(outcome: &Outcome<'_, R>) -> Vec<Fact> {
+    match outcome {
+        Outcome::Invalid(all) => refused(all, "waits for the spec to be mended").into(),
+        Outcome::Failed { reason, message } => vec![Fact::new("Degraded", true, *reason, message.clone())],
+        Outcome::Applied(_) => Vec::new(),
+    }
+}
+
+/// Conditions of a resource that is refused.
+fn refused(all: &[Invalid], waits: &str) -> [Fact; 2] {
+    [
+        Fact::new("Accepted", false, "Invalid", invalid::summary(all)),
+        Fact::new("Progressing", false, "Invalid", waits),
+    ]
+}
+
+/// A database or a cluster after a round in which a plan was carried out.
+struct Whole<'a> {
     server: &'a Server,
     replicas: Option<i32>,
+    refused: &'a [Invalid],
     strategy: &'a Description,
-    plan: &'a Plan,
+    applied: &'a Applied,
     assessment: &'a Assessment,
     adopted: Vec<String>,
 }
@@ -164,7 +160,7 @@ struct Verdict {
     facts: Vec<Fact>,
 }
 
-impl Applied<'_> {
+impl Whole<'_> {
     fn status(
         &self,
         old: ServerStatus,
@@ -178,7 +174,7 @@ impl Applied<'_> {
         // What people change takes its time, and is no trouble.
         let same_spec = old.observed_generation == generation;
         let was_up = is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded");
-        let verdict = self.verdict(same_spec && was_up);
+        let verdict = self.judged(same_spec && was_up);
         let count = |ready: bool| {
             members
                 .iter()
@@ -198,7 +194,7 @@ impl Applied<'_> {
             members: members.clone(),
             endpoints: Some(self.endpoints()),
             claims: if self.server.storage.make {
-                self.plan.claims()
+                self.applied.claims(&observed.live)
             } else {
                 vec![self.server.storage.claim.clone()]
             },
@@ -207,7 +203,8 @@ impl Applied<'_> {
                 .storage
                 .make
                 .then(|| k8s_openapi::apimachinery::pkg::api::resource::Quantity(self.server.storage.size.clone())),
-            initialized: old.initialized || members.iter().any(|m| m.role == Role::Primary && m.ready),
+            accepted: Some(self.server.accepted.clone()),
+            initialized: old.initialized || has_served(members),
             restored_from: if restored { asked.cloned() } else { old.restored_from },
             last_backup: observed.last_backup.clone().or(old.last_backup),
             replicas: self.replicas.map(|_| number(count(false))),
@@ -221,7 +218,10 @@ impl Applied<'_> {
         let address = |service: &str| format!("{service}.{}.svc:{}", owner.namespace, self.server.port);
         Endpoints {
             read_write: address(&owner.name),
-            read_only: self.replicas.map(|_| address(&name::replica(&owner.name))),
+            read_only: self
+                .replicas
+                .filter(|replicas| *replicas > 0)
+                .map(|_| address(&name::replica(&owner.name))),
         }
     }
 
@@ -239,6 +239,33 @@ impl Applied<'_> {
             .join(",")
     }
 
+    /// The verdict on what is in force, and over it what could not be done and what is refused.
+    fn judged(&self, was_up: bool) -> Verdict {
+        let mut verdict = self.verdict(was_up);
+        if let Some(first) = self.applied.failed.first() {
+            let all: Vec<&str> = self
+                .applied
+                .failed
+                .iter()
+                .map(|failed| failed.message.as_str())
+                .collect();
+            let message = all.join("; ");
+            verdict.replace(Fact::new("Progressing", true, first.reason, message.clone()));
+            verdict.replace(Fact::new("Degraded", true, first.reason, message));
+            if !matches!(verdict.phase, "Failed" | "Restoring") {
+                verdict.phase = "Degraded";
+            }
+        }
+        if !self.refused.is_empty() {
+            let waits = "waits for the spec to be mended; what was accepted before stays in force";
+            for fact in refused(self.refused, waits) {
+                verdict.replace(fact);
+            }
+            verdict.phase = "Invalid";
+        }
+        verdict
+    }
+
     fn verdict(&self, was_up: bool) -> Verdict {
         let mut facts = vec![self.accepted()];
         if let Some(job) = &self.assessment.job {
@@ -246,7 +273,7 @@ impl Applied<'_> {
             match job {
                 JobState::Failed { message, .. } => return Verdict::failed(facts, message),
                 JobState::Succeeded { .. } => {}
-                JobState::Absent | JobState::Running { .. } => return Verdict::restoring(facts, self.server),
+                JobState::Absent | JobState::Running { .. } => return self.restoring(facts),
             }
         }
         let (ready, missing) = self.missing();
@@ -258,11 +285,17 @@ impl Applied<'_> {
                 None => Fact::new("Progressing", false, "UpToDate", "everything is as the spec says"),
             });
             facts.push(Fact::new("Ready", true, "Serving", self.ready_message()));
-            facts.push(Fact::new("Degraded", false, "Healthy", "nothing fails"));
+            // All members serve, so what fails is another pod of the strategy.
+            let phase = if self.assessment.failing.is_empty() {
+                phase
+            } else {
+                "Degraded"
+            };
+            facts.push(self.failing("PodFails", "Healthy"));
             return Verdict { phase, facts };
         }
         let held: Vec<String> = self
-            .plan
+            .applied
             .held
             .iter()
             .map(|held| format!("{} {} waits: {}", held.kind, held.name, held.why))
@@ -281,10 +314,10 @@ impl Applied<'_> {
         };
         facts.push(Fact::new("Progressing", true, "Starting", message.clone()));
         facts.push(Fact::new("Ready", false, "MembersNotReady", message.clone()));
-        facts.push(match (failing.is_empty(), was_up) {
-            (false, _) => Fact::new("Degraded", true, "MemberFails", failing.join("; ")),
-            (true, true) => Fact::new("Degraded", true, "MembersNotReady", message),
-            (true, false) => Fact::new("Degraded", false, "Starting", "nothing fails"),
+        facts.push(if failing.is_empty() && was_up {
+            Fact::new("Degraded", true, "MembersNotReady", message)
+        } else {
+            self.failing("MemberFails", "Starting")
         });
         Verdict {
             phase: if degraded { "Degraded" } else { "Progressing" },
@@ -292,14 +325,46 @@ impl Applied<'_> {
         }
     }
 
-    fn accepted(&self) -> Fact {
-        let strategy = &self.strategy.name;
-        if self.adopted.is_empty() {
-            return Fact::new("Accepted", true, "Valid", format!("strategy {strategy}"));
+    /// Whether anything fails, with the reason for either.
+    fn failing(&self, fails: &str, fine: &str) -> Fact {
+        match self.assessment.failing.as_slice() {
+            [] => Fact::new("Degraded", false, fine, "nothing fails"),
+            failing => Fact::new("Degraded", true, fails, failing.join("; ")),
         }
-        let claims = self.adopted.join(", ");
-        let message = format!("strategy {strategy}; serves the data that claim {claims} had before");
-        Fact::new("Accepted", true, "AdoptedClaims", message)
+    }
+
+    fn restoring(&self, mut facts: Vec<Fact>) -> Verdict {
+        let path = self
+            .server
+            .restore
+            .as_ref()
+            .map(|r| r.path.as_str())
+            .unwrap_or_default();
+        facts.push(Fact::new("Progressing", true, "Restoring", format!("restores {path}")));
+        facts.push(Fact::new("Ready", false, "Restoring", format!("restores {path}")));
+        facts.push(self.failing("PodFails", "Restoring"));
+        Verdict {
+            phase: "Restoring",
+            facts,
+        }
+    }
+
+    fn accepted(&self) -> Fact {
+        let mut parts = vec![format!("strategy {}", self.strategy.name)];
+        let mut reason = "Valid";
+        if !self.adopted.is_empty() {
+            reason = "AdoptedClaims";
+            let claims = self.adopted.join(", ");
+            parts.push(format!("serves the data that claim {claims} had before"));
+        }
+        if !self.applied.unused_secrets.is_empty() {
+            reason = "UnusedSecrets";
+            let secrets = self.applied.unused_secrets.join(", ");
+            parts.push(format!(
+                "Secret {secrets} was generated and is not used any more, its password does not work: delete it when nothing refers to it"
+            ));
+        }
+        Fact::new("Accepted", true, reason, parts.join("; "))
     }
 
     fn restored(&self, job: &JobState) -> Fact {
@@ -349,21 +414,20 @@ impl Applied<'_> {
         if extra {
             missing.push("a replica is being removed".to_owned());
         }
-        (missing.is_empty() && self.plan.held.is_empty(), missing.join(", "))
+        (missing.is_empty() && self.applied.held.is_empty(), missing.join(", "))
     }
 
     /// What is still being changed though all members serve.
     fn under_way(&self) -> Option<String> {
         // How far the pods of a `StatefulSet` are is known from the next round on; what else is sent is in force with the sending.
-        let sent = self
-            .plan
-            .apply
-            .iter()
-            .filter(|apply| apply.why == Why::Changed && apply.manifest.kind() == Kind::StatefulSet);
+        let is_sent = |done: &&Done| done.why == Some(Why::Changed);
+        let has_pods = |done: &&Done| matches!(done.kind, Kind::StatefulSet | Kind::Deployment);
+        let sent = self.applied.done.iter().filter(is_sent).filter(has_pods);
         let mut all: Vec<String> = sent
-            .map(|apply| format!("{} {} was changed", apply.manifest.kind(), apply.manifest.name()))
+            .map(|done| format!("{} {} was changed", done.kind, done.name))
             .collect();
         all.extend(self.assessment.rolling.iter().cloned());
+        all.extend(self.applied.step.clone());
         (!all.is_empty()).then(|| all.join(", "))
     }
 
@@ -397,14 +461,9 @@ impl Verdict {
         Self { phase: "Failed", facts }
     }
 
-    fn restoring(mut facts: Vec<Fact>, server: &Server) -> Self {
-        let path = server.restore.as_ref().map(|r| r.path.as_str()).unwrap_or_default();
-        facts.push(Fact::new("Progressing", true, "Restoring", format!("restores {path}")));
-        facts.push(Fact::new("Ready", false, "Restoring", format!("restores {path}")));
-        facts.push(Fact::new("Degraded", false, "Restoring", "nothing fails"));
-        Self {
-            phase: "Restoring",
-            facts,
-        }
+    /// Sets a condition in place of what was to be said of its kind.
+    fn replace(&mut self, fact: Fact) {
+        self.facts.retain(|other| other.kind != fact.kind);
+        self.facts.push(fact);
     }
 }

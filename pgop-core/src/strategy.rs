@@ -48,11 +48,38 @@ pub trait Strategy<R: Checked>: Debug + Send + Sync {
     /// owner, common labels) and what every pod has (security, scheduling); the planner adds it.
     fn manifests(&self, validated: &R::Validated) -> Result<Vec<Manifest>, StrategyError>;
 
+    /// What has to be done next, one thing at a time: replicas before their primary, each ready before the next. It is asked when everything
+    /// else is as it should be, and again after the step; where nothing comes, nothing is done. Default: nothing.
+    fn next(&self, validated: &R::Validated, live: &Live) -> Option<Step> {
+        let _ = (validated, live);
+        None
+    }
+
     /// What the live objects amount to. The default reads the pods' conditions and the Jobs' results, which fits any strategy whose
     /// members are pods with honest readiness probes.
     fn assess(&self, validated: &R::Validated, live: &Live) -> Assessment {
         crate::assessment::assess(R::KIND, self.description(), validated, live)
     }
+}
+
+/// One thing to do at a time of the strategy's choosing, and why: the plan shows it, and the status tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Delete a pod, so that its `StatefulSet` makes it anew.
+    RestartPod {
+        /// Its name.
+        pod: String,
+        /// Why, such as `hippo-replica-0 takes over new settings`.
+        why: String,
+    },
+    /// Apply an object that is not among the desired ones, such as one that asks for a switchover. It goes with the resource, and the strategy's own
+    /// containers may change or remove it.
+    Apply {
+        /// The object.
+        manifest: Box<Manifest>,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What a strategy can fail with.

@@ -1,7 +1,11 @@
 //! Step 2: from a raw resource to a checked one with every default filled in, or the reasons why not. Pure.
 
 mod backup;
+mod before;
+mod image;
 mod pod;
+mod restore;
+mod secrets;
 mod server;
 mod service;
 mod storage;
@@ -11,61 +15,69 @@ use jiff::Timestamp;
 
 use crate::crd::{MAX_REPLICAS, PgBackup, PgCluster, PgDatabase};
 use crate::description::Description;
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, Refuses};
 use crate::name;
 use crate::observed::Observed;
 use crate::owner::Owner;
 use crate::validated::{ValidatedCluster, ValidatedDatabase};
 
+use self::before::Before;
 pub(crate) use backup::backup;
 pub(crate) use server::foreign as foreign_of_server;
 pub use strategy_parameters::strategy_parameters;
+
+/// A resource as it was judged.
+#[derive(Debug)]
+pub(crate) struct Judged<V> {
+    /// With what was accepted before in place of each change that is refused.
+    validated: V,
+    invalid: Vec<Invalid>,
+    was_accepted: bool,
+}
+
+impl<V> Judged<V> {
+    /// The checked resource, or why it is refused.
+    pub(crate) fn accepted(self) -> Result<V, Vec<Invalid>> {
+        if self.invalid.is_empty() {
+            Ok(self.validated)
+        } else {
+            Err(self.invalid)
+        }
+    }
+
+    /// What is in force though a change is refused.
+    pub(crate) fn in_force(self) -> Option<V> {
+        let is_known = self.was_accepted && self.invalid.iter().all(|invalid| invalid.refuses == Refuses::Change);
+        is_known.then_some(self.validated)
+    }
+}
 
 pub(crate) fn database(
     database: &PgDatabase,
     observed: &Observed,
     strategy: &Description,
-) -> Result<ValidatedDatabase, Vec<Invalid>> {
+) -> Judged<ValidatedDatabase> {
+    let before = Before::of(&database.metadata, database.status.as_ref(), &observed.live, strategy);
     let mut invalid = Vec::new();
-    let before = server::Before {
-        meta: &database.metadata,
-        status: database.status.as_ref(),
-    };
     let server = server::check(
         &Owner::of(database),
         &database.spec.server,
         &before,
         observed,
         strategy,
+        0,
         &mut invalid,
     );
-    unchanged_strategy(strategy, before.status.and_then(|s| s.strategy.as_ref()), &mut invalid);
-    if invalid.is_empty() {
-        Ok(ValidatedDatabase { server })
-    } else {
-        Err(invalid)
+    Judged {
+        validated: ValidatedDatabase { server },
+        invalid,
+        was_accepted: before.accepted.is_some(),
     }
 }
 
-pub(crate) fn cluster(
-    cluster: &PgCluster,
-    observed: &Observed,
-    strategy: &Description,
-) -> Result<ValidatedCluster, Vec<Invalid>> {
+pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Description) -> Judged<ValidatedCluster> {
+    let before = Before::of(&cluster.metadata, cluster.status.as_ref(), &observed.live, strategy);
     let mut invalid = Vec::new();
-    let before = server::Before {
-        meta: &cluster.metadata,
-        status: cluster.status.as_ref(),
-    };
-    let server = server::check(
-        &Owner::of(cluster),
-        &cluster.spec.server,
-        &before,
-        observed,
-        strategy,
-        &mut invalid,
-    );
-    unchanged_strategy(strategy, before.status.and_then(|s| s.strategy.as_ref()), &mut invalid);
     let replicas = cluster.spec.replicas;
     if !(0..=MAX_REPLICAS).contains(&replicas) {
         invalid.push(Invalid::new(
@@ -76,19 +88,29 @@ pub(crate) fn cluster(
     }
     let replica_service = cluster.spec.replica_service.clone();
     service::check("spec.replicaService", &replica_service, &mut invalid);
-    if invalid.is_empty() {
-        Ok(ValidatedCluster {
+    let server = server::check(
+        &Owner::of(cluster),
+        &cluster.spec.server,
+        &before,
+        observed,
+        strategy,
+        replicas,
+        &mut invalid,
+    );
+    Judged {
+        validated: ValidatedCluster {
             server,
             replicas,
             replica_service,
-        })
-    } else {
-        Err(invalid)
+        },
+        invalid,
+        was_accepted: before.accepted.is_some(),
     }
 }
 
 /// The API server's CEL rule says the same.
-fn unchanged_strategy(strategy: &Description, in_use: Option<&crate::crd::StrategyInUse>, invalid: &mut Vec<Invalid>) {
+fn unchanged_strategy(strategy: &Description, before: &Before<'_>, invalid: &mut Vec<Invalid>) {
+    let in_use = before.status.and_then(|status| status.strategy.as_ref());
     if let Some(old) = in_use.filter(|old| old.name != strategy.name) {
         invalid.push(Invalid::new(
             "spec.strategy",

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Map, Value};
 
-use crate::crd::{AccessMode, DeletionPolicy, PgBackup, PgCluster, PgDatabase, PodSettings, ServiceSettings, Source};
+use crate::crd::{Accepted, AccessMode, DeletionPolicy, PgBackup, PgCluster, PgDatabase, PodSettings, ServiceSettings, Source};
 use crate::owner::{Kinded, Owner};
 
 /// A kind of resource that is checked before anything is made of it.
@@ -34,6 +34,11 @@ pub trait Validated: Clone + Debug + Send + Sync {
 
     /// The servers' settings, where the resource runs servers.
     fn server(&self) -> Option<&Server>;
+
+    /// Number of replicas, where the kind has any.
+    fn replicas(&self) -> Option<i32> {
+        None
+    }
 
     /// Settings of the pods.
     fn pod(&self) -> &PodSettings;
@@ -77,7 +82,9 @@ pub struct ValidatedBackup {
     pub owner: Owner,
     /// What is backed up.
     pub source: Source,
-    /// Whether its primary serves: a backup waits for that.
+    /// Its uid, where it exists.
+    pub source_uid: Option<String>,
+    /// Whether its primary serves, and with which image is known: a backup waits for that.
     pub source_serves: bool,
     /// Port of the source's Service, whose name is the source's.
     pub port: i32,
@@ -136,6 +143,8 @@ pub struct Server {
     pub restore: Option<RestoreFrom>,
     /// Parameters of the strategy, with its defaults.
     pub strategy_parameters: Map<String, Value>,
+    /// What the status records, so that later specs can be judged against it.
+    pub accepted: Accepted,
 }
 
 /// The Secrets of a server.
@@ -226,6 +235,10 @@ impl Validated for ValidatedCluster {
 
     fn server(&self) -> Option<&Server> {
         Some(&self.server)
+    }
+
+    fn replicas(&self) -> Option<i32> {
+        Some(self.replicas)
     }
 
     fn pod(&self) -> &PodSettings {

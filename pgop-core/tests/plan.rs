@@ -1,11 +1,12 @@
 //! The plan as a pure function: what is sent, what waits, what goes, and that it is the same each time.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
+use pgop_core::applied::Applied;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
-use pgop_core::observed::{Live, Observed, SourceFacts};
-use pgop_core::plan::{Plan, SecretChange, Why, plan};
-use pgop_core::strategy::{Description, Members, Strategy, StrategyError};
+use pgop_core::observed::{Live, Observed, SecretFacts, SourceFacts};
+use pgop_core::plan::{Action, Plan, PlanError, SecretChange, Why, plan};
+use pgop_core::strategy::{Description, Members, Step, Strategy, StrategyError};
 use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
 use pgop_core::{Managed, Owner};
 use serde_json::{Value, json};
@@ -226,6 +227,166 @@ fn nothing_is_mixed_with_what_a_former_resource_left() {
 }
 
 #[test]
+fn a_workload_waits_for_whoever_still_mounts_its_claim_and_is_about_to_go() {
+    let mounting = |name: &str, claim: &str| {
+        let mut set = stateful_set(&json!({}));
+        set["metadata"]["name"] = json!(name);
+        set["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);
+        set
+    };
+    let renamed = || vec![mounting("hippo-db", "hippo-pvc"), mounting("hippo-replica", "other")];
+    let waits = |observed: &Observed| {
+        let plan = plan_of(renamed(), observed);
+        assert_eq!(plan.held.len() + names(&plan).len() + plan.unchanged.len(), 2);
+        plan.held.first().map(|held| format!("{}: {}", held.name, held.why))
+    };
+    let first = plan_of(vec![mounting("hippo", "hippo-pvc")], &observed(Vec::new()));
+    let mut old = first.apply[0].manifest.value().clone();
+    old["metadata"]["uid"] = json!("uid-of-the-old-set");
+    // The old one goes first, ...
+    let at_first = observed(vec![old.clone()]);
+    assert_eq!(plan_of(renamed(), &at_first).prune[0].name, "hippo");
+    let for_the_old = "hippo-db: claim hippo-pvc is still mounted by StatefulSet hippo, which goes";
+    assert_eq!(waits(&at_first).as_deref(), Some(for_the_old));
+    let mut going = old;
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z");
+    assert_eq!(waits(&observed(vec![going])).as_deref(), Some(for_the_old));
+    // ... then its pod, which may write for as long as it takes to stop.
+    let pod = |owner: &str, phase: &str| {
+        let mut observed = observed(Vec::new());
+        observed.live.pods = vec![
+            serde_json::from_value(json!({
+                "metadata": {"name": "hippo-0", "deletionTimestamp": "2026-11-22T00:00:00Z",
+                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": owner, "uid": "uid-of-the-old-set", "controller": true}]},
+                "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "hippo-pvc"}}]},
+                "status": {"phase": phase},
+            }))
+            .unwrap(),
+        ];
+        observed
+    };
+    assert_eq!(
+        waits(&pod("hippo", "Running")).as_deref(),
+        Some("hippo-db: claim hippo-pvc is still mounted by pod hippo-0, which goes")
+    );
+    assert_eq!(waits(&pod("hippo", "Succeeded")), None);
+    assert_eq!(waits(&observed(Vec::new())), None);
+    // Kubernetes itself sees to it that a StatefulSet that is made again waits for the pod of its own name.
+    assert_eq!(waits(&pod("hippo-db", "Running")), None);
+}
+
+#[test]
+fn a_job_waits_for_the_pod_of_a_deleted_one_and_those_who_share_a_claim_do_not_wait() {
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "shared"}}]);
+    let mut restore = job("restore");
+    restore["spec"]["template"]["spec"]["volumes"] = volumes.clone();
+    let mut set = stateful_set(&json!({}));
+    set["spec"]["template"]["spec"]["volumes"] = volumes.clone();
+    let mut observed = observed(Vec::new());
+    let pod = |kind: &str, name: &str, uid: &str| {
+        let owner = json!({"apiVersion": "x/v1", "kind": kind, "name": name, "uid": uid, "controller": true});
+        serde_json::from_value(
+            json!({"metadata": {"name": format!("{name}-x"), "ownerReferences": [owner]},
+            "spec": {"containers": [], "volumes": volumes}, "status": {"phase": "Running"}}),
+        )
+        .unwrap()
+    };
+    observed.live.pods = vec![pod("Job", "restore", "uid-of-the-deleted-job")];
+    let plan = plan_of(vec![restore, set.clone()], &observed);
+    let why = "claim shared is still mounted by pod restore-x, which goes";
+    assert_eq!(
+        plan.held.iter().map(|held| held.why.as_str()).collect::<Vec<_>>(),
+        [why, why]
+    );
+
+    let first = plan_of(vec![set.clone()], &self::observed(Vec::new()));
+    let mut live = first.apply[0].manifest.value().clone();
+    live["metadata"]["uid"] = json!("uid-of-the-set");
+    let mut other = set.clone();
+    other["metadata"]["name"] = json!("hippo-replica");
+    let mut sharing = self::observed(vec![live]);
+    sharing.live.pods = vec![pod("StatefulSet", "hippo", "uid-of-the-set")];
+    assert_eq!(
+        names(&plan_of(vec![set, other], &sharing)),
+        ["StatefulSet hippo-replica"]
+    );
+}
+
+#[test]
+fn a_claim_that_is_held_back_is_a_claim_of_the_resource_all_the_same() {
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}});
+    let mut going = claim.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z");
+    let observed = observed(vec![going]);
+    let applied = Applied {
+        held: plan_of(vec![claim], &observed).held,
+        ..Applied::default()
+    };
+    assert_eq!(
+        (applied.held.len(), applied.claims(&observed.live)),
+        (1, vec!["hippo-pvc".to_owned()])
+    );
+}
+
+#[test]
+fn what_others_add_to_an_object_is_not_fought() {
+    let first = plan_of(vec![stateful_set(&json!({}))], &observed(Vec::new()));
+    let mut live = first.apply[0].manifest.value().clone();
+    let pod = &mut live["spec"]["template"]["spec"];
+    pod["containers"][0]["env"] = json!([{"name": "RELOADER", "value": "1"}]);
+    pod["containers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({"name": "sidecar", "image": "y"}));
+    pod["imagePullSecrets"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "theirs"}));
+    let again = plan_of(vec![stateful_set(&json!({}))], &observed(vec![live]));
+    assert_eq!(names(&again), [""; 0]);
+}
+
+#[test]
+fn a_generated_secret_that_is_not_used_any_more_is_told_and_stays() {
+    let mut observed = observed(Vec::new());
+    let owned = |name: &str, uid: &str| {
+        let owner = Owner {
+            uid: uid.to_owned(),
+            ..Owner::of(&hippo())
+        };
+        (
+            name.to_owned(),
+            json!({"metadata": {"name": name, "ownerReferences": [owner.reference()]}}),
+        )
+    };
+    observed.live.secrets = [
+        owned("hippo-user", "uid-of-hippo"),
+        owned("hippo-superuser", "uid-of-hippo"),
+    ]
+    .into();
+    observed.secrets = [(
+        "own".to_owned(),
+        SecretFacts::Usable {
+            username: "app".to_owned(),
+        },
+    )]
+    .into();
+    let strategy = Given::new(Vec::new());
+    let mut cluster = hippo();
+    let unused = |cluster: &PgCluster| {
+        let validated = cluster.validate(&observed, &strategy.0).unwrap();
+        plan::<PgCluster>(&strategy, &validated, &observed)
+            .unwrap()
+            .unused_secrets
+    };
+    assert_eq!(unused(&cluster), [""; 0]);
+    cluster.spec.server.credentials.user = Some("own".to_owned());
+    assert_eq!(unused(&cluster), ["hippo-user"]);
+}
+
+#[test]
 fn a_removed_field_is_sent_though_live_has_all_that_is_asked_for() {
     let service = |labels: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hippo", "labels": labels}, "spec": {"ports": [{"port": 1}]}});
     let before = plan_of(vec![service(json!({"team": "mammals"}))], &observed(Vec::new()));
@@ -334,4 +495,90 @@ fn a_backup_waits_for_its_source_and_its_claim_is_nobodys() {
         claim["metadata"]["labels"].get("pgop.dev/backup").is_none(),
         "each backup would relabel it"
     );
+}
+
+/// A Job's worth of nothing, and one step.
+#[derive(Debug)]
+struct Stepping(Given, Step);
+
+impl Strategy<PgCluster> for Stepping {
+    fn description(&self) -> &Description {
+        &self.0.0
+    }
+
+    fn manifests(&self, _: &ValidatedCluster) -> Result<Vec<Manifest>, StrategyError> {
+        self.0.all()
+    }
+
+    fn next(&self, _: &ValidatedCluster, _: &Live) -> Option<Step> {
+        Some(self.1.clone())
+    }
+}
+
+/// The plan of a strategy with a step, where all Secrets are made already and `live` is there.
+fn plan_with(step: Step, manifests: Vec<Value>, live: Vec<Value>) -> Result<Plan, PlanError> {
+    let strategy = Stepping(Given::new(manifests), step);
+    let mut observed = observed(live);
+    let cluster = hippo();
+    let validated = cluster.validate(&observed, &strategy.0.0).unwrap();
+    for secret in plan::<PgCluster>(&Given::new(Vec::new()), &validated, &observed)
+        .unwrap()
+        .secrets
+    {
+        let live = json!({"metadata": secret.metadata});
+        observed.live.secrets.insert(secret.name, live);
+    }
+    let pod = json!({"metadata": {"name": "hippo-0", "uid": "uid-of-the-pod", "labels": {"pgop.dev/cluster": "hippo"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "hippo", "uid": "uid-of-the-set", "controller": true}]}});
+    observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
+    plan::<PgCluster>(&strategy, &validated, &observed)
+}
+
+fn live_set() -> Value {
+    let mut set = as_live(&plan_of(vec![stateful_set(&json!({}))], &observed(Vec::new()))).remove(0);
+    set["metadata"]["uid"] = json!("uid-of-the-set");
+    set
+}
+
+#[test]
+fn a_step_is_taken_when_everything_else_is_as_it_should_be_and_says_why() {
+    let restart = |pod: &str| Step::RestartPod {
+        pod: pod.to_owned(),
+        why: "takes over new settings".to_owned(),
+    };
+    let sets = || vec![stateful_set(&json!({}))];
+    assert_eq!(
+        plan_with(restart("hippo-0"), sets(), Vec::new()).unwrap().step,
+        None,
+        "its StatefulSet is missing"
+    );
+    let step = plan_with(restart("hippo-0"), sets(), vec![live_set()])
+        .unwrap()
+        .step
+        .unwrap();
+    assert_eq!(step.why, "takes over new settings");
+    let (name, uid) = ("hippo-0".to_owned(), "uid-of-the-pod".to_owned());
+    assert_eq!(step.action, Action::RestartPod { name, uid });
+    let error = plan_with(restart("rhino-0"), sets(), vec![live_set()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "strategy given: wants to restart pod rhino-0, which is none of this resource's"
+    );
+}
+
+#[test]
+fn what_a_step_applies_is_completed_and_not_removed_as_unwanted() {
+    let failover = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "hippo-failover"}, "data": {"leader": "hippo-0"}});
+    let step = || Step::Apply {
+        manifest: Box::new(Manifest::from_value(failover.clone()).unwrap()),
+        why: "switches over".to_owned(),
+    };
+    let made = plan_with(step(), Vec::new(), Vec::new()).unwrap().step.unwrap();
+    let Action::Apply(manifest) = made.action else {
+        panic!("{made:?}")
+    };
+    let mut live = manifest.value().clone();
+    assert_eq!(live["metadata"]["ownerReferences"][0]["uid"], "uid-of-hippo");
+    live["metadata"]["uid"] = json!("uid-of-the-map");
+    assert_eq!(plan_with(step(), Vec::new(), vec![live]).unwrap().prune, []);
 }

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
 use jiff::Timestamp;
+use pgop_core::applied::{Applied, Failed};
 use pgop_core::assessment::{Assessment, JobState};
 use pgop_core::condition::{find, is_true};
 use pgop_core::crd::{Member, PgBackup, PgCluster, Role, ServerStatus};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
-use pgop_core::plan::{Held, Plan};
-use pgop_core::round::{Outcome, Round};
+use pgop_core::plan::Held;
+use pgop_core::round::{Carried, Outcome, Round};
 use pgop_core::strategy::{Description, Members};
 use pgop_core::{Managed, manifest::Kind};
 use serde_json::json;
@@ -43,17 +44,19 @@ fn observed() -> Observed {
 }
 
 /// One round that was carried out, at some second.
-fn round(cluster: &PgCluster, plan: &Plan, assessment: &Assessment, second: i64) -> PgCluster {
+fn round(cluster: &PgCluster, applied: &Applied, assessment: &Assessment, second: i64) -> PgCluster {
     let (observed, strategy) = (observed(), strategy());
     let validated = cluster.validate(&observed, &strategy).unwrap();
-    let outcome = Outcome::Applied {
+    let outcome = Outcome::Applied(Carried {
         validated: &validated,
+        refused: &[],
         strategy: &strategy,
-        plan,
+        applied,
         assessment,
-    };
+    });
     cluster.with_status(&Round {
         observed: &observed,
+        strategy: Some(&strategy),
         now: Timestamp::from_second(second).unwrap(),
         outcome,
     })
@@ -86,17 +89,17 @@ fn phase(cluster: &PgCluster) -> &str {
 
 #[test]
 fn from_start_to_ready_and_then_nothing_changes() {
-    let plan = Plan::default();
-    let starting = round(&hippo("{replicas: 2}"), &plan, &members(false, &[]), 10);
+    let applied = Applied::default();
+    let starting = round(&hippo("{replicas: 2}"), &applied, &members(false, &[]), 10);
     assert_eq!(phase(&starting), "Progressing");
     assert!(!status(&starting).initialized);
-    let half = round(&starting, &plan, &members(true, &[true]), 20);
+    let half = round(&starting, &applied, &members(true, &[true]), 20);
     assert_eq!(phase(&half), "Progressing");
     assert_eq!(
         find(&status(&half).conditions, "Ready").unwrap().message,
         "1 of 2 replicas stream"
     );
-    let ready = round(&half, &plan, &members(true, &[true, true]), 30);
+    let ready = round(&half, &applied, &members(true, &[true, true]), 30);
     let now = status(&ready);
     assert_eq!(
         (phase(&ready), now.initialized, now.ready_replicas),
@@ -112,36 +115,79 @@ fn from_start_to_ready_and_then_nothing_changes() {
     );
     assert_eq!(now.strategy.as_ref().unwrap().version, 3);
     assert_eq!(
-        round(&ready, &plan, &members(true, &[true, true]), 99),
+        round(&ready, &applied, &members(true, &[true, true]), 99),
         ready,
         "an idle resource is not written"
     );
 }
 
 #[test]
+fn what_was_accepted_is_recorded_and_without_replicas_there_is_no_address_for_reading() {
+    let spec = "{replicas: 0, postgres: {user: shop, database: goods, image: 'own/postgres:16'}, pod: {runAsUser: 70}}";
+    let ready = round(&hippo(spec), &Applied::default(), &members(true, &[]), 10);
+    let now = status(&ready);
+    assert_eq!(
+        serde_json::to_value(now.accepted.as_ref().unwrap()).unwrap(),
+        json!({"image": "own/postgres:16", "version": "16", "user": "shop", "database": "goods", "runAsUser": 70})
+    );
+    let endpoints = now.endpoints.as_ref().unwrap();
+    assert_eq!(
+        (endpoints.read_write.as_str(), &endpoints.read_only),
+        ("hippo.zoo.svc:5432", &None)
+    );
+    let mut changed = ready.clone();
+    changed.spec.server.postgres.user = Some("boss".to_owned());
+    assert_eq!(
+        changed.validate(&observed(), &strategy()).unwrap_err()[0].field,
+        "spec.postgres.user",
+        "and the next spec is judged by it"
+    );
+}
+
+#[test]
+fn a_secret_that_is_not_used_any_more_is_told() {
+    let applied = Applied {
+        unused_secrets: vec!["hippo-user".to_owned()],
+        ..Applied::default()
+    };
+    let ready = round(&hippo("{replicas: 0}"), &applied, &members(true, &[]), 10);
+    let accepted = find(&status(&ready).conditions, "Accepted").unwrap();
+    assert_eq!(
+        (accepted.reason.as_str(), accepted.status.as_str()),
+        ("UnusedSecrets", "True")
+    );
+    assert!(
+        accepted
+            .message
+            .contains("Secret hippo-user was generated and is not used any more"),
+        "{accepted:?}"
+    );
+}
+
+#[test]
 fn a_lost_replica_degrades_and_a_wanted_one_does_not() {
-    let plan = Plan::default();
-    let ready = round(&hippo("{replicas: 1}"), &plan, &members(true, &[true]), 10);
-    let lost = round(&ready, &plan, &members(true, &[false]), 20);
+    let applied = Applied::default();
+    let ready = round(&hippo("{replicas: 1}"), &applied, &members(true, &[true]), 10);
+    let lost = round(&ready, &applied, &members(true, &[false]), 20);
     assert_eq!(phase(&lost), "Degraded");
     assert!(status(&lost).initialized, "what was once served is known for ever");
     let mut scaled = ready.clone();
     scaled.spec.replicas = 2;
     scaled.metadata.generation = Some(2);
-    let scaling = round(&scaled, &plan, &members(true, &[true]), 20);
+    let scaling = round(&scaled, &applied, &members(true, &[true]), 20);
     assert_eq!(
         (phase(&scaling), status(&scaling).observed_generation),
         ("Progressing", Some(2))
     );
     assert_eq!(
-        phase(&round(&scaling, &plan, &members(true, &[true]), 30)),
+        phase(&round(&scaling, &applied, &members(true, &[true]), 30)),
         "Progressing"
     );
     let mut fewer = ready;
     fewer.spec.replicas = 0;
     fewer.metadata.generation = Some(2);
     assert_eq!(
-        phase(&round(&fewer, &plan, &members(true, &[true]), 20)),
+        phase(&round(&fewer, &applied, &members(true, &[true]), 20)),
         "Progressing",
         "a replica is being removed"
     );
@@ -151,7 +197,7 @@ fn a_lost_replica_degrades_and_a_wanted_one_does_not() {
 fn what_fails_is_told_in_its_own_words() {
     let mut assessment = members(false, &[]);
     assessment.failing = vec!["hippo-0: directory /pgdata/hippo belongs to PgDatabase/zoo/hippo".to_owned()];
-    let failing = round(&hippo("{replicas: 0}"), &Plan::default(), &assessment, 10);
+    let failing = round(&hippo("{replicas: 0}"), &Applied::default(), &assessment, 10);
     assert_eq!(phase(&failing), "Degraded");
     let degraded = find(&status(&failing).conditions, "Degraded").unwrap();
     assert_eq!(
@@ -164,7 +210,7 @@ fn what_fails_is_told_in_its_own_words() {
 fn a_rollout_is_progress_though_everything_serves() {
     let mut assessment = members(true, &[]);
     assessment.rolling = vec!["hippo has 0 of 1 pods up to date".to_owned()];
-    let rolling = round(&hippo("{replicas: 0}"), &Plan::default(), &assessment, 10);
+    let rolling = round(&hippo("{replicas: 0}"), &Applied::default(), &assessment, 10);
     assert_eq!(phase(&rolling), "Progressing");
     assert!(is_true(&status(&rolling).conditions, "Ready"));
 }
@@ -181,13 +227,13 @@ fn a_restore_ends_in_success_or_names_its_path() {
         name: "hippo".to_owned(),
         why: "waits".to_owned(),
     };
-    let plan = Plan {
+    let applied = Applied {
         held: vec![held],
-        ..Plan::default()
+        ..Applied::default()
     };
     let running = round(
         &restoring,
-        &plan,
+        &applied,
         &with(JobState::Running {
             waits: None,
             started: None,
@@ -200,7 +246,7 @@ fn a_restore_ends_in_success_or_names_its_path() {
         started: None,
         finished: None,
     };
-    let failed = round(&running, &plan, &with(broken), 20);
+    let failed = round(&running, &applied, &with(broken), 20);
     assert_eq!(phase(&failed), "Failed");
     let message = &find(&status(&failed).conditions, "Restored").unwrap().message;
     for part in [
@@ -216,14 +262,19 @@ fn a_restore_ends_in_success_or_names_its_path() {
         started: None,
         finished: None,
     };
-    let restored = round(&running, &Plan::default(), &with(done), 30);
+    let restored = round(&running, &Applied::default(), &with(done), 30);
     assert_eq!(status(&restored).restored_from, restoring.spec.server.restore);
     assert!(is_true(&status(&restored).conditions, "Restored"));
 }
 
 #[test]
 fn a_refused_change_leaves_what_runs_alone() {
-    let ready = round(&hippo("{replicas: 1}"), &Plan::default(), &members(true, &[true]), 10);
+    let ready = round(
+        &hippo("{replicas: 1}"),
+        &Applied::default(),
+        &members(true, &[true]),
+        10,
+    );
     let mut changed = ready.clone();
     changed.metadata.generation = Some(2);
     let invalid = [Invalid::new(
@@ -240,6 +291,7 @@ fn a_refused_change_leaves_what_runs_alone() {
         let now = Timestamp::UNIX_EPOCH;
         changed.with_status(&Round {
             observed: &observed,
+            strategy: None,
             now,
             outcome,
         })
@@ -260,6 +312,128 @@ fn a_refused_change_leaves_what_runs_alone() {
     assert_eq!(status(&down).members[0].message.as_deref(), Some("has no pod"));
 }
 
+fn not_taken(what: &str, answer: &str) -> Applied {
+    Applied {
+        failed: vec![Failed {
+            object: Some((Kind::PersistentVolumeClaim, "hippo-pvc".to_owned())),
+            reason: "ApplyFailed",
+            message: format!("could not apply {what}: {answer}"),
+        }],
+        ..Applied::default()
+    }
+}
+
+#[test]
+fn what_runs_is_told_truly_though_something_could_not_be_applied() {
+    let refused = not_taken(
+        "PersistentVolumeClaim hippo-pvc",
+        "only dynamically provisioned claims can be resized",
+    );
+    let serving = round(&hippo("{replicas: 1}"), &refused, &members(true, &[true]), 10);
+    let now = status(&serving);
+    assert_eq!((phase(&serving), now.initialized), ("Degraded", true));
+    assert_eq!((now.members.len(), now.ready_replicas), (2, Some(1)));
+    assert!(is_true(&now.conditions, "Ready"), "it serves");
+    for kind in ["Degraded", "Progressing"] {
+        let told = find(&now.conditions, kind).unwrap();
+        assert_eq!(
+            (told.status.as_str(), told.reason.as_str()),
+            ("True", "ApplyFailed"),
+            "{kind}"
+        );
+        assert!(told.message.contains("hippo-pvc: only dynamically"), "{}", told.message);
+    }
+    let lost = round(&serving, &refused, &members(true, &[false]), 20);
+    assert!(
+        !is_true(&status(&lost).conditions, "Ready"),
+        "and when it does not, that is told too"
+    );
+}
+
+#[test]
+fn a_pod_that_fails_and_is_no_member_is_told() {
+    let mut assessment = members(true, &[]);
+    assessment.failing = vec!["hippo-pooler-5d8f-x2: container pooler ended with exit code 1".to_owned()];
+    let failing = round(&hippo("{replicas: 0}"), &Applied::default(), &assessment, 10);
+    let degraded = find(&status(&failing).conditions, "Degraded").unwrap();
+    assert_eq!(
+        (degraded.status.as_str(), degraded.reason.as_str()),
+        ("True", "PodFails")
+    );
+    assert_eq!(
+        (phase(&failing), degraded.message.as_str()),
+        ("Degraded", assessment.failing[0].as_str())
+    );
+    assert!(is_true(&status(&failing).conditions, "Ready"), "the servers serve");
+}
+
+#[test]
+fn what_stays_in_force_is_told_beside_what_is_refused() {
+    let ready = round(
+        &hippo("{replicas: 1}"),
+        &Applied::default(),
+        &members(true, &[true]),
+        10,
+    );
+    let mut changed = ready.clone();
+    changed.metadata.generation = Some(2);
+    let (observed, strategy) = (observed(), strategy());
+    let validated = ready.validate(&observed, &strategy).unwrap();
+    let refused = [Invalid::new(
+        "spec.postgres.version",
+        "is 18, and the data is of 17",
+        "set it back",
+    )];
+    let assessment = members(true, &[false]);
+    let after = changed.with_status(&Round {
+        observed: &observed,
+        now: Timestamp::from_second(20).unwrap(),
+        strategy: Some(&strategy),
+        outcome: Outcome::Applied(Carried {
+            validated: &validated,
+            refused: &refused,
+            strategy: &strategy,
+            applied: &Applied::default(),
+            assessment: &assessment,
+        }),
+    });
+    let now = status(&after);
+    assert_eq!((phase(&after), now.ready_replicas), ("Invalid", Some(0)));
+    let accepted = find(&now.conditions, "Accepted").unwrap();
+    assert_eq!(
+        (accepted.status.as_str(), accepted.reason.as_str()),
+        ("False", "Invalid")
+    );
+    assert!(!is_true(&now.conditions, "Ready"), "a replica was lost meanwhile");
+}
+
+#[test]
+fn members_are_found_though_the_status_was_lost() {
+    let (mut observed, strategy) = (observed(), strategy());
+    let pod = json!({"metadata": {"name": "hippo-0", "uid": "p", "labels": {"pgop.dev/role": "primary"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "hippo", "uid": "s", "controller": true}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let set = json!({"metadata": {"name": "hippo", "uid": "s",
+        "ownerReferences": [{"kind": "PgCluster", "name": "hippo", "uid": "u1", "controller": true}]}});
+    observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
+    observed
+        .live
+        .objects
+        .insert((Kind::StatefulSet, "hippo".to_owned()), set);
+    let after = hippo("{replicas: 0}").with_status(&Round {
+        observed: &observed,
+        now: Timestamp::UNIX_EPOCH,
+        strategy: Some(&strategy),
+        outcome: Outcome::Failed {
+            reason: "ObserveFailed",
+            message: "could not read Secret x: forbidden".to_owned(),
+        },
+    });
+    let now = status(&after);
+    assert_eq!((now.members[0].name.as_str(), now.initialized), ("hippo-0", true));
+    assert!(is_true(&now.conditions, "Ready") && is_true(&now.conditions, "Degraded"));
+}
+
 #[test]
 fn data_from_before_is_announced() {
     let cluster = hippo("{replicas: 0}");
@@ -272,14 +446,16 @@ fn data_from_before_is_announced() {
             .insert((Kind::PersistentVolumeClaim, "hippo-pvc".to_owned()), claim(at));
         let validated = cluster.validate(&observed, &strategy).unwrap();
         let assessment = members(true, &[]);
-        let outcome = Outcome::Applied {
+        let outcome = Outcome::Applied(Carried {
             validated: &validated,
+            refused: &[],
             strategy: &strategy,
-            plan: &Plan::default(),
+            applied: &Applied::default(),
             assessment: &assessment,
-        };
+        });
         let after = cluster.with_status(&Round {
             observed: &observed,
+            strategy: Some(&strategy),
             now: Timestamp::UNIX_EPOCH,
             outcome,
         });
@@ -293,14 +469,22 @@ fn data_from_before_is_announced() {
 }
 
 fn backup_round(state: JobState) -> PgBackup {
-    let backup: PgBackup = serde_saphyr::from_str(
+    backup_of("u1", state, None)
+}
+
+/// A round of a backup whose source has that uid.
+fn backup_of(source: &str, state: JobState, before: Option<&PgBackup>) -> PgBackup {
+    let new: PgBackup = serde_saphyr::from_str(
         "apiVersion: pgop.dev/v1alpha1\nkind: PgBackup\n\
          metadata: {name: b, namespace: zoo, uid: u2, generation: 1, creationTimestamp: 2026-11-22T17:57:21Z}\n\
          spec: {source: {kind: PgCluster, name: hippo}}",
     )
     .unwrap();
+    let backup = before.cloned().unwrap_or(new);
+    let mut cluster = hippo("{}");
+    cluster.metadata.uid = Some(source.to_owned());
     let observed = Observed {
-        source: Some(SourceFacts::Cluster(Box::new(hippo("{}")))),
+        source: Some(SourceFacts::Cluster(Box::new(cluster))),
         ..Observed::default()
     };
     let strategy = strategy();
@@ -309,17 +493,34 @@ fn backup_round(state: JobState) -> PgBackup {
         job: Some(state),
         ..Assessment::default()
     };
-    let outcome = Outcome::Applied {
+    let outcome = Outcome::Applied(Carried {
         validated: &validated,
+        refused: &[],
         strategy: &strategy,
-        plan: &Plan::default(),
+        applied: &Applied::default(),
         assessment: &assessment,
-    };
+    });
     backup.with_status(&Round {
         observed: &observed,
+        strategy: Some(&strategy),
         now: Timestamp::UNIX_EPOCH,
         outcome,
     })
+}
+
+#[test]
+fn a_backup_knows_of_which_source_it_is_also_when_another_has_its_name() {
+    let uid = |backup: &PgBackup| backup.status.as_ref().unwrap().source_uid.clone().unwrap();
+    let running = || JobState::Running {
+        waits: None,
+        started: None,
+    };
+    let waiting = backup_of("u1", JobState::Absent, None);
+    assert_eq!(uid(&waiting), "u1");
+    let waiting = backup_of("u2", JobState::Absent, Some(&waiting));
+    assert_eq!(uid(&waiting), "u2", "nothing was copied yet");
+    let begun = backup_of("u2", running(), Some(&waiting));
+    assert_eq!(uid(&backup_of("u3", running(), Some(&begun))), "u2");
 }
 
 #[test]

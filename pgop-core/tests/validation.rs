@@ -29,7 +29,13 @@ fn observed() -> Observed {
     Observed {
         claims: [
             ("shared".to_owned(), Some(ClaimFacts::default())),
-            ("going".to_owned(), Some(ClaimFacts { deleting: true })),
+            (
+                "going".to_owned(),
+                Some(ClaimFacts {
+                    deleting: true,
+                    ..ClaimFacts::default()
+                }),
+            ),
         ]
         .into(),
         secrets: [
@@ -459,12 +465,13 @@ fn a_backup_takes_its_settings_from_its_source() {
     );
     assert_eq!(
         (valid.storage.claim.as_str(), valid.storage.size.as_str()),
-        ("hippo-backup-pvc", "6144Mi")
+        ("hippo-backup-pvc", "6Gi")
     );
     assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21");
     assert_eq!((valid.pod.fs_group, valid.source_serves), (Some(26), false));
-    source.status =
-        serde_json::from_value(json!({"members": [{"name": "hippo-0", "role": "primary", "ready": true}]})).unwrap();
+    source.status = serde_json::from_value(json!({"accepted": {"image": "registry/pg:16"},
+        "members": [{"name": "hippo-0", "role": "primary", "ready": true}]}))
+    .unwrap();
     assert!(backup.validate(&observe(&source), &strategy()).unwrap().source_serves);
 }
 

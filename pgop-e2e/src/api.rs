@@ -206,6 +206,16 @@ pub fn logs(namespace: &str, pod: &str, lines: Option<i64>) -> String {
     of(true) + &of(false)
 }
 
+/// What a pod has logged in the last seconds.
+pub fn logs_since(namespace: &str, pod: &str, seconds: i64) -> Result<String, String> {
+    let api: Api<Pod> = Api::namespaced(client(), namespace);
+    let params = LogParams {
+        since_seconds: Some(seconds),
+        ..LogParams::default()
+    };
+    said(wait(api.logs(pod, &params)))
+}
+
 /// An answer of the API server to a plain GET.
 pub fn raw(path: &str) -> Result<String, String> {
     let request = http::Request::get(path).body(Vec::new()).unwrap();

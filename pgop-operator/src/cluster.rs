@@ -63,12 +63,12 @@ pub enum ClusterError {
     },
 }
 
-/// A client that is counted, one that is not (for the lease), and where they lead.
+/// A client for the work, and what another one can be made of.
 pub struct Connection {
     /// For the work; the metrics count its requests.
     pub client: Client,
-    /// For the lease, so that renewals neither wait behind work nor count as such.
-    pub uncounted: Client,
+    /// For the lease, whose renewals neither wait behind work nor count as such.
+    pub config: Config,
     /// The namespace that the context or the pod is in.
     pub namespace: String,
     /// Address of the API server.
@@ -85,7 +85,7 @@ pub async fn connect(
     let (namespace, url) = (config.default_namespace.clone(), config.cluster_url.to_string());
     let no_client = |error| ClusterError::NoClient(Box::new(error));
     let uncounted = Client::try_from(config.clone()).map_err(no_client)?;
-    let client = ClientBuilder::try_from(config)
+    let client = ClientBuilder::try_from(config.clone())
         .map_err(no_client)?
         .with_layer(&metrics.request_layer())
         .build();
@@ -100,7 +100,7 @@ pub async fn connect(
     }
     Ok(Connection {
         client,
-        uncounted,
+        config,
         namespace,
         url,
     })

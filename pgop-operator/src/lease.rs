@@ -3,7 +3,8 @@
 //! The rules are those of Kubernetes' own components (client-go's `leaderelection`):
 //! - every write names the `resourceVersion` it is based on, so that of two that want the lease one gets a conflict;
 //! - nobody trusts another machine's clock: a lease is free when it has not *changed* for its duration, by one's own clock;
-//! - a holder that could not renew for two thirds of the duration says so while nobody else can have taken over yet.
+//! - a holder that could not renew for two thirds of the duration says so while nobody else can have taken over yet;
+//! - one request without an answer is not all of that time: it is given up, and asked again over another connection.
 //!
 //! That is why this is not `kube-lease-manager` 0.13: its holder goes on believing while the API server is out of reach
 //! (`LeaseManager::watch` only logs), and an expired lease is released without a `resourceVersion`, which can take it from one
@@ -61,6 +62,9 @@ pub enum LeaseError {
         /// Who.
         holder: String,
     },
+    /// The task that renews it is gone.
+    #[error("the task that renews the lease ended, which is a fault of pgop: {0}; this operator stops")]
+    Unkept(String),
     /// It could not be given back.
     #[error("the lease could not be released: {0}; another operator takes over when it has run out")]
     Release(#[source] Box<kube::Error>),
@@ -112,13 +116,19 @@ impl Candidate {
         }
     }
 
+    /// client-go's proportions are 15 s, 10 s and 2 s.
     fn renew_every(&self) -> Duration {
-        self.duration / 5
+        self.duration * 2 / 15
     }
 
     /// From here on nobody else may have it for sure: the rest of the duration is for clocks that run at different speeds.
     fn give_up_after(&self) -> Duration {
         self.duration * 2 / 3
+    }
+
+    /// The longest that one request may take. A connection can be dead without anybody telling.
+    fn try_for(&self) -> Duration {
+        self.give_up_after() / 2
     }
 
     /// Waits until the lease is ours. `waiting` hears the holder's name whenever that is somebody else.
@@ -127,7 +137,7 @@ impl Candidate {
         let mut refused = 0;
         loop {
             let asked = Instant::now();
-            match timeout(self.give_up_after(), self.turn(&mut seen)).await {
+            match timeout(self.try_for(), self.turn(&mut seen)).await {
                 Ok(Ok(Turn::Ours(lease))) => return Ok(self.clone().keep(*lease, asked)),
                 Ok(Ok(Turn::Theirs(holder))) => waiting(&holder),
                 Ok(Ok(Turn::Lost)) => {}
@@ -223,7 +233,7 @@ impl Candidate {
         }
     }
 
-    /// Renews in a task of its own, so that busy work can't delay it.
+    /// Renews in a task of its own.
     fn keep(self, lease: Lease, since: Instant) -> Held {
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(async move {
@@ -252,7 +262,7 @@ impl Candidate {
                     reason,
                 };
             }
-            match timeout(left, self.renewal(lease)).await {
+            match timeout(left.min(self.try_for()), self.renewal(lease)).await {
                 Ok(Ok(Turn::Ours(new))) => {
                     (*lease, renewed, pause) = (*new, asked, self.renew_every());
                     continue;
@@ -263,7 +273,7 @@ impl Candidate {
                 Err(_) => "no answer".clone_into(&mut reason),
             }
             tracing::warn!(lease = %self.name, reason, "could not renew the lease, trying again");
-            pause = self.renew_every() / 3;
+            pause = self.renew_every() / 2;
         }
     }
 
@@ -289,8 +299,8 @@ impl Candidate {
     /// Gives it back, so that the next one need not wait.
     async fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
         let old = lease.spec.clone().unwrap_or_default();
+        // Without a holder: Kubernetes 1.31 and newer refuse an empty name.
         let spec = LeaseSpec {
-            holder_identity: Some(String::new()),
             lease_duration_seconds: Some(1),
             renew_time: Some(MicroTime(Timestamp::now())),
             lease_transitions: old.lease_transitions,
@@ -321,10 +331,7 @@ impl Held {
                 seconds: 0,
                 reason: "it was released".to_owned(),
             },
-            Err(error) => LeaseError::Silent {
-                seconds: 0,
-                reason: error.to_string(),
-            },
+            Err(error) => LeaseError::Unkept(error.to_string()),
         }
     }
 

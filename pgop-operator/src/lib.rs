@@ -3,9 +3,10 @@
 //! ```text
 //! args ─► run ─┬─► telemetry   where the log goes
 //!              ├─► bundles     the built-in strategies and those of --strategies
-//!              ├─► admin       /healthz /readyz /metrics
+//!              ├─► aside       a thread of its own for the next two
+//!              │     ├─► admin   /healthz /readyz /metrics
+//!              │     └─► lease   only its holder works
 //!              ├─► cluster     the client, and what has to be true before work starts
-//!              ├─► lease       only its holder works
 //!              └─► pgop_core::runtime::Operator
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod aside;
 pub mod bundles;
 pub mod cluster;
 pub mod lease;

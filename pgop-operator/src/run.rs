@@ -1,5 +1,6 @@
 //! From start to stop, in order: strategies, admin server, cluster, lease, definitions, rights, work.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Stage};
 use crate::args::RunArgs;
-use crate::cluster::{self, Connection};
+use crate::aside::{Aside, AsideError};
+use crate::cluster;
 use crate::lease::{Candidate, Held, LeaseError};
 use crate::{bundles, telemetry};
 
@@ -32,9 +34,12 @@ pub enum RunError {
     /// The strategies can't be used.
     #[error(transparent)]
     Bundles(#[from] bundles::BundlesError),
-    /// The admin server can't be started.
+    /// The admin server can't be started, or ended.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
+    /// The lease or the admin server is gone.
+    #[error(transparent)]
+    Aside(#[from] AsideError),
     /// The cluster is not as it has to be.
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
@@ -69,78 +74,119 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         context,
     } = args;
     telemetry::start(log_format, &log_level)?;
-    let namespaces: Vec<String> = namespaces.into_iter().filter(|name| !name.is_empty()).collect();
+    // One that is named twice would only be asked for twice.
+    let namespaces: BTreeSet<String> = namespaces.into_iter().filter(|name| !name.is_empty()).collect();
+    let namespaces = Vec::from_iter(namespaces);
     let mut asked_to_stop = stop_signal()?;
     let registry = bundles::load(&strategies)?;
     let metrics = Arc::new(Metrics::default());
     let (stage, watched) = watch::channel(Stage::Starting);
-    admin::start(admin_address, watched, Arc::clone(&metrics)).await?;
-
-    let connection = cluster::connect(kubeconfig, context, &metrics);
-    let Some(Connection {
-        client,
-        uncounted,
-        namespace,
-        url: _,
-    }) = unless_stopped(&mut asked_to_stop, connection).await.transpose()?
-    else {
-        return Ok(());
-    };
-    let held = if leader_elect && !no_leader_elect {
-        let namespace = lease_namespace.unwrap_or(namespace);
-        let identity = identity.unwrap_or_else(default_identity);
-        let duration = Duration::from_secs(lease_duration.into());
-        let candidate = Candidate::new(uncounted.clone(), &namespace, &lease_name, &identity, duration);
-        let acquired = candidate.acquire(|holder| {
-            let is_news = stage.send_if_modified(|stage| match stage {
-                Stage::Standby { holder: old } if old == holder => false,
-                stage => {
-                    *stage = Stage::Standby {
-                        holder: holder.to_owned(),
-                    };
-                    true
-                }
-            });
-            if is_news {
-                tracing::info!(holder, lease = lease_name, "another operator works: waiting");
-            }
-        });
-        let Some(held) = unless_stopped(&mut asked_to_stop, acquired).await.transpose()? else {
+    let aside = Aside::start().map_err(RunError::Runtime)?;
+    let admin = admin::start(admin_address, watched, Arc::clone(&metrics));
+    let admin = aside.run("the admin server", admin).await??;
+    let work = async {
+        let connection = cluster::connect(kubeconfig, context, &metrics);
+        let Some(connection) = unless_stopped(&mut asked_to_stop, connection).await.transpose()? else {
             return Ok(());
         };
-        tracing::info!(identity, lease = lease_name, namespace, "holding the lease");
-        stage.send_replace(Stage::Starting);
-        Some(held)
-    } else {
-        None
+        let held = if leader_elect && !no_leader_elect {
+            let wanted = Wanted {
+                namespace: lease_namespace.unwrap_or(connection.namespace),
+                name: lease_name,
+                identity: identity.unwrap_or_else(default_identity),
+                duration: Duration::from_secs(lease_duration.into()),
+            };
+            let acquired = acquire(&aside, connection.config, wanted, stage.clone());
+            let Some(held) = unless_stopped(&mut asked_to_stop, acquired).await.transpose()? else {
+                return Ok(());
+            };
+            stage.send_replace(Stage::Starting);
+            Some(held)
+        } else {
+            None
+        };
+        let client = connection.client;
+        let work = async {
+            if !no_crds {
+                cluster::ensure_crds(&client).await?;
+            }
+            cluster::check_rights(&client, &namespaces).await?;
+            let operator = Operator::builder(client.clone())
+                .registry(registry)
+                .namespaces(namespaces.clone())
+                .concurrency(concurrency)
+                .metrics(Arc::clone(&metrics))
+                .build();
+            stage.send_replace(Stage::Working(operator.ready()));
+            tracing::info!(
+                namespaces = namespaces.join(","),
+                version = env!("CARGO_PKG_VERSION"),
+                "working"
+            );
+            let mut stop = asked_to_stop.clone();
+            let stopped = async move { wait_for(&mut stop).await };
+            operator.run(stopped).await.map_err(RunError::Operator)
+        };
+        supervise(Box::pin(work), held, asked_to_stop.clone(), &stage).await
     };
-
-    let work = async {
-        if !no_crds {
-            cluster::ensure_crds(&client).await?;
-        }
-        cluster::check_rights(&client, &namespaces).await?;
-        let operator = Operator::builder(client.clone())
-            .registry(registry)
-            .namespaces(namespaces.clone())
-            .concurrency(concurrency)
-            .metrics(Arc::clone(&metrics))
-            .build();
-        stage.send_replace(Stage::Working(operator.ready()));
-        tracing::info!(
-            namespaces = namespaces.join(","),
-            version = env!("CARGO_PKG_VERSION"),
-            "working"
-        );
-        let mut stop = asked_to_stop.clone();
-        let stopped = async move { wait_for(&mut stop).await };
-        operator.run(stopped).await.map_err(RunError::Operator)
+    let result = tokio::select! {
+        result = work => result,
+        ended = aside.run("the admin server", admin) => Err(match ended {
+            Ok(error) => error.into(),
+            Err(error) => error.into(),
+        }),
     };
-    let result = supervise(Box::pin(work), held, asked_to_stop.clone(), &stage).await;
     if result.is_ok() {
         tracing::info!("stopped");
     }
     result
+}
+
+/// A lease, as the arguments name it.
+struct Wanted {
+    namespace: String,
+    name: String,
+    identity: String,
+    duration: Duration,
+}
+
+/// Waits for the lease, which is then kept by a thread and over connections that know of no work.
+async fn acquire(
+    aside: &Aside,
+    config: kube::Config,
+    wanted: Wanted,
+    stage: watch::Sender<Stage>,
+) -> Result<Held, RunError> {
+    let Wanted {
+        namespace,
+        name,
+        identity,
+        duration,
+    } = wanted;
+    let acquired = async move {
+        let no_client = |error| RunError::Cluster(cluster::ClusterError::NoClient(Box::new(error)));
+        let client = kube::Client::try_from(config).map_err(no_client)?;
+        let candidate = Candidate::new(client, &namespace, &name, &identity, duration);
+        let held = candidate
+            .acquire(|holder| {
+                let is_news = stage.send_if_modified(|stage| match stage {
+                    Stage::Standby { holder: old } if old == holder => false,
+                    stage => {
+                        *stage = Stage::Standby {
+                            holder: holder.to_owned(),
+                        };
+                        true
+                    }
+                });
+                if is_news {
+                    tracing::info!(holder, lease = name, "another operator works: waiting");
+                }
+            })
+            .await?;
+        tracing::info!(identity, lease = name, namespace, "holding the lease");
+        Ok(held)
+    };
+    aside.run("the wait for the lease", acquired).await?
 }
 
 /// Lets `work` go on until it ends, the lease is lost, or it does not stop when asked to. The lease is given back only when
@@ -196,7 +242,9 @@ fn stop_signal() -> Result<watch::Receiver<bool>, RunError> {
 
 async fn wait_for(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
+        tracing::error!(
+            "the task that hears signals ended, which is a fault of pgop: stopping while nobody can ask for it"
+        );
     }
 }
 

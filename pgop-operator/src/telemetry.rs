@@ -1,6 +1,7 @@
 //! Where the log goes: standard error, as text or JSON.
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -37,7 +38,18 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A panic belongs into the log, wherever it happens: what comes of it is decided by who waits for the task.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let text = panic.payload().downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str));
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let current = std::thread::current();
+    let thread = current.name().unwrap_or_default();
+    tracing::error!(thread, place, "panic: {}", text.unwrap_or("no message"));
 }
 
 #[cfg(test)]

@@ -25,16 +25,25 @@ struct Stored {
     writes: u64,
     /// Answer of a server in trouble.
     failing: Option<u16>,
+    /// So many requests get no answer: their connection is dead.
+    unanswered: u32,
 }
 
 impl Server {
     fn candidate(&self, identity: &str) -> Candidate {
+        self.candidate_for(identity, DURATION)
+    }
+
+    fn candidate_for(&self, identity: &str, duration: Duration) -> Candidate {
         let server = self.clone();
         let service = service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await.unwrap();
+                if server.is_dead() {
+                    std::future::pending::<()>().await;
+                }
                 let (code, value) = server.answer(&parts.method, &body);
                 let body = Body::from(serde_json::to_vec(&value).unwrap());
                 Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
@@ -45,7 +54,7 @@ impl Server {
             "pgop",
             "pgop-operator",
             identity,
-            DURATION,
+            duration,
         )
     }
 
@@ -60,6 +69,7 @@ impl Server {
             (&Method::GET | &Method::PUT, None) => refusal(404, "NotFound"),
             (&Method::POST, Some(_)) => refusal(409, "AlreadyExists"),
             (&Method::POST, None) => (201, stored.keep(sent())),
+            (&Method::PUT, Some(_)) if sent()["spec"]["holderIdentity"] == "" => refusal(422, "Invalid"),
             (&Method::PUT, Some(lease)) => {
                 let sent = sent();
                 let is_current = sent["metadata"]["resourceVersion"] == lease["metadata"]["resourceVersion"];
@@ -71,6 +81,13 @@ impl Server {
             }
             _ => refusal(405, "MethodNotAllowed"),
         }
+    }
+
+    fn is_dead(&self) -> bool {
+        let mut stored = self.0.lock().unwrap();
+        let is_dead = stored.unanswered > 0;
+        stored.unanswered = stored.unanswered.saturating_sub(1);
+        is_dead
     }
 
     fn set_failing(&self, code: impl Into<Option<u16>>) {
@@ -230,6 +247,56 @@ async fn a_short_outage_is_survived() {
         assert!(lost.is_err(), "{lost:?}");
     }
     assert_eq!(server.holder(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_is_given_up_and_asked_again() {
+    let server = Server::default();
+    let mut held = acquire(&server.candidate("a")).await;
+    for _ in 0..5 {
+        server.0.lock().unwrap().unanswered = 1;
+        let lost = timeout(DURATION, held.lost()).await;
+        assert!(lost.is_err(), "{lost:?}");
+        assert_eq!(server.0.lock().unwrap().unanswered, 0);
+    }
+    assert_eq!(server.holder(), "a");
+    // For all requests it is the end, and still before anybody can follow.
+    server.0.lock().unwrap().unanswered = u32::MAX;
+    let cut = Instant::now();
+    let error = timeout(DURATION, held.lost())
+        .await
+        .expect("before the duration is over");
+    assert!(
+        matches!(error, LeaseError::Silent { .. }) && cut.elapsed() < DURATION,
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_week_of_renewals_with_a_trouble_every_hour_is_held_throughout() {
+    let hour = Duration::from_secs(3600);
+    // Long, for fewer renewals.
+    let duration = Duration::from_secs(150);
+    let server = Server::default();
+    let mut held = acquire(&server.candidate_for("a", duration)).await;
+    let rival = server.candidate_for("b", duration);
+    let rival = tokio::spawn(async move { rival.acquire(|holder| assert_eq!(holder, "a")).await });
+    for number in 0..7 * 24 {
+        match number % 3 {
+            0 => server.0.lock().unwrap().unanswered = 1,
+            1 => server.set_failing(500),
+            _ => {}
+        }
+        let lost = timeout(duration / 3, held.lost()).await;
+        assert!(lost.is_err(), "hour {number}: {lost:?}");
+        server.set_failing(None);
+        let lost = timeout(hour - duration / 3, held.lost()).await;
+        assert!(lost.is_err(), "hour {number}: {lost:?}");
+    }
+    assert_eq!(server.holder(), "a");
+    assert!(!rival.is_finished());
+    rival.abort();
+    held.release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use pgop_core::crd::{Member, PgBackup, PgCluster, PgDatabase, Role, ServerStatus};
+use pgop_core::crd::{Accepted, Member, PgBackup, PgCluster, PgDatabase, Role, ServerStatus};
 use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::observed::Foreign;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
@@ -169,8 +169,13 @@ fn serve(observed: &mut Observed) {
         address: None,
         message: None,
     };
+    let accepted = Accepted {
+        image: "postgres:17".to_owned(),
+        ..Accepted::default()
+    };
     let status = Some(ServerStatus {
         members: vec![primary],
+        accepted: Some(accepted),
         ..ServerStatus::default()
     });
     match &mut observed.source {

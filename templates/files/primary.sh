@@ -39,7 +39,7 @@ init_database() {
 primary_tick() {
   accepts 0 || return 0
   local now
-  now=$(secrets_now)
+  now=$(secrets_now; contents "$CONFIG/database")
   if [ "$now" != "$roles_seen" ] && [ "$SECONDS" -ge "$roles_retry" ]; then
     if sync_roles; then
       log "roles and passwords are as the Secrets say"

@@ -37,7 +37,7 @@ if [ -e "$DATA" ]; then
     log "$FROM has been restored already"
     exit 0
   fi
-  fail "claim $PGOP_CLAIM already holds a database in $DATA, which a restore of $FROM doesn't replace: give a new name or another claim, or delete that one"
+  fail "claim $PGOP_CLAIM already holds a database in $DATA, which a restore of $FROM doesn't replace: to serve that database, delete this resource and create it without a restore; to restore, give a new name or another claim, or delete that one"
 fi
 
 snapshot=$BACKUP/$PGOP_BACKUP_PATH

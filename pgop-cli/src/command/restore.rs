@@ -72,7 +72,7 @@ pub fn flags(source: &ServerSpec, server_version: Option<&str>, settings: &Setti
         .collect()
 }
 
-/// One word for a shell, quoted where it has to be: a name in PostgreSQL may hold nearly anything.
+/// One word for a shell, quoted where it has to be: a name in `PostgreSQL` may hold nearly anything.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@".contains(c);
     if text.chars().all(plain) {
@@ -92,7 +92,7 @@ pub fn user(spec: &ServerSpec) -> &str {
     spec.postgres.user.as_deref().unwrap_or(DEFAULT_NAME)
 }
 
-/// What is to be said before a snapshot is restored under other names than it was made with: PostgreSQL would make the new ones, empty.
+/// What is to be said before a snapshot is restored under other names than it was made with: `PostgreSQL` would make the new ones, empty.
 /// `None` also where it can't be known: the source is gone, or this person may not look.
 pub async fn other_names(cluster: &Cluster, wanted: &ServerSpec) -> Option<String> {
     let restore = wanted.restore.as_ref()?;

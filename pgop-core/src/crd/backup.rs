@@ -1,7 +1,7 @@
 //! One backup.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,18 @@ pub struct PgBackupSpec {
     pub pod: PodSettings,
 }
 
+impl PgBackup {
+    /// Whether it is a backup of this very source, and not of a former one of the same name. Backups of an older pgop did not record the uid;
+    /// those are of no source that is younger.
+    pub(crate) fn is_of(&self, source: &ObjectMeta) -> bool {
+        let recorded = self.status.as_ref().and_then(|status| status.source_uid.as_ref());
+        match recorded {
+            Some(uid) => source.uid.as_ref() == Some(uid),
+            None => self.metadata.creation_timestamp >= source.creation_timestamp,
+        }
+    }
+}
+
 fn default_strategy() -> String {
     "basebackup".to_owned()
 }
@@ -110,6 +122,9 @@ pub struct PgBackupStatus {
     /// The strategy in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyInUse>,
+    /// Uid of the source: a database or cluster that is made again under the same name is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_uid: Option<String>,
     /// Claim that holds the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
@@ -134,4 +149,24 @@ pub struct PgBackupStatus {
     /// When it ended, in success or failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_of_a_former_source_is_none_of_the_one_that_has_its_name_now() {
+        let meta = |value: serde_json::Value| serde_json::from_value::<ObjectMeta>(value).unwrap();
+        let source = meta(serde_json::json!({"uid": "u2", "creationTimestamp": "2026-11-22T12:00:00Z"}));
+        let is_of = |made: &str, uid: Option<&str>| {
+            let backup = serde_json::json!({"apiVersion": "pgop.dev/v1alpha1", "kind": "PgBackup",
+                "metadata": {"name": "b", "creationTimestamp": made}, "status": {"sourceUid": uid},
+                "spec": {"source": {"kind": "PgCluster", "name": "hippo"}}});
+            serde_json::from_value::<PgBackup>(backup).unwrap().is_of(&source)
+        };
+        let (before, after) = ("2026-11-22T11:59:59Z", "2026-11-22T12:00:01Z");
+        assert!(is_of(after, Some("u2")) && !is_of(after, Some("u1")));
+        assert!(is_of(after, None) && !is_of(before, None), "recorded by an older pgop");
+    }
 }

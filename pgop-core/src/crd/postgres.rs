@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, DeletionPolicy, PodSettings, ServiceSettings, Storage};
+use super::{Credentials, DeletionPolicy, PgCluster, PgDatabase, PodSettings, ServerStatus, ServiceSettings, Storage};
 
 /// Desired state of the servers of a database or a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,51 @@ pub struct ServerSpec {
     #[schemars(schema_with = "any_object")]
     pub strategy_parameters: serde_json::Map<String, serde_json::Value>,
 }
+
+/// A resource that runs servers: one, or a primary and its replicas.
+pub trait Servers {
+    /// What is asked of the servers.
+    fn server(&self) -> &ServerSpec;
+
+    /// Number of replicas beside the primary, where the kind has any.
+    fn replicas(&self) -> Option<i32>;
+
+    /// Its status.
+    fn status(&self) -> Option<&ServerStatus>;
+
+    /// The same resource with another status.
+    #[must_use]
+    fn with(&self, status: ServerStatus) -> Self;
+}
+
+macro_rules! servers {
+    ($resource:ty, $replicas:expr) => {
+        impl Servers for $resource {
+            fn server(&self) -> &ServerSpec {
+                &self.spec.server
+            }
+
+            fn replicas(&self) -> Option<i32> {
+                let replicas: fn(&Self) -> Option<i32> = $replicas;
+                replicas(self)
+            }
+
+            fn status(&self) -> Option<&ServerStatus> {
+                self.status.as_ref()
+            }
+
+            fn with(&self, status: ServerStatus) -> Self {
+                Self {
+                    status: Some(status),
+                    ..self.clone()
+                }
+            }
+        }
+    };
+}
+
+servers!(PgDatabase, |_| None);
+servers!(PgCluster, |cluster| Some(cluster.spec.replicas));
 
 /// The `PostgreSQL` server itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -38,6 +38,9 @@ pub struct ServerStatus {
     /// Size that was last accepted for them: a smaller one is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_size: Option<Quantity>,
+    /// What of the spec was accepted last and can't simply be changed: each later spec is judged against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
     /// The primary has served: there is data, and an empty volume in its place is a loss, not a start. It is never initialized again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub initialized: bool,
@@ -56,6 +59,33 @@ pub struct ServerStatus {
     /// Label selector of the replicas' pods (the scale subresource reads this).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+}
+
+/// What of the spec is in force and shapes the data itself. A spec that would change one of these under data that exists is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Image of the servers; backups use it too.
+    pub image: String,
+    /// Major version of the data, where the spec, pgop's default or the image's tag tells it. A spec that names no version keeps it, also
+    /// when a newer pgop has another default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The ordinary role, which owns the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The database that was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// User id of the servers' processes, who owns the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<i64>,
+    /// The claim that the spec names for the data; none where the strategy makes the claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// The restore that is still to be done: until it is, no server is started and no other restore is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
 }
 
 /// The strategy that a resource runs.
@@ -112,7 +142,7 @@ impl Role {
 pub struct Endpoints {
     /// The primary.
     pub read_write: String,
-    /// The replicas that stream.
+    /// The replicas that stream; none where there are no replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<String>,
 }

@@ -56,7 +56,8 @@ pub fn resource_rules() -> Vec<Rule> {
         Rule::new(crd::GROUP, sub("status"), &["get", "patch", "update"]),
         // An owner reference with blockOwnerDeletion needs this where OwnerReferencesPermissionEnforcement is on (OpenShift).
         Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
-        Rule::new("", ["pods"], &READ),
+        // A strategy's step may restart a pod of its own.
+        Rule::new("", ["pods"], &["get", "list", "watch", "delete"]),
         // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
         Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),
         Rule::new("events.k8s.io", ["events"], &["create", "patch"]),
@@ -165,7 +166,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(verbs_on(&rules, "pods"), READ);
+        assert_eq!(verbs_on(&rules, "pods"), ["get", "list", "watch", "delete"]);
         for kept in [
             "secrets",
             "persistentvolumeclaims",

@@ -1,246 +1,392 @@
 //! Step 4: carries a plan out, in its order. It may die after any call; the next reconcile goes on.
+//!
+//! An error stops nothing but what needs the object that failed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::cluster::{CallError, Cluster, secret};
+use super::cluster::{self, CallError, secret};
 use super::password;
+use crate::applied::{Applied, Done, Failed};
 use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
+use crate::manifest::Manifest;
 use crate::owner::Owner;
-use crate::plan::{Apply, Plan, SecretChange, SecretRequest, Why};
+use crate::plan::{Action, Apply, Held, NextStep, Plan, Prune, SecretChange, SecretRequest, Why};
+use crate::reference::{Referent, references};
 
-/// Why a plan could not be carried out.
+/// Why something of a plan could not be carried out.
 #[derive(Debug, Error)]
-pub enum ApplyError {
+pub(crate) enum ApplyError {
     /// An object of that name exists and is somebody else's.
-    #[error("{kind} {name} exists and belongs to {whose}: {mend}")]
+    #[error("{what} {name} exists and belongs to {whose}: {mend}")]
     Taken {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
+        what: &'static str,
         name: String,
-        /// Whose it is.
         whose: String,
-        /// What to do.
         mend: String,
     },
     /// An object could not be looked up.
-    #[error("could not look up {kind} {name}: {source}")]
+    #[error("could not look up {what} {name}: {source}")]
     LookUp {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
+        what: &'static str,
         name: String,
-        /// The answer.
         source: CallError,
     },
     /// An object could not be applied.
-    #[error("could not apply {kind} {name}: {source}")]
+    #[error("could not apply {what} {name}: {source}")]
     Apply {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
+        what: &'static str,
         name: String,
-        /// The answer.
         source: CallError,
     },
     /// A Secret could not be made.
     #[error("could not make Secret {name}: {source}")]
-    GenerateSecret {
-        /// Its name.
-        name: String,
-        /// The answer.
-        source: CallError,
-    },
+    GenerateSecret { name: String, source: CallError },
     /// An object could not be deleted.
-    #[error("could not delete {kind} {name}: {source}")]
+    #[error("could not delete {what} {name}: {source}")]
     Prune {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
+        what: &'static str,
         name: String,
-        /// The answer.
         source: CallError,
     },
+    /// A pod could not be restarted.
+    #[error("could not restart pod {name}: {source}")]
+    Restart { name: String, source: CallError },
+    /// A claim could not be kept from going with its resource.
+    #[error("could not take the owner off claim {name}, which goes with its resource till then: {source}")]
+    Release { name: String, source: CallError },
 }
 
 impl ApplyError {
     /// The word for conditions, events and metrics.
-    pub fn reason(&self) -> &'static str {
+    fn reason(&self) -> &'static str {
         match self {
             Self::Taken { .. } => "NameTaken",
             Self::LookUp { .. } => "LookUpFailed",
             Self::Apply { .. } => "ApplyFailed",
             Self::GenerateSecret { .. } => "SecretFailed",
             Self::Prune { .. } => "PruneFailed",
+            Self::Restart { .. } => "RestartFailed",
+            Self::Release { .. } => "ReleaseFailed",
+        }
+    }
+
+    /// Whether the API server did not answer at all: whatever else is asked of it will not be answered either.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Taken { .. } => false,
+            Self::LookUp { source, .. }
+            | Self::Apply { source, .. }
+            | Self::GenerateSecret { source, .. }
+            | Self::Prune { source, .. }
+            | Self::Restart { source, .. }
+            | Self::Release { source, .. } => source.code().is_none(),
         }
     }
 }
 
-/// Carries the plan out.
-pub(crate) async fn apply(cluster: &dyn Cluster, owner: &Owner, plan: &Plan) -> Result<(), ApplyError> {
-    // Nothing is made when one of the names is somebody else's.
-    for missing in plan.apply.iter().filter(|apply| apply.why == Why::Missing) {
-        let (kind, name) = (missing.manifest.kind(), missing.manifest.name());
-        refuse_strangers(cluster, owner, kind, name, missing.manifest.value()).await?;
+/// Carries the plan out, as far as the API server takes it.
+pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied {
+    let Plan {
+        secrets,
+        apply,
+        unchanged,
+        prune,
+        held,
+        step,
+        unused_secrets,
+    } = plan;
+    let is_new = unchanged.is_empty() && apply.iter().all(|apply| apply.why == Why::Missing);
+    let done = unchanged.into_iter().map(|(kind, name)| Done { kind, name, why: None });
+    let mut run = Run {
+        client,
+        owner,
+        applied: Applied {
+            done: done.collect(),
+            held,
+            unused_secrets,
+            ..Applied::default()
+        },
+        lacking: BTreeSet::new(),
+        is_silent: false,
+    };
+    let strangers = run.strangers(&apply).await;
+    // What could not be looked up is not sent either.
+    run.is_silent = strangers.values().any(ApplyError::is_silence);
+    // Of a resource that has nothing yet, nothing is made while one of the names is somebody else's: its owner will choose another name.
+    if is_new && !strangers.is_empty() {
+        for ((kind, name), error) in strangers {
+            run.failed(Some((kind, name)), &error);
+        }
+        return run.applied;
     }
-    for request in &plan.secrets {
-        apply_secret(cluster, owner, request).await?;
-    }
-    let mut late = None;
-    for Apply { manifest, why } in &plan.apply {
-        let (kind, name) = (manifest.kind(), manifest.name());
-        let failed = |source| ApplyError::Apply {
-            kind: kind.as_str(),
-            name: name.to_owned(),
-            source,
-        };
-        let sent = cluster.apply(kind, &owner.namespace, name, manifest.value()).await;
-        match sent.map_err(failed) {
+    run.secrets(&secrets).await;
+    run.objects(apply, strangers).await;
+    run.prune(prune).await;
+    run.step(step).await;
+    run.applied
+}
+
+/// Takes the owner references off claims that are to stay.
+pub(crate) async fn release(client: &Client, owner: &Owner, claims: Vec<String>) -> Vec<Failed> {
+    let mut failed = Vec::new();
+    for claim in claims {
+        match cluster::release(client, &owner.namespace, &claim, &owner.uid).await {
             Ok(()) => {}
-            // A claim that can't grow still holds the data: the rest goes on, and the refusal is told.
-            Err(error) if kind == Kind::PersistentVolumeClaim && *why != Why::Missing => late = Some(error),
-            Err(error) => return Err(error),
+            Err(error) if error.code() == Some(404) => {}
+            Err(source) => {
+                let name = claim.clone();
+                let error = ApplyError::Release { name, source };
+                failed.push(Failed {
+                    object: Some((Kind::PersistentVolumeClaim, claim)),
+                    reason: error.reason(),
+                    message: error.to_string(),
+                });
+            }
         }
     }
-    for prune in &plan.prune {
-        let failed = |source| ApplyError::Prune {
-            kind: prune.kind.as_str(),
-            name: prune.name.clone(),
+    failed
+}
+
+/// Names that are somebody else's, or could not be looked up.
+type Strangers = BTreeMap<(Kind, String), ApplyError>;
+
+struct Run<'a> {
+    client: &'a Client,
+    owner: &'a Owner,
+    applied: Applied,
+    /// What is not there as it should be: who needs it waits.
+    lacking: BTreeSet<(Referent, String)>,
+    is_silent: bool,
+}
+
+impl Run<'_> {
+    fn failed(&mut self, object: Option<(Kind, String)>, error: &ApplyError) {
+        self.is_silent |= error.is_silence();
+        self.applied.failed.push(Failed {
+            object,
+            reason: error.reason(),
+            message: error.to_string(),
+        });
+    }
+
+    /// The names of what is to be made that are taken. What the caches do not show as ours may exist all the same, and apply would take it over.
+    async fn strangers(&mut self, apply: &[Apply]) -> Strangers {
+        let mut strangers = Strangers::new();
+        for Apply { manifest, .. } in apply.iter().filter(|apply| apply.why == Why::Missing) {
+            if let Err(error) = self.refuse_stranger(manifest).await {
+                let is_silence = error.is_silence();
+                strangers.insert((manifest.kind(), manifest.name().to_owned()), error);
+                if is_silence {
+                    break;
+                }
+            }
+        }
+        strangers
+    }
+
+    async fn refuse_stranger(&self, manifest: &Manifest) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind(), manifest.name());
+        let labels = manifest.value().pointer("/metadata/labels");
+        let of_backups = labels.and_then(|labels| labels.get(BACKUPS_OF)).and_then(Value::as_str);
+        let tie = of_backups.map_or((self.owner.kind.label(), self.owner.name.as_str()), |source| {
+            (BACKUPS_OF, source)
+        });
+        let mend = if kind == Kind::PersistentVolumeClaim {
+            "choose another name, or name the claim in spec.storage.claim to use its data"
+        } else {
+            "choose another name, or delete it"
+        };
+        self.refuse_foreign(Referent::Object(kind), name, tie, mend).await
+    }
+
+    /// An error when an object of that name exists and is not ours: neither this very resource's, nor with its labels.
+    async fn refuse_foreign(
+        &self,
+        what: Referent,
+        name: &str,
+        (key, value): (&str, &str),
+        mend: &str,
+    ) -> Result<(), ApplyError> {
+        let word = match what {
+            Referent::Object(kind) => kind.as_str(),
+            Referent::Secret => "Secret",
+        };
+        let found = cluster::metadata(self.client, what, &self.owner.namespace, name)
+            .await
+            .map_err(|source| ApplyError::LookUp {
+                what: word,
+                name: name.to_owned(),
+                source,
+            })?;
+        let Some(found) = found else { return Ok(()) };
+        // The reference is proof, whatever somebody's policy made of the labels.
+        let mut owners = found.owner_references.iter().flatten();
+        if owners.any(|owner| owner.controller == Some(true) && owner.uid == self.owner.uid) {
+            return Ok(());
+        }
+        let label = |key: &str| found.labels.as_ref()?.get(key).map(String::as_str);
+        if label(label::MANAGED_BY) == Some(label::MANAGER) && label(key) == Some(value) {
+            return Ok(());
+        }
+        Err(ApplyError::Taken {
+            what: word,
+            name: name.to_owned(),
+            whose: whose(&found),
+            mend: mend.to_owned(),
+        })
+    }
+
+    async fn secrets(&mut self, requests: &[SecretRequest]) {
+        for request in requests {
+            if self.is_silent {
+                return;
+            }
+            if let Err(error) = self.secret(request).await {
+                self.failed(None, &error);
+                // One that could not be brought up to date is there, with its password.
+                if request.change == SecretChange::Generate {
+                    self.lacking.insert((Referent::Secret, request.name.clone()));
+                }
+            }
+        }
+    }
+
+    async fn secret(&self, request: &SecretRequest) -> Result<(), ApplyError> {
+        let (name, namespace) = (&request.name, &self.owner.namespace);
+        let failed = |source| ApplyError::GenerateSecret {
+            name: name.clone(),
             source,
         };
-        cluster
-            .delete(prune.kind, &owner.namespace, &prune.name, &prune.uid)
+        if request.change == SecretChange::Generate {
+            let body = secret(&request.metadata, &request.public, Some(&password::generate()));
+            match cluster::create_secret(self.client, namespace, &body).await {
+                // It holds all of it. The first change of its public part is applied, and takes that over.
+                Ok(()) => return Ok(()),
+                Err(error) if error.code() == Some(409) => {
+                    let mend = "name it in spec.credentials to use its password, or choose another name";
+                    let tie = (self.owner.kind.label(), self.owner.name.as_str());
+                    self.refuse_foreign(Referent::Secret, name, tie, mend).await?;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if request.change == SecretChange::None {
+            return Ok(());
+        }
+        let body = secret(&request.metadata, &request.public, None);
+        let sent = cluster::apply_secret(self.client, namespace, name, &body).await;
+        sent.map_err(failed)
+    }
+
+    async fn objects(&mut self, apply: Vec<Apply>, mut strangers: Strangers) {
+        for Apply { manifest, why } in apply {
+            let (kind, name) = (manifest.kind(), manifest.name().to_owned());
+            if let Some(error) = strangers.remove(&(kind, name.clone())) {
+                self.lacking.insert((Referent::Object(kind), name.clone()));
+                self.failed(Some((kind, name)), &error);
+                continue;
+            }
+            if let Some(waits) = self.waits(&manifest) {
+                self.lacking.insert((Referent::Object(kind), name.clone()));
+                self.applied.held.push(Held { kind, name, why: waits });
+                continue;
+            }
+            let sent = cluster::apply(self.client, kind, &self.owner.namespace, &name, manifest.value()).await;
+            match sent {
+                Ok(()) => self.applied.done.push(Done {
+                    kind,
+                    name,
+                    why: Some(why),
+                }),
+                Err(source) => {
+                    // What exists does its work as it is: a claim that can't grow still holds the data. But no pod starts with settings of yesterday.
+                    if why == Why::Missing || kind == Kind::ConfigMap {
+                        self.lacking.insert((Referent::Object(kind), name.clone()));
+                    }
+                    let error = ApplyError::Apply {
+                        what: kind.as_str(),
+                        name: name.clone(),
+                        source,
+                    };
+                    self.failed(Some((kind, name)), &error);
+                }
+            }
+        }
+    }
+
+    /// For what of this round a manifest has to wait.
+    fn waits(&self, manifest: &Manifest) -> Option<String> {
+        if self.is_silent {
+            return Some("the API server does not answer".to_owned());
+        }
+        let is_lacking = |it: &(Referent, String)| self.lacking.contains(it);
+        let needed = references(manifest)
+            .into_iter()
+            .map(|reference| (reference.to, reference.name));
+        let (what, name) = needed.into_iter().find(is_lacking)?;
+        Some(match what {
+            Referent::Object(kind) => format!("{kind} {name} has to be there first"),
+            Referent::Secret => format!("Secret {name} has to be there first"),
+        })
+    }
+
+    async fn prune(&mut self, prune: Vec<Prune>) {
+        for Prune { kind, name, uid } in prune {
+            if self.is_silent {
+                return;
+            }
+            if let Err(source) = cluster::delete(self.client, kind, &self.owner.namespace, &name, &uid).await {
+                let error = ApplyError::Prune {
+                    what: kind.as_str(),
+                    name: name.clone(),
+                    source,
+                };
+                self.failed(Some((kind, name)), &error);
+            }
+        }
+    }
+
+    async fn step(&mut self, step: Option<NextStep>) {
+        let Some(NextStep { why, action }) = step.filter(|_| self.applied.failed.is_empty()) else {
+            return;
+        };
+        let namespace = &self.owner.namespace;
+        let done = match action {
+            Action::RestartPod { name, uid } => cluster::delete_pod(self.client, namespace, &name, &uid)
+                .await
+                .map_err(|source| ApplyError::Restart { name, source }),
+            Action::Apply(manifest) => self.apply_step(&manifest).await,
+        };
+        match done {
+            Ok(()) => self.applied.step = Some(why),
+            Err(error) => self.failed(None, &error),
+        }
+    }
+
+    async fn apply_step(&self, manifest: &Manifest) -> Result<(), ApplyError> {
+        self.refuse_stranger(manifest).await?;
+        let (kind, name) = (manifest.kind(), manifest.name());
+        cluster::apply(self.client, kind, &self.owner.namespace, name, manifest.value())
             .await
-            .map_err(failed)?;
+            .map_err(|source| ApplyError::Apply {
+                what: kind.as_str(),
+                name: name.to_owned(),
+                source,
+            })
     }
-    late.map_or(Ok(()), Err)
 }
 
-/// An object that the caches do not show as ours may exist all the same: apply would take it over.
-async fn refuse_strangers(
-    cluster: &dyn Cluster,
-    owner: &Owner,
-    kind: Kind,
-    name: &str,
-    desired: &Value,
-) -> Result<(), ApplyError> {
-    let failed = |source| ApplyError::LookUp {
-        kind: kind.as_str(),
-        name: name.to_owned(),
-        source,
-    };
-    let Some(found) = cluster
-        .metadata(Some(kind), &owner.namespace, name)
-        .await
-        .map_err(failed)?
-    else {
-        return Ok(());
-    };
-    let key = if desired
-        .pointer("/metadata/labels")
-        .and_then(|l| l.get(BACKUPS_OF))
-        .is_some()
-    {
-        BACKUPS_OF
-    } else {
-        owner.kind.label()
-    };
-    let of = |value: &Value, key: &str| {
-        value
-            .pointer("/metadata/labels")
-            .and_then(|l| l.get(key))
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    if of(&found, label::MANAGED_BY).as_deref() == Some(label::MANAGER) && of(&found, key) == of(desired, key) {
-        return Ok(()); // ours; the cache is behind
-    }
-    let mend = if kind == Kind::PersistentVolumeClaim {
-        "choose another name, or name the claim in spec.storage.claim to use its data"
-    } else {
-        "choose another name, or delete it"
-    };
-    Err(ApplyError::Taken {
-        kind: kind.as_str(),
-        name: name.to_owned(),
-        whose: whose(&found),
-        mend: mend.to_owned(),
-    })
-}
-
-fn whose(found: &Value) -> String {
-    let labels = found.pointer("/metadata/labels");
-    let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+fn whose(found: &ObjectMeta) -> String {
+    let label = |key: &str| found.labels.as_ref()?.get(key).map(String::as_str);
     if label(label::MANAGED_BY) == Some(label::MANAGER) {
-        let (component, instance) = (
-            label(label::COMPONENT).unwrap_or("resource"),
-            label(label::INSTANCE).unwrap_or("?"),
-        );
-        return format!("{component} {instance}");
+        let component = label(label::COMPONENT).unwrap_or("resource");
+        return format!("{component} {}", label(label::INSTANCE).unwrap_or("?"));
     }
     "somebody else (it is not labelled as pgop's)".to_owned()
 }
-
-async fn apply_secret(cluster: &dyn Cluster, owner: &Owner, request: &SecretRequest) -> Result<(), ApplyError> {
-    let name = &request.name;
-    let failed = |source| ApplyError::GenerateSecret {
-        name: name.clone(),
-        source,
-    };
-    if request.change == SecretChange::Generate {
-        let password = password::generate();
-        match cluster
-            .create_secret(
-                &owner.namespace,
-                &secret(&request.metadata, &request.public, Some(&password)),
-            )
-            .await
-        {
-            // It holds all of it. The first change of its public part is applied, and takes that over.
-            Ok(()) => return Ok(()),
-            Err(error) if error.code() == Some(409) => refuse_foreign_secret(cluster, owner, name).await?,
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    if request.change != SecretChange::None {
-        let body = secret(&request.metadata, &request.public, None);
-        cluster
-            .apply_secret(&owner.namespace, name, &body)
-            .await
-            .map_err(failed)?;
-    }
-    Ok(())
-}
-
-async fn refuse_foreign_secret(cluster: &dyn Cluster, owner: &Owner, name: &str) -> Result<(), ApplyError> {
-    let failed = |source| ApplyError::LookUp {
-        kind: "Secret",
-        name: name.to_owned(),
-        source,
-    };
-    let found = cluster
-        .metadata(None, &owner.namespace, name)
-        .await
-        .map_err(failed)?
-        .unwrap_or_default();
-    let label = |key: &str| {
-        found
-            .pointer("/metadata/labels")
-            .and_then(|l| l.get(key))
-            .and_then(Value::as_str)
-    };
-    if label(label::MANAGED_BY) == Some(label::MANAGER) && label(owner.kind.label()) == Some(&owner.name) {
-        return Ok(());
-    }
-    Err(ApplyError::Taken {
-        kind: "Secret",
-        name: name.to_owned(),
-        whose: whose(&found),
-        mend: "name it in spec.credentials to use its password, or choose another name".to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,87 +1,53 @@
-//! Caches fed by watches, one set for each watched namespace, and who has to be reconciled when something changes.
+//! Caches fed by watches, shared by all namespaces, and who has to be reconciled when something changes.
+//!
+//! ```text
+//! watch ─► Seen: without noise ─► Index: by owner, compact ─► Queue: who is concerned
+//!                                   ▲
+//!                        observe ───┘
+//! ```
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::hash::Hash;
-use std::sync::Arc;
+mod compact;
+mod index;
+mod seen;
 
-use futures::StreamExt;
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+use serde_json::Value;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
+use super::backoff::Key;
 use super::cluster;
-use super::metrics::Metrics;
+use super::queue::{Cause, Queue};
+use super::tasks::Tasks;
 use crate::crd::{PgBackup, PgCluster, PgDatabase};
 use crate::kind::Kind;
 use crate::label;
 use crate::managed::Managed;
-use crate::owner::ResourceKind;
+use crate::observed::Live;
+use crate::owner::{Owner, ResourceKind};
+use index::{Index, Listing, Tie};
+use seen::{Seen, What};
 
-/// What the operator knows of one namespace, or of all of them.
+/// Objects in one page of a list: what is held in memory at one time while a fleet is read.
+const PAGE: u32 = 100;
+/// Lists at one time, so that a start asks neither the server nor this process for everything at once.
+const LISTS: usize = 2;
+/// A page that did not come within this time is asked for anew.
+const LIST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the operator knows of its namespaces.
 #[derive(Clone)]
 pub(crate) struct Caches {
-    pub(crate) objects: BTreeMap<Kind, Store<DynamicObject>>,
-    pub(crate) secrets: Store<PartialObjectMeta<Secret>>,
-    pub(crate) pods: Store<Pod>,
-    /// Resources as they came: one that does not parse must not stop the watch of the others.
-    pub(crate) resources: BTreeMap<ResourceKind, Store<DynamicObject>>,
-}
-
-/// Names of resources to reconcile, by kind.
-pub(crate) type Queues = BTreeMap<ResourceKind, UnboundedReceiver<ObjectRef<DynamicObject>>>;
-
-/// Puts resources into the queue of their kind.
-#[derive(Clone)]
-pub(crate) struct Triggers {
-    senders: Arc<BTreeMap<ResourceKind, UnboundedSender<ObjectRef<DynamicObject>>>>,
-    metrics: Arc<Metrics>,
-}
-
-impl Triggers {
-    fn new(metrics: Arc<Metrics>) -> (Self, Queues) {
-        let (senders, queues): (BTreeMap<_, _>, BTreeMap<_, _>) = ResourceKind::ALL
-            .into_iter()
-            .map(|kind| {
-                let (sender, receiver) = unbounded();
-                ((kind, sender), (kind, receiver))
-            })
-            .unzip();
-        (
-            Self {
-                senders: Arc::new(senders),
-                metrics,
-            },
-            queues,
-        )
-    }
-
-    fn send(&self, kind: ResourceKind, namespace: &str, name: &str) {
-        self.metrics.queued((kind, namespace.to_owned(), name.to_owned()));
-        let reference = ObjectRef::new_with(name, api_resource(kind)).within(namespace);
-        if let Some(sender) = self.senders.get(&kind) {
-            // The receiver is gone only while everything stops.
-            let _ = sender.unbounded_send(reference);
-        }
-    }
-
-    /// An object of ours changed: its resource is told by the label.
-    fn send_owner(&self, object: &impl ResourceExt) {
-        let namespace = object.namespace().unwrap_or_default();
-        for kind in ResourceKind::ALL {
-            if let Some(name) = object.labels().get(kind.label()) {
-                self.send(kind, &namespace, name);
-            }
-        }
-    }
+    index: Arc<RwLock<Index>>,
+    /// How many lists are still missing.
+    missing: watch::Receiver<usize>,
 }
 
 /// Path parts of a kind of resources.
@@ -94,174 +60,198 @@ pub(crate) fn api_resource(kind: ResourceKind) -> ApiResource {
 }
 
 impl Caches {
-    /// Starts the watches of one namespace, or of all when it is `None`.
-    pub(crate) fn start(
-        client: &Client,
-        namespace: Option<&str>,
-        metrics: Arc<Metrics>,
-        tasks: &mut JoinSet<()>,
-    ) -> (Self, Queues) {
-        let (triggers, queues) = Triggers::new(metrics);
-        let dynamic = |resource: &ApiResource| match namespace {
-            Some(namespace) => Api::<DynamicObject>::namespaced_with(client.clone(), namespace, resource),
-            None => Api::all_with(client.clone(), resource),
+    /// Starts the watches of some namespaces, or of all where a scope is `None`.
+    pub(crate) fn start(client: &Client, scopes: &[Option<String>], queue: &Queue, tasks: &mut Tasks) -> Self {
+        let resources = ResourceKind::ALL.map(What::Resource);
+        let objects = Kind::ALL.map(What::Object);
+        let all: Vec<What> = resources
+            .into_iter()
+            .chain(objects)
+            .chain([What::Secret, What::Pod])
+            .collect();
+        let missing = watch::Sender::new(all.len() * scopes.len());
+        let follower = Follower {
+            index: Arc::default(),
+            queue: queue.clone(),
+            lists: Arc::new(Semaphore::new(LISTS)),
+            missing: missing.clone(),
+            is_filled: false,
         };
-        let ours = watcher::Config::default().labels(&label::managed_selector());
-        let mut objects = BTreeMap::new();
-        for kind in Kind::ALL {
-            let resource = cluster::resource(kind);
-            let to = triggers.clone();
-            let store = follow(tasks, dynamic(&resource), ours.clone(), resource, move |object| {
-                to.send_owner(object);
-            });
-            objects.insert(kind, store);
-        }
-        let to = triggers.clone();
-        let secrets = follow(
-            tasks,
-            typed(client, namespace),
-            ours.clone(),
-            (),
-            move |object: &PartialObjectMeta<Secret>| to.send_owner(object),
-        );
-        let to = triggers.clone();
-        let pods = follow(tasks, typed(client, namespace), ours, (), move |object: &Pod| {
-            to.send_owner(object);
-        });
-        let mut resources = BTreeMap::new();
-        let backups = Self::follow_backups(tasks, dynamic(&api_resource(ResourceKind::PgBackup)), &triggers);
-        for kind in [ResourceKind::PgDatabase, ResourceKind::PgCluster] {
-            let (to, all_backups) = (triggers.clone(), backups.clone());
-            let resource = api_resource(kind);
-            let store = follow(
-                tasks,
-                dynamic(&resource),
-                watcher::Config::default(),
-                resource,
-                move |object| {
-                    let namespace = object.namespace().unwrap_or_default();
-                    to.send(kind, &namespace, &object.name_any());
-                    for backup in waiting_backups(&all_backups, kind, &namespace, &object.name_any()) {
-                        to.send(ResourceKind::PgBackup, &namespace, &backup);
-                    }
-                },
-            );
-            resources.insert(kind, store);
-        }
-        resources.insert(ResourceKind::PgBackup, backups);
-        (
-            Self {
-                objects,
-                secrets,
-                pods,
-                resources,
-            },
-            queues,
-        )
-    }
-
-    /// A backup also concerns its source, whose status names the newest one.
-    fn follow_backups(tasks: &mut JoinSet<()>, api: Api<DynamicObject>, triggers: &Triggers) -> Store<DynamicObject> {
-        let to = triggers.clone();
-        follow(
-            tasks,
-            api,
-            watcher::Config::default(),
-            api_resource(ResourceKind::PgBackup),
-            move |object| {
-                let namespace = object.namespace().unwrap_or_default();
-                to.send(ResourceKind::PgBackup, &namespace, &object.name_any());
-                if let Some((kind, name)) = source_of(object) {
-                    to.send(kind, &namespace, &name);
+        let caches = Self {
+            index: Arc::clone(&follower.index),
+            missing: missing.subscribe(),
+        };
+        for scope in scopes {
+            for what in &all {
+                let name = format!(
+                    "the watch of {what}{}",
+                    scope.as_deref().map(|n| format!(" in {n}")).unwrap_or_default()
+                );
+                if *what == What::Secret {
+                    tasks.spawn(
+                        name,
+                        follower.clone().follow::<true>(client.clone(), scope.clone(), *what),
+                    );
+                } else {
+                    tasks.spawn(
+                        name,
+                        follower.clone().follow::<false>(client.clone(), scope.clone(), *what),
+                    );
                 }
-            },
-        )
+            }
+        }
+        caches
     }
 
-    /// Waits until every cache holds what the server had.
+    /// Waits until everything that the server had is known.
     pub(crate) async fn wait_until_ready(&self) {
-        for store in self.objects.values().chain(self.resources.values()) {
-            // The writer is dropped only when the operator stops.
-            let _ = store.wait_until_ready().await;
-        }
-        let _ = self.secrets.wait_until_ready().await;
-        let _ = self.pods.wait_until_ready().await;
+        // The sender is dropped only when the operator stops.
+        let _ = self.missing.clone().wait_for(|missing| *missing == 0).await;
+    }
+
+    /// A resource as it came: one that does not parse must not stop the others.
+    pub(crate) fn object(&self, kind: ResourceKind, namespace: &str, name: &str) -> Option<DynamicObject> {
+        let compact = self.read(|index| index.get(What::Resource(kind), namespace, name))?;
+        serde_json::from_value(compact.value()).ok()
     }
 
     /// A resource of kind `R`, where it parses.
     pub(crate) fn resource<R: Managed>(&self, namespace: &str, name: &str) -> Option<R> {
-        let reference = ObjectRef::new_with(name, api_resource(R::KIND)).within(namespace);
-        let object = self.resources.get(&R::KIND)?.get(&reference)?;
-        serde_json::to_value(&*object)
-            .ok()
-            .and_then(|value| serde_json::from_value(value).ok())
+        let compact = self.read(|index| index.get(What::Resource(R::KIND), namespace, name))?;
+        serde_json::from_value(compact.value()).ok()
     }
-}
 
-fn typed<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Kind and name of a backup's source.
-fn source_of(backup: &DynamicObject) -> Option<(ResourceKind, String)> {
-    let source = backup.data.pointer("/spec/source")?;
-    let kind = source.get("kind")?.as_str()?;
-    let kind = ResourceKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
-    Some((kind, source.get("name")?.as_str()?.to_owned()))
-}
-
-/// Backups of a source that have not ended.
-fn waiting_backups(backups: &Store<DynamicObject>, kind: ResourceKind, namespace: &str, name: &str) -> Vec<String> {
-    let waits = |backup: &DynamicObject| {
-        backup.namespace().as_deref() == Some(namespace)
-            && source_of(backup).is_some_and(|source| source == (kind, name.to_owned()))
-            && backup.data.pointer("/status/finishedAt").is_none()
-    };
-    backups
-        .state_filter(waits)
-        .iter()
-        .map(|backup| backup.name_any())
-        .collect()
-}
-
-/// Follows one kind: into a store, then to `touched`.
-fn follow<K>(
-    tasks: &mut JoinSet<()>,
-    api: Api<K>,
-    config: watcher::Config,
-    dynamic_type: K::DynamicType,
-    touched: impl Fn(&K) + Send + 'static,
-) -> Store<K>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync,
-{
-    let writer = Writer::<K>::new(dynamic_type.clone());
-    let store = writer.as_reader();
-    tasks.spawn(async move {
-        let stream = watcher::watcher(api, config)
-            .default_backoff()
-            .modify(|object| object.meta_mut().managed_fields = None)
-            .reflect(writer);
-        futures::pin_mut!(stream);
-        // What a list brings is in the store only when the list is complete; who is told earlier reads the old store.
-        let mut listed = Vec::new();
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(Event::Apply(object) | Event::Delete(object)) => touched(&object),
-                Ok(Event::Init) => listed.clear(),
-                Ok(Event::InitApply(object)) => listed.push(object),
-                Ok(Event::InitDone) => listed.drain(..).for_each(|object| touched(&object)),
-                Err(error) => warn!(kind = %K::kind(&dynamic_type), %error, "the watch broke and is started again"),
+    /// What was made for a resource, and the claims with the backups of `source`.
+    pub(crate) fn live(&self, owner: &Owner, source: Option<&str>) -> Live {
+        let mut ties = vec![Tie::Made(owner.kind, owner.name.as_str().into())];
+        ties.extend(source.map(|source| Tie::BackupsOf(source.into())));
+        let mut live = Live::default();
+        // Decoded outside of the lock.
+        let all: Vec<_> = self.read(|index| ties.iter().flat_map(|tie| index.tied(&owner.namespace, tie)).collect());
+        for (what, name, compact) in all {
+            let (name, value) = (name.as_ref().to_owned(), compact.value());
+            match what {
+                What::Object(kind) => drop(live.objects.insert((kind, name), value)),
+                What::Secret => drop(live.secrets.insert(name, value)),
+                // In the order of their names.
+                What::Pod => live.pods.extend(serde_json::from_value(value)),
+                What::Resource(_) => {}
             }
         }
-    });
-    store
+        live
+    }
+
+    /// The backups of a database or cluster.
+    pub(crate) fn backups(&self, owner: &Owner) -> Vec<Value> {
+        let tie = Tie::Source(owner.kind, owner.name.as_str().into());
+        let all = self.read(|index| index.tied(&owner.namespace, &tie));
+        all.iter().map(|(.., compact)| compact.value()).collect()
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Brings one kind of one namespace into the index, and tells the queue.
+#[derive(Clone)]
+struct Follower {
+    index: Arc<RwLock<Index>>,
+    queue: Queue,
+    lists: Arc<Semaphore>,
+    missing: watch::Sender<usize>,
+    /// Its first list is complete.
+    is_filled: bool,
+}
+
+impl Follower {
+    async fn follow<const METADATA_ONLY: bool>(mut self, client: Client, namespace: Option<String>, what: What) {
+        let (resource, selector) = match what {
+            What::Object(kind) => (cluster::resource(kind), Some(label::managed_selector())),
+            What::Secret => (
+                ApiResource::erase::<k8s_openapi::api::core::v1::Secret>(&()),
+                Some(label::managed_selector()),
+            ),
+            What::Pod => (
+                ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+                Some(label::managed_selector()),
+            ),
+            What::Resource(kind) => (api_resource(kind), None),
+        };
+        let api: Api<Seen<METADATA_ONLY>> = match &namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let config = watcher::Config {
+            label_selector: selector,
+            page_size: Some(PAGE),
+            ..watcher::Config::default()
+        };
+        let mut listing = Listing {
+            what,
+            namespace,
+            epoch: 0,
+        };
+        loop {
+            self.watch(&api, &config, &mut listing).await;
+            warn!(%what, "a list was not answered within {} s and is asked for anew", LIST_PATIENCE.as_secs());
+        }
+    }
+
+    /// Follows until a list is not answered.
+    async fn watch<const METADATA_ONLY: bool>(
+        &mut self,
+        api: &Api<Seen<METADATA_ONLY>>,
+        config: &watcher::Config,
+        listing: &mut Listing,
+    ) {
+        let what = listing.what;
+        let events = watcher::watcher(api.clone(), config.clone()).default_backoff();
+        futures::pin_mut!(events);
+        let lists = Arc::clone(&self.lists);
+        let mut turn = None;
+        loop {
+            let event = if turn.is_some() {
+                match tokio::time::timeout(LIST_PATIENCE, events.try_next()).await {
+                    Ok(event) => event,
+                    Err(_) => return,
+                }
+            } else {
+                events.try_next().await
+            };
+            match event {
+                Ok(Some(Event::Init)) => {
+                    // Nothing is asked for before the next event is.
+                    turn = lists.acquire().await.ok();
+                    listing.epoch += 1;
+                }
+                Ok(Some(Event::InitApply(object) | Event::Apply(object))) => {
+                    self.tell(what, |index| index.apply(what, object, listing.epoch));
+                }
+                Ok(Some(Event::Delete(object))) => {
+                    self.tell(what, |index| index.delete(what, object.namespace(), object.name()));
+                }
+                Ok(Some(Event::InitDone)) => {
+                    turn = None;
+                    self.tell(what, |index| index.listed(listing));
+                    if !std::mem::replace(&mut self.is_filled, true) {
+                        self.missing.send_modify(|missing| *missing -= 1);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    turn = None;
+                    warn!(%what, %error, "the watch broke and is started again");
+                }
+            }
+        }
+    }
+    fn tell(&self, what: What, change: impl FnOnce(&mut Index) -> Vec<(Key, Cause)>) {
+        let touched = change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        // Every resource is looked at after a start: what was made for it need not say so too.
+        let is_news = self.is_filled || matches!(what, What::Resource(_));
+        for (key, cause) in touched.into_iter().filter(|_| is_news) {
+            self.queue.touch(key, cause);
+        }
+    }
 }

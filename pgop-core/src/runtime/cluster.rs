@@ -1,10 +1,10 @@
-//! The few calls by which the engine changes a cluster: a port, so that tests can let it die after any of them.
+//! The few calls by which the engine changes a cluster.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, Preconditions,
     PropagationPolicy,
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::kind::Kind;
 use crate::label::{self, MANAGER};
+use crate::reference::Referent;
 
 /// Longest time one call may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,29 +59,6 @@ pub(crate) async fn call<T>(future: impl Future<Output = Result<T, Error>> + Sen
     }
 }
 
-/// Writes of the engine, and the one read that guards strangers' objects.
-#[async_trait]
-pub(crate) trait Cluster: Send + Sync {
-    /// Metadata of an object, or of a Secret when `kind` is `None`.
-    async fn metadata(&self, kind: Option<Kind>, namespace: &str, name: &str) -> Result<Option<Value>, CallError>;
-
-    /// Server-side apply of a manifest.
-    async fn apply(&self, kind: Kind, namespace: &str, name: &str, object: &Value) -> Result<(), CallError>;
-
-    /// Creates a Secret.
-    async fn create_secret(&self, namespace: &str, secret: &Value) -> Result<(), CallError>;
-
-    /// Server-side apply of what of a Secret is no secret.
-    async fn apply_secret(&self, namespace: &str, name: &str, secret: &Value) -> Result<(), CallError>;
-
-    /// Deletes that very object; one that is gone already is fine.
-    async fn delete(&self, kind: Kind, namespace: &str, name: &str, uid: &str) -> Result<(), CallError>;
-}
-
-/// A real cluster.
-#[derive(Clone)]
-pub(crate) struct KubeCluster(pub(crate) Client);
-
 /// API of a kind in a namespace.
 pub(crate) fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
@@ -98,63 +76,113 @@ fn params() -> PatchParams {
     PatchParams::apply(MANAGER).force()
 }
 
-#[async_trait]
-impl Cluster for KubeCluster {
-    async fn metadata(&self, kind: Option<Kind>, namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
-        let metadata = if let Some(kind) = kind {
-            call(api(&self.0, kind, namespace).get_metadata_opt(name))
-                .await?
-                .map(|object| object.metadata)
-        } else {
-            let secrets = Api::<Secret>::namespaced(self.0.clone(), namespace);
-            call(secrets.get_metadata_opt(name))
-                .await?
-                .map(|secret| secret.metadata)
-        };
-        Ok(metadata.map(|metadata| json!({"metadata": metadata})))
-    }
-
-    async fn apply(&self, kind: Kind, namespace: &str, name: &str, object: &Value) -> Result<(), CallError> {
-        call(api(&self.0, kind, namespace).patch(name, &params(), &Patch::Apply(object)))
-            .await
-            .map(drop)
-    }
-
-    async fn create_secret(&self, namespace: &str, secret: &Value) -> Result<(), CallError> {
-        let typed: Secret =
-            serde_json::from_value(secret.clone()).map_err(|e| CallError::Api(Box::new(Error::SerdeError(e))))?;
-        // Another manager than the one that applies: the password stays when the public part is applied without it.
-        let params = PostParams {
-            field_manager: Some("pgop-generate".to_owned()),
-            ..PostParams::default()
-        };
-        call(Api::<Secret>::namespaced(self.0.clone(), namespace).create(&params, &typed))
-            .await
-            .map(drop)
-    }
-
-    async fn apply_secret(&self, namespace: &str, name: &str, secret: &Value) -> Result<(), CallError> {
-        call(Api::<Secret>::namespaced(self.0.clone(), namespace).patch(name, &params(), &Patch::Apply(secret)))
-            .await
-            .map(drop)
-    }
-
-    async fn delete(&self, kind: Kind, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                ..Preconditions::default()
-            }),
-            propagation_policy: Some(PropagationPolicy::Background),
-            ..DeleteParams::default()
-        };
-        match call(api(&self.0, kind, namespace).delete(name, &params)).await {
-            Ok(_) => Ok(()),
-            // Gone, or another object has the name now.
-            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
-            Err(error) => Err(error),
+/// Metadata of an object, or of a Secret.
+pub(crate) async fn metadata(
+    client: &Client,
+    what: Referent,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ObjectMeta>, CallError> {
+    match what {
+        Referent::Object(kind) => {
+            let found = call(api(client, kind, namespace).get_metadata_opt(name)).await?;
+            Ok(found.map(|object| object.metadata))
+        }
+        Referent::Secret => {
+            let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+            let found = call(secrets.get_metadata_opt(name)).await?;
+            Ok(found.map(|secret| secret.metadata))
         }
     }
+}
+
+/// Server-side apply of a manifest.
+pub(crate) async fn apply(
+    client: &Client,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    object: &Value,
+) -> Result<(), CallError> {
+    let api = api(client, kind, namespace);
+    call(api.patch(name, &params(), &Patch::Apply(object))).await.map(drop)
+}
+
+/// Creates a Secret.
+pub(crate) async fn create_secret(client: &Client, namespace: &str, secret: &Value) -> Result<(), CallError> {
+    let typed: Secret =
+        serde_json::from_value(secret.clone()).map_err(|e| CallError::Api(Box::new(Error::SerdeError(e))))?;
+    // Another manager than the one that applies: the password stays when the public part is applied without it.
+    let params = PostParams {
+        field_manager: Some("pgop-generate".to_owned()),
+        ..PostParams::default()
+    };
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    call(api.create(&params, &typed)).await.map(drop)
+}
+
+/// Server-side apply of what of a Secret is no secret.
+pub(crate) async fn apply_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    secret: &Value,
+) -> Result<(), CallError> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    call(api.patch(name, &params(), &Patch::Apply(secret))).await.map(drop)
+}
+
+/// Deletes that very object; one that is gone already is fine.
+pub(crate) async fn delete(
+    client: &Client,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), CallError> {
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..only(uid)
+    };
+    let api = api(client, kind, namespace);
+    gone(call(api.delete(name, &params)).await.map(drop))
+}
+
+/// Deletes that very pod, with the grace that it has.
+pub(crate) async fn delete_pod(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
+    let api = Api::<Pod>::namespaced(client.clone(), namespace);
+    gone(call(api.delete(name, &only(uid))).await.map(drop))
+}
+
+fn only(uid: &str) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    }
+}
+
+fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
+    match answer {
+        // Gone, or another object has the name now.
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes an owner off a claim.
+pub(crate) async fn release(client: &Client, namespace: &str, claim: &str, uid: &str) -> Result<(), CallError> {
+    let change = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": uid}]}});
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = api(client, Kind::PersistentVolumeClaim, namespace);
+    call(api.patch(claim, &params, &Patch::Strategic(&change)))
+        .await
+        .map(drop)
 }
 
 /// A Secret's body for apply or create.

@@ -1,19 +1,18 @@
 //! Step 1: everything that the pure steps may know, from the caches; only what the spec names and pgop did not make is asked for.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
-use kube::api::{Api, DynamicObject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Api;
 use kube::{Client, ResourceExt};
-use serde_json::Value;
 use thiserror::Error;
 
 use super::cache::Caches;
 use super::cluster::{CallError, call};
 use crate::crd::{LastBackup, PgBackup, Source, SourceKind};
-use crate::label::BACKUPS_OF;
 use crate::managed::Managed;
 use crate::name;
-use crate::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
-use crate::owner::{Owner, ResourceKind};
+use crate::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
+use crate::owner::Owner;
 
 /// Why a resource could not be observed.
 #[derive(Debug, Error)]
@@ -45,12 +44,12 @@ pub(crate) async fn observe<R: Managed>(
     let owner = Owner::of(resource);
     let foreign = resource.foreign();
     let mut observed = Observed {
-        live: live(caches, &owner, foreign.source.as_ref()),
+        live: caches.live(&owner, foreign.source.as_ref().map(|source| source.name.as_str())),
         source: foreign
             .source
             .as_ref()
             .and_then(|source| source_facts(caches, &owner.namespace, source)),
-        last_backup: last_backup(caches, &owner),
+        last_backup: last_backup(caches, &owner, resource.meta()),
         ..Observed::default()
     };
     // What is no name is refused by `validate`; there is nothing to ask the server for.
@@ -70,55 +69,6 @@ pub(crate) async fn observe<R: Managed>(
     Ok(observed)
 }
 
-fn live(caches: &Caches, owner: &Owner, source: Option<&Source>) -> Live {
-    let is_ours = |object: &dyn Labelled| {
-        object.is_in(&owner.namespace)
-            && (object.label(owner.kind.label()) == Some(&owner.name)
-                || source.is_some_and(|source| object.label(BACKUPS_OF) == Some(&source.name)))
-    };
-    let mut live = Live::default();
-    for (kind, store) in &caches.objects {
-        for object in store.state_filter(|object| is_ours(object)) {
-            let mut value = value(&*object);
-            // The items of a list do not name their type.
-            value["apiVersion"] = kind.api_version().into();
-            value["kind"] = kind.as_str().into();
-            live.objects.insert((*kind, object.name_any()), value);
-        }
-    }
-    for secret in caches.secrets.state_filter(|secret| is_ours(secret)) {
-        live.secrets.insert(secret.name_any(), value(&*secret));
-    }
-    live.pods = caches
-        .pods
-        .state_filter(|pod| is_ours(pod))
-        .iter()
-        .map(|pod| (**pod).clone())
-        .collect();
-    live.pods.sort_by_key(ResourceExt::name_any);
-    live
-}
-
-/// What a cache entry is asked for, whatever its type.
-trait Labelled {
-    fn is_in(&self, namespace: &str) -> bool;
-    fn label(&self, key: &str) -> Option<&String>;
-}
-
-impl<K: ResourceExt> Labelled for K {
-    fn is_in(&self, namespace: &str) -> bool {
-        self.meta().namespace.as_deref() == Some(namespace)
-    }
-
-    fn label(&self, key: &str) -> Option<&String> {
-        self.meta().labels.as_ref()?.get(key)
-    }
-}
-
-fn value(object: &impl serde::Serialize) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
-}
-
 fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<SourceFacts> {
     match source.kind {
         SourceKind::PgDatabase => caches
@@ -131,21 +81,13 @@ fn source_facts(caches: &Caches, namespace: &str, source: &Source) -> Option<Sou
 }
 
 /// The newest snapshot of a database or cluster.
-fn last_backup(caches: &Caches, owner: &Owner) -> Option<LastBackup> {
-    let backups = caches.resources.get(&ResourceKind::PgBackup)?;
-    let is_of = |backup: &DynamicObject| {
-        let source = backup.data.pointer("/spec/source");
-        let field = |key: &str| source.and_then(|s| s.get(key)).and_then(Value::as_str);
-        backup.is_in(&owner.namespace)
-            && field("kind") == Some(owner.kind.as_str())
-            && field("name") == Some(owner.name.as_str())
-            && backup.data.pointer("/status/path").is_some()
-    };
-    let parsed = backups.state_filter(is_of).into_iter().filter_map(|object| {
-        let backup: PgBackup = serde_json::from_value(value(&*object)).ok()?;
-        let status = backup.status?;
+fn last_backup(caches: &Caches, owner: &Owner, source: &ObjectMeta) -> Option<LastBackup> {
+    let parsed = caches.backups(owner).into_iter().filter_map(|value| {
+        let backup: PgBackup = serde_json::from_value(value).ok()?;
+        let name = backup.name_any();
+        let status = backup.is_of(source).then_some(backup.status?)?;
         Some(LastBackup {
-            name: object.name_any(),
+            name,
             claim: status.claim?,
             path: status.path?,
             finished_at: status.finished_at,
@@ -162,9 +104,7 @@ async fn claim_facts(client: &Client, namespace: &str, name: &str) -> Result<Opt
             name: name.to_owned(),
             source,
         })?;
-    Ok(claim.map(|claim| ClaimFacts {
-        deleting: claim.metadata.deletion_timestamp.is_some(),
-    }))
+    Ok(claim.map(|claim| ClaimFacts::of(&claim.metadata)))
 }
 
 async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<SecretFacts, ObserveError> {

@@ -1,29 +1,27 @@
 //! The operator: what an embedding program builds and runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::runtime::controller::{self, Error as ControllerError, applier};
-use kube::runtime::reflector::ObjectRef;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::info;
 
 use super::backoff::Backoff;
-use super::cache::{Caches, Queues, api_resource};
+use super::cache::{Caches, api_resource};
 use super::cluster::{CallError, call};
 use super::metrics::Metrics;
-use super::reconcile::{Context, on_error, reconcile};
+use super::queue::Queue;
+use super::reconcile::Context;
 use super::report::Report;
-use crate::crd::{PgBackup, PgCluster, PgDatabase};
-use crate::managed::Managed;
+use super::tasks::Tasks;
+use super::worker::work;
 use crate::owner::ResourceKind;
 use crate::registry::Registry;
 
-/// Reconciles at a time, of each kind.
+/// Reconciles at a time, of all kinds together.
 const DEFAULT_CONCURRENCY: u16 = 8;
 
 /// Runs the reconcile engine until it is told to stop.
@@ -122,83 +120,45 @@ impl Operator {
 
     /// Runs until `shutdown`; reconciles that are under way are finished first.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), OperatorError> {
-        let scopes: Vec<Option<String>> = match self.settings.namespaces.as_slice() {
-            [] => vec![None],
-            namespaces => namespaces.iter().cloned().map(Some).collect(),
-        };
+        let Self { settings, ready } = self;
+        let scopes = scopes(&settings.namespaces);
         for namespace in &scopes {
-            check_access(&self.settings.client, namespace.as_deref()).await?;
+            check_access(&settings.client, namespace.as_deref()).await?;
         }
-        let report = Report::new(self.settings.client.clone());
-        let shutdown = shutdown.shared();
-        let mut watches = JoinSet::new();
-        let mut running = JoinSet::new();
-        let mut all_caches = Vec::new();
-        for namespace in &scopes {
-            let metrics = Arc::clone(&self.settings.metrics);
-            let (caches, queues) = Caches::start(&self.settings.client, namespace.as_deref(), metrics, &mut watches);
-            all_caches.push(caches.clone());
-            let context = Arc::new(Context {
-                client: self.settings.client.clone(),
-                registry: Arc::clone(&self.settings.registry),
-                caches,
-                report: report.clone(),
-                metrics: Arc::clone(&self.settings.metrics),
-                backoff: Backoff::default(),
-            });
-            self.spawn(&context, queues, &shutdown, &mut running);
-        }
-        // The one place that waits for the stores: kube wakes only the last of several waiters.
-        let mark = async {
-            for caches in all_caches {
-                caches.wait_until_ready().await;
-            }
-            info!("the caches are filled");
-            self.ready.send_replace(true);
-            std::future::pending::<()>().await;
-        };
+        let backoff = Backoff::default();
+        let queue = Queue::new(backoff.clone(), Arc::clone(&settings.metrics));
+        let mut watches = Tasks::default();
+        let caches = Caches::start(&settings.client, &scopes, &queue, &mut watches);
+        let context = Arc::new(Context {
+            report: Report::new(settings.client.clone()),
+            client: settings.client,
+            registry: settings.registry,
+            caches: caches.clone(),
+            metrics: settings.metrics,
+            backoff,
+        });
+        futures::pin_mut!(shutdown);
         tokio::select! {
-            () = mark => Ok(()),
-            ended = watches.join_next() => Err(OperatorError::TaskEnded(format!("a watch: {ended:?}"))),
-            ended = finish(&mut running, shutdown) => ended,
+            () = caches.wait_until_ready() => {}
+            Some(ended) = watches.ended() => return Err(OperatorError::TaskEnded(ended.to_string())),
+            () = &mut shutdown => return Ok(()),
         }
-    }
-
-    fn spawn(
-        &self,
-        context: &Arc<Context>,
-        mut queues: Queues,
-        shutdown: &(impl Future<Output = ()> + Clone + Send + 'static),
-        running: &mut JoinSet<()>,
-    ) {
-        let mut take = |kind: ResourceKind| queues.remove(&kind).into_iter().map(StreamExt::boxed).next();
-        let config = controller::Config::default().concurrency(self.settings.concurrency);
-        if let Some(queue) = take(ResourceKind::PgDatabase) {
-            running.spawn(drive::<PgDatabase>(
-                Arc::clone(context),
-                self.ready(),
-                queue,
-                config.clone(),
-                shutdown.clone(),
-            ));
+        // Only now: a reconcile that saw half of the objects would make the other half again.
+        info!("the caches are filled");
+        ready.send_replace(true);
+        let mut workers = Tasks::default();
+        for number in 1..=settings.concurrency {
+            workers.spawn(format!("worker {number}"), work(queue.clone(), Arc::clone(&context)));
         }
-        if let Some(queue) = take(ResourceKind::PgCluster) {
-            running.spawn(drive::<PgCluster>(
-                Arc::clone(context),
-                self.ready(),
-                queue,
-                config.clone(),
-                shutdown.clone(),
-            ));
-        }
-        if let Some(queue) = take(ResourceKind::PgBackup) {
-            running.spawn(drive::<PgBackup>(
-                Arc::clone(context),
-                self.ready(),
-                queue,
-                config,
-                shutdown.clone(),
-            ));
+        tokio::select! {
+            Some(ended) = watches.ended() => Err(OperatorError::TaskEnded(ended.to_string())),
+            Some(ended) = workers.ended() => Err(OperatorError::TaskEnded(ended.to_string())),
+            () = shutdown => {
+                info!("stops when the reconciles that are under way have ended");
+                queue.close();
+                while workers.ended().await.is_some() {}
+                Ok(())
+            }
         }
     }
 }
@@ -218,7 +178,7 @@ impl OperatorBuilder {
         self
     }
 
-    /// How many resources of each kind are reconciled at a time.
+    /// How many resources are reconciled at a time.
     #[must_use]
     pub fn concurrency(mut self, concurrency: u16) -> Self {
         self.concurrency = concurrency.max(1);
@@ -241,63 +201,13 @@ impl OperatorBuilder {
     }
 }
 
-/// Reconciles what a queue names, until `shutdown`.
-async fn drive<R: Managed>(
-    context: Arc<Context>,
-    mut ready: watch::Receiver<bool>,
-    queue: futures::stream::BoxStream<'static, ObjectRef<DynamicObject>>,
-    config: controller::Config,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) {
-    let Some(store) = context.caches.resources.get(&R::KIND).cloned() else {
-        return;
-    };
-    // A reconcile that saw half of the objects would make the other half again.
-    if ready.wait_for(|ready| *ready).await.is_err() {
-        return;
+/// The namespaces that are watched, each once; `None` is all of them.
+fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
+    let unique: BTreeSet<&String> = namespaces.iter().collect();
+    if unique.is_empty() {
+        return vec![None];
     }
-    let queue = queue.map(Ok::<_, std::convert::Infallible>).take_until(shutdown);
-    let metrics = Arc::clone(&context.metrics);
-    let backoffs = Arc::clone(&context);
-    applier(
-        |object, context| reconcile::<R>(object, context).boxed(),
-        |object, failure, context: Arc<Context>| on_error::<R>(&object, failure, &context),
-        context,
-        store,
-        queue,
-        config,
-    )
-    .for_each(|result| {
-        match result {
-            // Deleted since it was queued.
-            Err(ControllerError::ObjectNotFound(object)) => {
-                let key = (
-                    R::KIND,
-                    object.namespace.clone().unwrap_or_default(),
-                    object.name.clone(),
-                );
-                metrics.taken(&key);
-                backoffs.backoff.forget(&key);
-            }
-            Err(ControllerError::RunnerError(failure)) => error!(%failure, "the queue broke"),
-            // `on_error` told of these.
-            Ok(_) | Err(_) => {}
-        }
-        std::future::ready(())
-    })
-    .await;
-}
-
-/// Waits until every driver has ended: after `shutdown` that is the orderly end, before it is not.
-async fn finish(running: &mut JoinSet<()>, shutdown: impl Future<Output = ()>) -> Result<(), OperatorError> {
-    tokio::select! {
-        () = shutdown => {
-            info!("stops when the reconciles that are under way have ended");
-            while running.join_next().await.is_some() {}
-            Ok(())
-        }
-        ended = running.join_next() => Err(OperatorError::TaskEnded(format!("a queue: {ended:?}"))),
-    }
+    unique.into_iter().cloned().map(Some).collect()
 }
 
 /// Fails at once, with the mend, where a watch would fail again and again.
@@ -329,4 +239,16 @@ async fn check_access(client: &Client, namespace: Option<&str>) -> Result<(), Op
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_named_twice_is_watched_once() {
+        let names = ["b", "a", "b"].map(str::to_owned);
+        assert_eq!(scopes(&names), [Some("a".to_owned()), Some("b".to_owned())]);
+        assert_eq!(scopes(&[]), [None]);
+    }
 }

@@ -4,31 +4,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::runtime::controller::Action;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
-use super::apply::{ApplyError, apply};
+use super::apply::{apply, release};
 use super::backoff::{Backoff, Key};
-use super::cache::Caches;
-use super::cluster::{CallError, KubeCluster, call};
+use super::cache::{Caches, api_resource};
+use super::cluster::{CallError, call};
 use super::metrics::Metrics;
 use super::observe::{ObserveError, observe};
+use super::queue::Action;
 use super::report::{Report, conditions};
-use crate::condition::is_true;
+use crate::applied::{Applied, Failed};
+use crate::condition::{Fact, is_true, merge};
 use crate::invalid::Invalid;
 use crate::managed::Managed;
 use crate::observed::Observed;
 use crate::owner::Owner;
+use crate::ownership::released;
 use crate::plan::{Plan, PlanError, plan};
 use crate::registry::Registry;
-use crate::round::{Outcome, Round};
+use crate::round::{Carried, Outcome, Round};
+use crate::strategy::Strategy;
+use crate::validated::Checked;
 
 /// A resource that is as it should be is looked at this often all the same; it costs no request.
 const RESYNC: Duration = Duration::from_secs(600);
+/// How soon to look again when the status was written, or could not be because what was read is not the newest: a status is no event, and
+/// what follows from it has to be done (a server that has served is never initialized again).
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// A spec may name claims and Secrets that nobody watches: how soon to look again while one of them is missing.
 const FOREIGN_RETRY: Duration = Duration::from_secs(15);
 
@@ -51,8 +58,8 @@ pub(crate) enum ReconcileError {
     Observe(#[from] ObserveError),
     #[error(transparent)]
     Plan(#[from] PlanError),
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
+    #[error("{}", .0.message)]
+    Apply(Failed),
     #[error("could not write the status: {0}")]
     Status(#[source] CallError),
 }
@@ -64,7 +71,7 @@ impl ReconcileError {
             Self::Parse(_) => "Unreadable",
             Self::Observe(_) => "ObserveFailed",
             Self::Plan(_) => "StrategyFailed",
-            Self::Apply(error) => error.reason(),
+            Self::Apply(failed) => failed.reason,
             Self::Status(_) => "StatusFailed",
         }
     }
@@ -104,30 +111,100 @@ pub(crate) fn key<R: Managed>(object: &DynamicObject) -> Key {
 
 async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Action, ReconcileError> {
     let raw = serde_json::to_value(object).map_err(ReconcileError::Parse)?;
-    let resource: R = serde_json::from_value(raw).map_err(ReconcileError::Parse)?;
+    let resource: R = match serde_json::from_value(raw.clone()) {
+        Ok(resource) => resource,
+        Err(error) => return unreadable::<R>(object, &raw, &error, context).await,
+    };
     // Everything is deleted with its owner, by Kubernetes; and what ran once is over.
     if resource.meta().deletion_timestamp.is_some() || resource.is_finished() {
         return Ok(Action::await_change());
     }
     // 1. observe (client)
-    let (observed, attempt) = match observe(&context.client, &context.caches, &resource).await {
-        // 2. to 4.: validate and plan (pure), apply (client)
-        Ok(observed) => {
-            let attempt = attempt(&resource, &observed, context).await;
-            (observed, attempt)
-        }
-        Err((seen, error)) => (seen, Attempt::Failed(error.into())),
+    let (observed, error) = match observe(&context.client, &context.caches, &resource).await {
+        Ok(observed) => (observed, None),
+        Err((seen, error)) => (seen, Some(error)),
     };
+    // Whatever else is wrong with it: claims that are to stay don't go with the resource.
+    let kept = keep_claims(&resource, &observed, context).await;
+    // 2. to 4.: validate and plan (pure), apply (client)
+    let mut attempt = match error {
+        None => attempt(&resource, &observed, context).await,
+        Some(error) => Attempt::Failed(error.into()),
+    };
+    attempt.add(kept);
     // 5. status (client)
-    write_status(&resource, &observed, &attempt, context).await?;
+    let written = write_status(&resource, &observed, &attempt, context).await?;
     match attempt {
+        _ if written == Written::Stale => Ok(Action::requeue(SECOND_LOOK)),
         Attempt::Failed(error) => Err(error),
-        Attempt::Invalid(_) if !is_self_contained(&observed) => Ok(Action::requeue(FOREIGN_RETRY)),
-        Attempt::Invalid(_) => Ok(Action::await_change()),
+        Attempt::Applied { applied, .. } if !applied.failed.is_empty() => {
+            let first = applied.failed.into_iter().next();
+            Err(first.map_or_else(|| unreachable!("it is not empty"), ReconcileError::Apply))
+        }
+        _ if written == Written::New => Ok(Action::requeue(SECOND_LOOK)),
         // The old objects' deletion is seen by the watches; a missed one must not leave it waiting for long.
-        Attempt::Applied { plan, .. } if !plan.held.is_empty() => Ok(Action::requeue(FOREIGN_RETRY)),
-        Attempt::Applied { .. } => Ok(Action::requeue(RESYNC)),
+        Attempt::Applied { applied, .. } if !applied.held.is_empty() => Ok(Action::requeue(FOREIGN_RETRY)),
+        Attempt::Invalid(_) if !is_self_contained(&observed) => Ok(Action::requeue(FOREIGN_RETRY)),
+        Attempt::Applied { ref refused, .. } if !refused.is_empty() && !is_self_contained(&observed) => {
+            Ok(Action::requeue(FOREIGN_RETRY))
+        }
+        Attempt::Invalid(_) | Attempt::Applied { .. } => Ok(Action::requeue(RESYNC)),
     }
+}
+
+/// Tells on the resource that it can't be read: a value that this version does not know. What runs, runs on.
+async fn unreadable<R: Managed>(
+    object: &DynamicObject,
+    raw: &Value,
+    error: &serde_json::Error,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let owner = Owner {
+        kind: R::KIND,
+        name: object.name_any(),
+        namespace: object.namespace().unwrap_or_default(),
+        uid: object.uid().unwrap_or_default(),
+    };
+    let old = conditions(raw);
+    let message = format!(
+        "can't be read: {error}; set back what this version of pgop does not know, or install the version that does"
+    );
+    let facts = vec![Fact::new("Accepted", false, "Unreadable", message)];
+    let new = merge(&old, facts, object.metadata.generation, Timestamp::now());
+    let phase = raw.pointer("/status/phase").and_then(Value::as_str);
+    if new != old || phase != Some("Invalid") {
+        let status = json!({"status": {
+            "phase": "Invalid",
+            "observedGeneration": object.metadata.generation,
+            "conditions": new,
+        }});
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &owner.namespace, &api_resource(R::KIND));
+        let params = PatchParams {
+            field_manager: Some(crate::label::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match call(api.patch_status(&owner.name, &params, &Patch::Merge(status))).await {
+            Ok(_) => context.report.turned(&owner, &old, &new).await,
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(ReconcileError::Status(error)),
+        }
+    }
+    Ok(Action::requeue(RESYNC))
+}
+
+/// Carries `deletionPolicy: Retain` out on the claims.
+async fn keep_claims<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Vec<Failed> {
+    let owner = Owner::of(resource);
+    let due = resource
+        .deletion_policy()
+        .map(|policy| released(&owner, policy, &observed.live))
+        .unwrap_or_default();
+    for claim in &due {
+        let (kind, Owner { namespace, name, .. }) = (R::KIND.as_str(), &owner);
+        info!(kind, namespace, name, claim, "stays when the resource goes");
+    }
+    release(&context.client, &owner, due).await
 }
 
 /// Whether the watches tell of everything that this resource depends on.
@@ -140,25 +217,32 @@ enum Attempt<R: Managed> {
     Invalid(Vec<Invalid>),
     Failed(ReconcileError),
     Applied {
-        validated: R::Validated,
-        strategy: Arc<dyn crate::strategy::Strategy<R>>,
-        plan: Plan,
+        validated: Box<R::Validated>,
+        /// Why the spec as it is now is refused, where something accepted before it is in force.
+        refused: Vec<Invalid>,
+        strategy: Arc<dyn Strategy<R>>,
+        applied: Applied,
     },
 }
 
-async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Attempt<R> {
-    let strategy = match R::family(&context.registry).get(resource.strategy()) {
-        Ok(strategy) => Arc::clone(strategy),
-        Err(unknown) => {
-            return Attempt::Invalid(vec![Invalid::new(
-                "spec.strategy",
-                unknown.to_string(),
-                "name one of these",
-            )]);
+impl<R: Managed> Attempt<R> {
+    /// What failed beside it.
+    fn add(&mut self, more: Vec<Failed>) {
+        match self {
+            Self::Applied { applied, .. } => applied.failed.extend(more),
+            Self::Failed(_) => {}
+            Self::Invalid(_) => {
+                if let Some(failed) = more.into_iter().next() {
+                    *self = Self::Failed(ReconcileError::Apply(failed));
+                }
+            }
         }
-    };
-    let validated = match resource.validate(observed, strategy.description()) {
-        Ok(validated) => validated,
+    }
+}
+
+async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Attempt<R> {
+    let (validated, refused, strategy) = match in_force(resource, observed, &context.registry) {
+        Ok(found) => found,
         Err(invalid) => return Attempt::Invalid(invalid),
     };
     let plan = match plan(&*strategy, &validated, observed) {
@@ -166,14 +250,31 @@ async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Contex
         Err(error) => return Attempt::Failed(error.into()),
     };
     log_plan(resource, &plan);
-    let cluster = KubeCluster(context.client.clone());
-    match apply(&cluster, &Owner::of(resource), &plan).await {
-        Ok(()) => Attempt::Applied {
-            validated,
-            strategy,
-            plan,
+    Attempt::Applied {
+        validated: Box::new(validated),
+        refused,
+        strategy,
+        applied: apply(&context.client, &Owner::of(resource), plan).await,
+    }
+}
+
+/// What is in force, with the strategy that makes it: the resource, or what was accepted before it, and then also why the resource is refused.
+type InForce<R> = (<R as Checked>::Validated, Vec<Invalid>, Arc<dyn Strategy<R>>);
+
+fn in_force<R: Managed>(resource: &R, observed: &Observed, registry: &Registry) -> Result<InForce<R>, Vec<Invalid>> {
+    let family = R::family(registry);
+    let invalid = match family.get(resource.strategy()) {
+        Ok(strategy) => match resource.validate(observed, strategy.description()) {
+            Ok(validated) => return Ok((validated, Vec::new(), Arc::clone(strategy))),
+            Err(invalid) => invalid,
         },
-        Err(error) => Attempt::Failed(error.into()),
+        Err(unknown) => vec![Invalid::new("spec.strategy", unknown.to_string(), "name one of these")],
+    };
+    let in_use = resource.strategy_in_use().and_then(|name| family.get(name).ok());
+    let before = in_use.and_then(|strategy| Some((resource.in_force(observed, strategy.description())?, strategy)));
+    match before {
+        Some((validated, strategy)) => Ok((validated, invalid, Arc::clone(strategy))),
+        None => Err(invalid),
     }
 }
 
@@ -189,9 +290,23 @@ fn log_plan<R: Managed>(resource: &R, plan: &Plan) {
     for prune in &plan.prune {
         info!(kind, namespace, name, object = %prune.kind, object_name = prune.name, "delete");
     }
+    if let Some(step) = &plan.step {
+        info!(kind, namespace, name, why = step.why, "step");
+    }
     for held in &plan.held {
         debug!(kind, namespace, name, object = %held.kind, object_name = held.name, why = held.why, "held back");
     }
+}
+
+/// What became of a status.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is as it should be.
+    Current,
+    /// It is written.
+    New,
+    /// What was read is not the newest: nothing was written.
+    Stale,
 }
 
 async fn write_status<R: Managed>(
@@ -199,10 +314,11 @@ async fn write_status<R: Managed>(
     observed: &Observed,
     attempt: &Attempt<R>,
     context: &Context,
-) -> Result<(), ReconcileError> {
+) -> Result<Written, ReconcileError> {
     let now = Timestamp::now();
     let owner_uid = resource.meta().uid.clone().unwrap_or_default();
     let assessment;
+    let asked = R::family(&context.registry).get(resource.strategy()).ok();
     let outcome = match attempt {
         Attempt::Invalid(invalid) => Outcome::Invalid(invalid),
         Attempt::Failed(error) => Outcome::Failed {
@@ -211,21 +327,29 @@ async fn write_status<R: Managed>(
         },
         Attempt::Applied {
             validated,
+            refused,
             strategy,
-            plan,
+            applied,
         } => {
+            let validated = &**validated;
             assessment = strategy.assess(validated, &observed.live.own(&owner_uid));
-            Outcome::Applied {
+            Outcome::Applied(Carried {
                 validated,
+                refused,
                 strategy: strategy.description(),
-                plan,
+                applied,
                 assessment: &assessment,
-            }
+            })
         }
     };
-    let updated = resource.with_status(&Round { observed, now, outcome });
+    let updated = resource.with_status(&Round {
+        observed,
+        now,
+        strategy: asked.map(|strategy| strategy.description()),
+        outcome,
+    });
     if &updated == resource {
-        return Ok(());
+        return Ok(Written::Current);
     }
     let value = |resource: &R| serde_json::to_value(resource).map_err(ReconcileError::Parse);
     let (before, after) = (value(resource)?, value(&updated)?);
@@ -244,10 +368,11 @@ async fn write_status<R: Managed>(
     {
         Ok(_) => {
             tell(context, &owner, &before, &after, resource, now).await;
-            Ok(())
+            Ok(Written::New)
         }
-        // Changed or gone meanwhile: the watch tells, and the next round starts from what is true then.
-        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        Err(error) if error.code() == Some(409) => Ok(Written::Stale),
+        // Gone meanwhile.
+        Err(error) if error.code() == Some(404) => Ok(Written::Current),
         Err(error) => Err(ReconcileError::Status(error)),
     }
 }

@@ -24,13 +24,8 @@ struct Report {
 pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackupStatus {
     let old = backup.status.clone().unwrap_or_default();
     let generation = backup.metadata.generation;
-    let (validated, strategy, plan, assessment) = match &round.outcome {
-        Outcome::Applied {
-            validated,
-            strategy,
-            plan,
-            assessment,
-        } => (validated, strategy, plan, assessment),
+    let carried = match &round.outcome {
+        Outcome::Applied(carried) => carried,
         other => {
             // Its source may be gone, or its spec unreadable by now: what became of the Job is true all the same.
             let own = round
@@ -42,7 +37,7 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
                 JobState::Absent => {}
                 state => return follow(state, old, generation, round.now, None),
             }
-            let mut facts = not_applied(other, &old.conditions);
+            let mut facts = not_applied(other);
             facts.retain(|fact| fact.kind == "Accepted");
             if let Outcome::Failed { reason, message } = other {
                 facts.push(Fact::new("Complete", false, *reason, message.clone()));
@@ -61,19 +56,31 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             };
         }
     };
-    let state = assessment.job.clone().unwrap_or(JobState::Absent);
+    let (validated, strategy, applied) = (carried.validated, carried.strategy, carried.applied);
+    let old_conditions = old.conditions.clone();
+    let state = carried.assessment.job.clone().unwrap_or(JobState::Absent);
     let started = PgBackupStatus {
         strategy: Some(StrategyInUse {
             name: strategy.name.clone(),
             version: strategy.version,
         }),
+        // Until its Job is there it is a backup of whoever has the name then.
+        source_uid: match state {
+            JobState::Absent => validated.source_uid.clone(),
+            _ => old.source_uid.clone().or_else(|| validated.source_uid.clone()),
+        },
         claim: Some(validated.storage.claim.clone()),
         // Told only when the snapshot is complete.
         path: None,
         ..old
     };
-    let waits = plan.held.first().map(|held| held.why.clone());
+    let waits = applied.held.first().map(|held| held.why.clone());
+    let not_made = (state == JobState::Absent).then(|| applied.failed.first()).flatten();
     let mut status = follow(state, started, generation, round.now, waits);
+    if let Some(failed) = not_made {
+        let complete = Fact::new("Complete", false, failed.reason, failed.message.clone());
+        status.conditions = merge(&old_conditions, vec![complete], generation, round.now);
+    }
     if status.phase.as_deref() == Some("Succeeded") && status.path.is_none() {
         status.path = Some(validated.path.clone());
     }

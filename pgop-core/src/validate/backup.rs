@@ -1,9 +1,10 @@
 //! Validation of a backup: most of its settings come from its source.
 
+use super::image::image_of;
 use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
 use super::{check_name, created, pod};
-use crate::crd::{PgBackup, Role, ServerSpec, SourceKind};
+use crate::crd::{PgBackup, PgBackupSpec, Role, ServerSpec, SourceKind};
 use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::name::{self, MAX_BACKUP_NAME};
@@ -26,9 +27,9 @@ pub(crate) fn backup(
         MAX_BACKUP_NAME,
         &mut invalid,
     );
-    let (source, status): (&ServerSpec, _) = match &observed.source {
-        Some(SourceFacts::Database(database)) => (&database.spec.server, database.status.as_ref()),
-        Some(SourceFacts::Cluster(cluster)) => (&cluster.spec.server, cluster.status.as_ref()),
+    let (source, status, meta): (&ServerSpec, _, _) = match &observed.source {
+        Some(SourceFacts::Database(it)) => (&it.spec.server, it.status.as_ref(), &it.metadata),
+        Some(SourceFacts::Cluster(it)) => (&it.spec.server, it.status.as_ref(), &it.metadata),
         None => {
             let plural = match spec.source.kind {
                 SourceKind::PgDatabase => "pgdatabases",
@@ -63,14 +64,18 @@ pub(crate) fn backup(
             "leave it out",
         ));
     }
+    check_backup_claim(spec, source, observed, &mut invalid);
     let strategy_parameters = check_parameters(&spec.strategy_parameters, strategy, &mut invalid);
     if !invalid.is_empty() {
         return Err(invalid);
     }
     let postgres = &source.postgres;
-    let version = postgres.version.as_deref().unwrap_or("17");
+    // What runs counts, and not what the source's spec may ask for and be refused.
+    let in_force = status.and_then(|status| status.accepted.as_ref());
+    let image = in_force.map_or_else(|| image_of(postgres, None).name, |accepted| accepted.image.clone());
     let mut pod = spec.pod.clone();
-    pod.run_as_user = pod.run_as_user.or(source.pod.run_as_user);
+    let user_of_data = in_force.and_then(|accepted| accepted.run_as_user);
+    pod.run_as_user = pod.run_as_user.or(user_of_data).or(source.pod.run_as_user);
     pod.run_as_group = pod.run_as_group.or(source.pod.run_as_group);
     pod.fs_group = pod.fs_group.or(source.pod.fs_group);
     if pod.supplemental_groups.is_empty() {
@@ -79,9 +84,11 @@ pub(crate) fn backup(
     Ok(ValidatedBackup {
         owner: Owner::of(backup),
         source: spec.source.clone(),
-        source_serves: status.is_some_and(|s| s.members.iter().any(|m| m.role == Role::Primary && m.ready)),
+        source_uid: meta.uid.clone(),
+        source_serves: in_force.is_some()
+            && status.is_some_and(|s| s.members.iter().any(|m| m.role == Role::Primary && m.ready)),
         port: postgres.port,
-        image: postgres.image.clone().unwrap_or_else(|| format!("postgres:{version}")),
+        image,
         image_pull_policy: postgres
             .image_pull_policy
             .clone()
@@ -98,6 +105,24 @@ pub(crate) fn backup(
         pod,
         strategy_parameters,
     })
+}
+
+/// A snapshot beside the data would fill the volume that the server needs, and be lost with it.
+fn check_backup_claim(spec: &PgBackupSpec, source: &ServerSpec, observed: &Observed, invalid: &mut Vec<Invalid>) {
+    let Some(claim) = &spec.storage.claim else { return };
+    let facts = observed.claims.get(claim).and_then(Option::as_ref);
+    let whose = match facts.and_then(|facts| facts.data_of.clone()) {
+        Some(whose) => whose,
+        None if source.storage.claim.as_ref() == Some(claim) => {
+            format!("{} {}", spec.source.kind.as_str(), spec.source.name)
+        }
+        None => return,
+    };
+    let problem = format!(
+        "names claim {claim}, which holds the data of {whose}: a snapshot there would fill its volume, and be lost with it"
+    );
+    let mend = "leave it out, or name a claim that holds no database";
+    invalid.push(Invalid::new("spec.storage.claim", problem, mend));
 }
 
 /// Twice the source's size: room for a snapshot while another is kept.

@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, SecurityContext, Volume, Vol
 
 use crate::crd::PodSettings;
 use crate::invalid::Invalid;
-use crate::label;
 use crate::name;
 
 /// Names of pgop's own containers.
@@ -35,15 +34,6 @@ pub(super) fn check(pod: &PodSettings, invalid: &mut Vec<Invalid>, has_data: imp
     let mut refuse = |field: String, problem: String, mend: &str| {
         invalid.push(Invalid::new(format!("spec.pod.{field}"), problem, mend));
     };
-    for (field, map) in [("labels", &pod.labels), ("annotations", &pod.annotations)] {
-        for key in map.keys().filter(|key| label::is_reserved(key)) {
-            refuse(
-                format!("{field}.{key}"),
-                "belongs to pgop or Kubernetes".to_owned(),
-                "use another key",
-            );
-        }
-    }
     for (field, given) in [
         ("priorityClassName", &pod.priority_class_name),
         ("serviceAccountName", &pod.service_account_name),

@@ -3,12 +3,13 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
+use super::before::Before;
 use crate::crd::{ServerStatus, Storage};
 use crate::invalid::Invalid;
 use crate::manifest::Kind;
 use crate::name;
 use crate::observed::Observed;
-use crate::quantity::milli;
+use crate::quantity::{self, milli};
 use crate::validated::ClaimStorage;
 
 /// Size of a data claim where the spec has none: room for kept WAL and the default `max_wal_size` beside data.
@@ -32,11 +33,10 @@ pub(super) fn check_storage(
         check_claim("spec.storage.claim", claim, observed, invalid);
     }
     let claim = storage.claim.clone().unwrap_or(own);
-    check_same_claim(&claim, status, invalid);
     ClaimStorage {
         make: storage.claim.is_none(),
         claim,
-        size,
+        size: quantity::canonical(&size),
         class_name: storage.class_name.clone(),
         access_mode: storage.access_mode.unwrap_or_default(),
     }
@@ -50,33 +50,28 @@ fn check_size(
     status: Option<&ServerStatus>,
     invalid: &mut Vec<Invalid>,
 ) -> String {
-    let field = "spec.storage.size";
+    let old = status
+        .and_then(|status| status.storage_size.as_ref())
+        .map(|old| old.0.as_str());
+    let live = live.and_then(|claim| claim.pointer("/spec/resources/requests/storage")?.as_str());
     let Some(Quantity(size)) = &storage.size else {
-        let live = live.and_then(|claim| claim.pointer("/spec/resources/requests/storage"));
-        return live.and_then(Value::as_str).unwrap_or(default_size).to_owned();
+        return live.unwrap_or(default_size).to_owned();
     };
-    match milli(size) {
-        None => invalid.push(Invalid::new(
-            field,
-            format!("`{size}` is no size"),
-            "write one such as 10Gi",
-        )),
-        Some(bytes) if Some(bytes) < milli(LEAST_SIZE) => {
-            invalid.push(Invalid::new(
-                field,
-                format!("`{size}` is too small"),
-                format!("give at least {LEAST_SIZE}"),
-            ));
+    let (problem, mend) = match milli(size) {
+        None => (format!("`{size}` is no size"), "write one such as 10Gi".to_owned()),
+        Some(asked) if Some(asked) < milli(LEAST_SIZE) => {
+            (format!("`{size}` is too small"), format!("give at least {LEAST_SIZE}"))
         }
-        Some(bytes) => {
-            let old = status.and_then(|s| s.storage_size.as_ref());
-            if let Some(Quantity(old)) = old.filter(|old| milli(&old.0).is_some_and(|old| bytes < old)) {
-                let problem = format!("is {size}, and the claims have {old}; a claim never shrinks");
-                invalid.push(Invalid::new(field, problem, format!("set it to {old} or more")));
-            }
-        }
-    }
-    size.clone()
+        Some(asked) => match old.filter(|old| milli(old).is_some_and(|old| asked < old)) {
+            Some(old) => (
+                format!("is {size}, and the claims have {old}; a claim never shrinks"),
+                format!("set it to {old} or more"),
+            ),
+            None => return size.clone(),
+        },
+    };
+    invalid.push(Invalid::change("spec.storage.size", problem, mend));
+    old.or(live).unwrap_or(default_size).to_owned()
 }
 
 /// Class and access mode of a claim are for ever.
@@ -84,11 +79,11 @@ fn check_class(storage: &Storage, live: Option<&Value>, invalid: &mut Vec<Invali
     let field = "spec.storage.className";
     if storage.claim.is_some() && storage.class_name.is_some() {
         let mend = "leave out className or claim";
-        invalid.push(Invalid::new(field, "is for a claim that pgop makes", mend));
+        invalid.push(Invalid::change(field, "is for a claim that pgop makes", mend));
     }
     if let Some(Err(error)) = storage.class_name.as_deref().map(name::check_object) {
         let mend = "name a class that `kubectl get storageclass` lists";
-        invalid.push(Invalid::new(field, error.to_string(), mend));
+        invalid.push(Invalid::change(field, error.to_string(), mend));
     }
     let live_text = |pointer: &str| live.and_then(|claim| claim.pointer(pointer)).and_then(Value::as_str);
     let mend = "set it back, or restore a backup into a new resource";
@@ -96,7 +91,7 @@ fn check_class(storage: &Storage, live: Option<&Value>, invalid: &mut Vec<Invali
         && new != old
     {
         let problem = format!("is {new}, and the claim was made with {old}, which can't be changed");
-        invalid.push(Invalid::new(field, problem, mend));
+        invalid.push(Invalid::change(field, problem, mend));
     }
     if let (Some(new), Some(old)) = (storage.access_mode, live_text("/spec/accessModes/0"))
         && new.as_str() != old
@@ -105,29 +100,36 @@ fn check_class(storage: &Storage, live: Option<&Value>, invalid: &mut Vec<Invali
             "is {}, and the claim was made with {old}, which can't be changed",
             new.as_str()
         );
-        invalid.push(Invalid::new("spec.storage.accessMode", problem, mend));
+        invalid.push(Invalid::change("spec.storage.accessMode", problem, mend));
     }
 }
 
-/// The data does not move with the name of its claim.
-fn check_same_claim(claim: &str, status: Option<&ServerStatus>, invalid: &mut Vec<Invalid>) {
-    let used = status.map(|status| status.claims.as_slice()).unwrap_or_default();
-    if !used.is_empty() && !used.iter().any(|used| used == claim) {
-        invalid.push(Invalid::new(
-            "spec.storage.claim",
-            format!(
-                "would move the resource to claim {claim}, and its data is on {}",
-                used.join(", ")
-            ),
-            "set it back, or restore a backup into a new resource",
-        ));
+/// The claim that the spec names for the data, if it names one: the data does not move with it. How the claims are called that a strategy
+/// makes is the strategy's own matter.
+pub(super) fn check_same_claim(storage: &Storage, before: &Before<'_>, invalid: &mut Vec<Invalid>) -> Option<String> {
+    let Some(accepted) = &before.accepted else {
+        return storage.claim.clone();
+    };
+    if accepted.claim != storage.claim {
+        let named = |claim: &Option<String>| match claim {
+            Some(claim) => format!("claim {claim}"),
+            None => "a claim that pgop makes".to_owned(),
+        };
+        let problem = format!(
+            "would move the resource to {}, and its data is on {}",
+            named(&storage.claim),
+            named(&accepted.claim)
+        );
+        let mend = "set it back, or restore a backup into a new resource";
+        invalid.push(Invalid::change("spec.storage.claim", problem, mend));
     }
+    accepted.claim.clone()
 }
 
 /// A claim that the spec names.
 pub(super) fn check_claim(field: &str, claim: &str, observed: &Observed, invalid: &mut Vec<Invalid>) {
     if let Err(error) = name::check_object(claim) {
-        invalid.push(Invalid::new(
+        invalid.push(Invalid::change(
             field,
             error.to_string(),
             "name a claim that `kubectl get pvc` lists",
@@ -136,14 +138,14 @@ pub(super) fn check_claim(field: &str, claim: &str, observed: &Observed, invalid
     }
     match observed.claims.get(claim) {
         Some(Some(facts)) if facts.deleting => {
-            invalid.push(Invalid::new(
+            invalid.push(Invalid::change(
                 field,
                 format!("names claim {claim}, which is being deleted"),
                 "name another claim",
             ));
         }
         Some(Some(_)) => {}
-        _ => invalid.push(Invalid::new(
+        _ => invalid.push(Invalid::change(
             field,
             format!("names claim {claim}, which does not exist"),
             "create it, or name one that `kubectl get pvc` lists",

@@ -20,12 +20,14 @@ fn a_server_that_is_deleted_while_it_starts_hears_it() {
         });
         sleep(Duration::from_millis(pause));
         api::delete(space.name(), &api::kind("v1", "Pod"), "hippo-replica-0", false);
-        until(HEARD, &format!("the end of a pod deleted after {pause} ms"), || {
-            match api::find(space.name(), &api::kind("v1", "Pod"), "hippo-replica-0") {
+        until(
+            HEARD,
+            &format!("the end of a pod deleted after {pause} ms"),
+            || match api::find(space.name(), &api::kind("v1", "Pod"), "hippo-replica-0") {
                 Some(pod) if api::text(&pod, "/metadata/uid") == uid => Err(pod["status"].to_string()),
                 _ => Ok(()),
-            }
-        });
+            },
+        );
     }
     space.phase_becomes("PgCluster", "hippo", "Ready", 240);
 }

@@ -255,7 +255,7 @@ async fn a_cron_job_makes_a_job_at_its_minute(s: Space) {
         (&job["ownerReferences"][0]["kind"], &job["ownerReferences"][0]["uid"]),
         (&json!("CronJob"), &json!(uid(&made)))
     );
-    s.until("it tells when", &format!("{}/a", CRON_JOBS), |c| {
+    s.until("it tells when", &format!("{CRON_JOBS}/a"), |c| {
         c["status"]["lastScheduleTime"].is_string()
     })
     .await;

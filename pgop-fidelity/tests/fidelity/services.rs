@@ -91,9 +91,11 @@ async fn an_address_is_given_once(s: Space) {
         .await
         .fails_with(422, "Invalid", &["provided IP is already allocated"]);
     let outside = with(service("b"), json!({"spec": {"clusterIP": "203.0.113.1"}}));
-    s.post("services", &outside)
-        .await
-        .fails_with(422, "Invalid", &["failed to allocate IP 203.0.113.1: the provided network does not match the current range"]);
+    s.post("services", &outside).await.fails_with(
+        422,
+        "Invalid",
+        &["failed to allocate IP 203.0.113.1: the provided network does not match the current range"],
+    );
     s.delete("services/a").await.ok();
     s.post("services", &taken).await.is(201);
 }

@@ -31,7 +31,7 @@ fn template(namespace: &str, values: &Value) -> BTreeMap<String, Value> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), values.to_string()).unwrap();
     let path = file.path().to_str().unwrap();
-    let text = helm(&["template", "blue", "pgop", "--namespace", namespace, "--values", path]);
+    let text = helm(&["template", "blue", "pgop", "--namespace", namespace, "--values", path, "--kube-version", "1.36.0"]);
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     by_name(documents.into_iter().filter(|document| !document.is_null()))
 }
@@ -154,7 +154,7 @@ fn values_that_make_no_sense_are_refused() {
     ] {
         let program = env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
         let output = Command::new(program)
-            .args(["template", "blue", "pgop", "--set", wrong])
+            .args(["template", "blue", "pgop", "--kube-version", "1.36.0", "--set", wrong])
             .current_dir(root().join("charts"))
             .output()
             .unwrap();

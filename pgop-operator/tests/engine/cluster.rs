@@ -1,20 +1,24 @@
 //! A cluster without machines: API server, controllers, and a kubelet that only says that pods run.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use http::{Method, Request};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
+use pgop_core::Registry;
 use pgop_core::runtime::metrics::Metrics;
 use pgop_core::runtime::{Operator, crds};
 use pgop_sandbox_controllers::Controllers;
-use pgop_sandbox_server::{Config, Identity, Server};
+use pgop_sandbox_server::{Body as Answer, Config, Identity, Server, Service};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     server: Server,
     pub(crate) client: Client,
-    _stop: DropGuard,
+    stop: DropGuard,
     _volumes: tempfile::TempDir,
 }
 
@@ -64,9 +68,14 @@ impl Cluster {
         Self {
             server,
             client,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
             _volumes: volumes,
         }
+    }
+
+    /// From now on only the operator does something.
+    pub(crate) fn stop_controllers(&mut self) {
+        self.stop = CancellationToken::new().drop_guard();
     }
 
     /// An operator at work. It sends at most `last` requests that write: then the process "dies", before or after the server has the last one.
@@ -74,7 +83,7 @@ impl Cluster {
         let (writes, dead) = (Arc::new(Mutex::new(Vec::new())), watch::Sender::new(false));
         let service = self.server.service(Some(Identity::admin()));
         let (counted, died) = (writes.clone(), dead.clone());
-        let transport = service_fn(move |request: Request<kube::client::Body>| {
+        let transport = service_fn(move |request: Request<Body>| {
             let (service, counted, died) = (service.clone(), counted.clone(), died.clone());
             async move {
                 let is_write = writes_object(&request);
@@ -96,20 +105,26 @@ impl Cluster {
                 std::future::pending().await
             }
         });
-        let metrics = Arc::<Metrics>::default();
-        let operator = Operator::builder(Client::new(transport, "default"))
-            .metrics(metrics.clone())
-            .registry(pgop_strategies::builtin().unwrap())
-            .build();
-        let task = tokio::spawn(async move {
-            operator.run(std::future::pending()).await.unwrap();
+        let client = Client::new(transport, "default");
+        let mut running = Running::start(client, pgop_strategies::builtin().unwrap());
+        (running.writes, running.dead) = (writes, dead.subscribe());
+        running
+    }
+
+    /// An operator at work whose requests and their answers pass through `between`.
+    pub(crate) fn operator_behind<F>(
+        &self,
+        between: impl Fn(Request<Body>, Service) -> F + Clone + Send + 'static,
+    ) -> Running
+    where
+        F: Future<Output = Response<Answer>> + Send + 'static,
+    {
+        let service = self.server.service(Some(Identity::admin()));
+        let transport = service_fn(move |request| {
+            let answer = between(request, service.clone());
+            async move { Ok::<_, Infallible>(answer.await) }
         });
-        Running {
-            task,
-            metrics,
-            writes,
-            dead: dead.subscribe(),
-        }
+        Running::start(Client::new(transport, "default"), pgop_strategies::builtin().unwrap())
     }
 
     pub(crate) async fn create(&self, object: Value) {
@@ -133,7 +148,7 @@ impl Cluster {
         .await;
     }
 
-    async fn list(&self, api_version: &str, of: &str, which: &ListParams) -> Vec<DynamicObject> {
+    pub(crate) async fn list(&self, api_version: &str, of: &str, which: &ListParams) -> Vec<DynamicObject> {
         let api: Api<DynamicObject> = Api::default_namespaced_with(self.client.clone(), &kind(api_version, of));
         api.list(which).await.unwrap().items
     }
@@ -173,6 +188,28 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn start(client: Client, registry: Registry) -> Self {
+        let metrics = Arc::<Metrics>::default();
+        let operator = Operator::builder(client)
+            .metrics(metrics.clone())
+            .registry(registry)
+            .build();
+        let task = tokio::spawn(async move {
+            operator.run(std::future::pending()).await.unwrap();
+        });
+        Self {
+            task,
+            metrics,
+            writes: Arc::default(),
+            dead: watch::Sender::new(false).subscribe(),
+        }
+    }
+
+    /// Whether nothing has ended it.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.task.is_finished()
+    }
+
     /// Method and path of each request that wrote.
     pub(crate) fn writes(&self) -> Vec<String> {
         self.writes.lock().clone()
@@ -188,9 +225,20 @@ impl Running {
         }
     }
 
-    fn reconciles(&self) -> usize {
+    pub(crate) fn reconciles(&self) -> usize {
+        self.count("pgop_reconciles_total{", "")
+    }
+
+    /// Reconciles that panicked.
+    pub(crate) fn panics(&self) -> usize {
+        self.count("pgop_reconcile_errors_total{", "reason=\"Panicked\"")
+    }
+
+    fn count(&self, name: &str, label: &str) -> usize {
         let text = self.metrics.encode();
-        let counts = text.lines().filter(|line| line.starts_with("pgop_reconciles_total{"));
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
         counts
             .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
             .sum()
@@ -208,8 +256,19 @@ impl Drop for Running {
     }
 }
 
+/// The server's answer.
+pub(crate) async fn pass(request: Request<Body>, service: Service) -> Response<Answer> {
+    service.oneshot(request).await.unwrap()
+}
+
+/// An answer that the server did not give.
+pub(crate) fn answer(code: u16, body: &Value) -> Response<Answer> {
+    let body = Full::new(format!("{body}\n").into()).map_err(|never: Infallible| match never {});
+    Response::builder().status(code).body(body.boxed_unsync()).unwrap()
+}
+
 /// Events only tell; losing one is no harm.
-fn writes_object(request: &Request<kube::client::Body>) -> bool {
+fn writes_object(request: &Request<Body>) -> bool {
     request.method() != Method::GET && !request.uri().path().contains("/events")
 }
 

@@ -1,6 +1,11 @@
 //! The operator's engine on an API server and controllers in this process: real requests, no servers, milliseconds.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that can't go on has failed
 
+mod carried;
 mod cluster;
 mod deaths;
+mod panics;
+mod refused;
 mod restart;
+mod vanished;
+mod week;

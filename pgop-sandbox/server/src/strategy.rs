@@ -144,8 +144,7 @@ pub(crate) fn validate(resource: &Resource, object: &Value, old: Option<&Value>)
 
 fn name_rule(resource: &Resource) -> NameRule {
     match resource.built_in() {
-        Some(("", "namespaces")) => NameRule::DnsLabel,
-        Some(("", "services")) => NameRule::DnsLabel,
+        Some(("", "namespaces" | "services")) => NameRule::DnsLabel,
         Some(("rbac.authorization.k8s.io", _)) => NameRule::PathSegment,
         _ => NameRule::DnsSubdomain,
     }

@@ -1,0 +1,229 @@
+//! How a plan is carried out: what is somebody else's stays his, what fails keeps nothing else waiting, what others change is put back.
+
+use http::Method;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::cluster::{self, Cluster, Death, answer, pass, until};
+
+const PGOP: &str = "pgop.dev/v1alpha1";
+
+fn hippo(spec: &Value) -> Value {
+    json!({"apiVersion": PGOP, "kind": "PgCluster", "metadata": {"name": "hippo"}, "spec": spec})
+}
+
+impl Cluster {
+    fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+        Api::default_namespaced_with(self.client.clone(), &cluster::kind(api_version, kind))
+    }
+
+    async fn get(&self, api_version: &str, kind: &str, name: &str) -> Option<Value> {
+        let found = self.api(api_version, kind).get_opt(name).await.unwrap();
+        found.map(|object| serde_json::to_value(object).unwrap())
+    }
+
+    async fn change(&self, api_version: &str, kind: &str, name: &str, change: &Value) {
+        let api = self.api(api_version, kind);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(change))
+            .await
+            .unwrap();
+    }
+
+    async fn delete(&self, api_version: &str, kind: &str, name: &str) {
+        self.api(api_version, kind)
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// Status and reason of a condition of the cluster `hippo`.
+    async fn condition(&self, kind: &str) -> (String, String) {
+        let hippo = self.get(PGOP, "PgCluster", "hippo").await.unwrap();
+        let conditions = hippo["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default();
+        let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"))
+    }
+
+    async fn is(&self, kind: &str, status: &str, reason: &str) {
+        until(async || self.condition(kind).await == (status.to_owned(), reason.to_owned())).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() {
+    let cluster = Cluster::start().await;
+    let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
+    cluster.create(service).await;
+    let before = cluster.get("v1", "Service", "hippo").await;
+    cluster.create(hippo(&json!({"replicas": 0}))).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.is("Degraded", "True", "NameTaken").await;
+    assert_eq!(cluster.made().await.into_iter().collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(cluster.get("v1", "Service", "hippo").await, before);
+    cluster.delete("v1", "Service", "hippo").await;
+    cluster.all_ready().await;
+}
+
+/// A label policy may overwrite what marks an object as ours; whose it is, its owner reference tells.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_lost_its_labels_is_still_the_resources_own() {
+    let cluster = Cluster::start().await;
+    cluster.create(hippo(&json!({"replicas": 0}))).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let labels = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "policy"}}});
+    cluster.change("v1", "Service", "hippo", &labels).await;
+    until(async || {
+        let service = cluster.get("v1", "Service", "hippo").await.unwrap();
+        service["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "pgop"
+    })
+    .await;
+    cluster.all_ready().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_keeps_nothing_waiting_that_does_not_need_it_and_what_runs_is_told() {
+    let cluster = Cluster::start().await;
+    cluster.create(hippo(&json!({"replicas": 1}))).await;
+    let _operator = cluster.operator_behind(|request, service| async move {
+        let is_claim = request.uri().path().ends_with("/persistentvolumeclaims/data-hippo-replica-0");
+        if request.method() != Method::PATCH || !is_claim {
+            return pass(request, service).await;
+        }
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "exceeded quota"});
+        answer(403, &status)
+    });
+    cluster.is("Degraded", "True", "ApplyFailed").await;
+    until(async || {
+        let hippo = cluster.get(PGOP, "PgCluster", "hippo").await.unwrap();
+        hippo["status"]["members"][0]["ready"] == true && hippo["status"]["initialized"] == true
+    })
+    .await;
+    let sets = cluster.list("apps/v1", "StatefulSet", &ListParams::default()).await;
+    let names: Vec<String> = sets.iter().map(|set| set.name_any()).collect();
+    assert_eq!(
+        names,
+        ["hippo"],
+        "the replicas wait for their claim, and the primary does not"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_put_back_claims_only_grow_and_a_password_is_made_once() {
+    let cluster = Cluster::start().await;
+    cluster
+        .create(hippo(&json!({"replicas": 0, "storage": {"size": "7Gi"}})))
+        .await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let secret = async || cluster.get("v1", "Secret", "hippo-user").await.unwrap()["data"].clone();
+    let password = secret().await["password"].clone();
+    let size = async || {
+        let claim = cluster.get("v1", "PersistentVolumeClaim", "hippo-pvc").await.unwrap();
+        claim["spec"]["resources"]["requests"]["storage"].clone()
+    };
+    let grown = json!({"spec": {"resources": {"requests": {"storage": "9Gi"}}}});
+    cluster.change("v1", "PersistentVolumeClaim", "hippo-pvc", &grown).await;
+    let port = async || cluster.get("v1", "Service", "hippo").await.unwrap()["spec"]["ports"][0]["port"].clone();
+    let drifted = json!({"spec": {"ports": [{"name": "postgresql", "port": 1, "protocol": "TCP"}]}});
+    cluster.change("v1", "Service", "hippo", &drifted).await;
+    until(async || port().await == 5432).await;
+    assert_eq!(size().await, "9Gi", "a bigger claim is left alone");
+
+    let change = json!({"spec": {"postgres": {"port": 7777}, "storage": {"size": "11Gi"}}});
+    cluster.change(PGOP, "PgCluster", "hippo", &change).await;
+    until(async || port().await == 7777 && size().await == "11Gi").await;
+    let encoded = "Nzc3Nw=="; // 7777
+    until(async || secret().await["port"] == encoded).await;
+    assert_eq!(secret().await["password"], password);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_wanted_any_more_goes_but_for_claims() {
+    let cluster = Cluster::start().await;
+    cluster.create(hippo(&json!({"replicas": 1}))).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let owner = cluster.get("v1", "Service", "hippo").await.unwrap()["metadata"]["ownerReferences"].clone();
+    let labels = json!({"app.kubernetes.io/managed-by": "pgop", "pgop.dev/cluster": "hippo"});
+    let map = |name: &str, owners: &Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels, "ownerReferences": owners}});
+    cluster.create(map("nobodys", &json!([]))).await;
+    cluster.create(map("old", &owner)).await;
+    until(async || cluster.get("v1", "ConfigMap", "old").await.is_none()).await;
+    cluster
+        .change(PGOP, "PgCluster", "hippo", &json!({"spec": {"replicas": 0}}))
+        .await;
+    cluster.all_ready().await;
+    assert!(cluster.get("v1", "ConfigMap", "nobodys").await.is_some());
+    let claim = cluster.get("v1", "PersistentVolumeClaim", "data-hippo-replica-0").await;
+    assert!(claim.is_some(), "it holds data");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_spec_does_not_stop_healing_and_retain_is_in_force_at_once() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"replicas": 1, "deletionPolicy": "Delete", "postgres": {"version": "17"}});
+    cluster.create(hippo(&spec)).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let owners = async |claim: &str| {
+        let claim = cluster.get("v1", "PersistentVolumeClaim", claim).await.unwrap();
+        claim["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len)
+    };
+    // One that no replica uses any more keeps its owner, and is not in any plan.
+    cluster
+        .change(PGOP, "PgCluster", "hippo", &json!({"spec": {"replicas": 0}}))
+        .await;
+    cluster.all_ready().await;
+    assert_eq!(
+        (owners("hippo-pvc").await, owners("data-hippo-replica-0").await),
+        (1, 1)
+    );
+
+    let refused = json!({"spec": {"deletionPolicy": "Retain", "postgres": {"version": "16"}}});
+    cluster.change(PGOP, "PgCluster", "hippo", &refused).await;
+    cluster.is("Accepted", "False", "Invalid").await;
+    until(async || owners("hippo-pvc").await + owners("data-hippo-replica-0").await == 0).await;
+    cluster.delete("v1", "Service", "hippo").await;
+    until(async || cluster.get("v1", "Service", "hippo").await.is_some()).await;
+    assert_eq!(cluster.condition("Ready").await.0, "True");
+    let set = cluster.get("apps/v1", "StatefulSet", "hippo").await.unwrap();
+    assert_eq!(set["spec"]["template"]["spec"]["containers"][0]["image"], "postgres:17");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_cant_be_read_says_so() {
+    let cluster = Cluster::start().await;
+    let definitions: Api<DynamicObject> = Api::all_with(
+        cluster.client.clone(),
+        &cluster::kind("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    );
+    // A newer pgop's definition, with a value that this one does not know.
+    let mut newer = definitions.get("pgclusters.pgop.dev").await.unwrap();
+    let at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/deletionPolicy";
+    let policy = newer.data.pointer_mut(at).unwrap().as_object_mut().unwrap();
+    policy.remove("enum");
+    policy.remove("oneOf");
+    policy.insert("type".to_owned(), json!("string"));
+    definitions
+        .replace("pgclusters.pgop.dev", &Default::default(), &newer)
+        .await
+        .unwrap();
+    cluster
+        .create(hippo(&json!({"replicas": 0, "deletionPolicy": "Archive"})))
+        .await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.is("Accepted", "False", "Unreadable").await;
+    cluster
+        .change(
+            PGOP,
+            "PgCluster",
+            "hippo",
+            &json!({"spec": {"deletionPolicy": "Retain"}}),
+        )
+        .await;
+    cluster.all_ready().await;
+}
