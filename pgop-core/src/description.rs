@@ -100,7 +100,9 @@ impl Names {
 }
 
 fn numbered(pattern: &str, cluster: &str, ordinal: i32) -> String {
-    pattern.replace("{name}", cluster).replace("{ordinal}", &ordinal.to_string())
+    pattern
+        .replace("{name}", cluster)
+        .replace("{ordinal}", &ordinal.to_string())
 }
 
 /// Labels of the pods of each role; empty where there is no such role.

@@ -454,7 +454,10 @@ fn connection(server: &Server, names: &Names) -> BTreeMap<String, String> {
     let owner = &server.owner;
     BTreeMap::from([
         ("dbname".to_owned(), server.database.clone()),
-        ("host".to_owned(), format!("{}.{}.svc", names.read_write_of(&owner.name), owner.namespace)),
+        (
+            "host".to_owned(),
+            format!("{}.{}.svc", names.read_write_of(&owner.name), owner.namespace),
+        ),
         ("port".to_owned(), server.port.to_string()),
     ])
 }

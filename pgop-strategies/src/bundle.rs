@@ -282,7 +282,10 @@ fn check(descriptor: &Descriptor) -> Result<(), (&'static str, String)> {
             return Err((field, format!("has `{name}`: give plain file names")));
         }
     }
-    descriptor.names.check().map_err(|(field, problem)| (field, problem.to_owned()))?;
+    descriptor
+        .names
+        .check()
+        .map_err(|(field, problem)| (field, problem.to_owned()))?;
     check_schema(&descriptor.parameters).map_err(|problem| ("parameters", problem))
 }
 

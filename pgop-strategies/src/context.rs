@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServiceSettings};
 use pgop_core::description::Names;
 use pgop_core::managed::Managed;
 use pgop_core::owner::Owner;
@@ -18,6 +19,15 @@ use serde_json::{Map, Value};
 
 /// How long a server has to stop: a fast shutdown writes a checkpoint, and a server that is killed meanwhile has to recover.
 pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 300;
+
+/// What a container asks for where nobody says: servers that asked for nothing would be the first to be killed when a node is short of memory.
+fn modest() -> ResourceRequirements {
+    let quantity = |name: &str, text: &str| (name.to_owned(), Quantity(text.to_owned()));
+    ResourceRequirements {
+        requests: Some([quantity("cpu", "50m"), quantity("memory", "256Mi")].into()),
+        ..ResourceRequirements::default()
+    }
+}
 
 /// A kind of resource whose templates have a context.
 pub trait TemplateContext: Managed {
@@ -60,7 +70,9 @@ pub struct ServerContext<'a> {
     pub claims: ClaimsContext<'a>,
     /// How claims are made.
     pub storage: StorageContext<'a>,
-    /// CPU and memory of the server's container; `{}` when nothing is asked for.
+    /// The primary's Service.
+    pub service: ServiceContext<'a>,
+    /// CPU and memory of the server's container; `{}` when the spec asks for nothing.
     pub resources: ResourceRequirements,
     /// Text of `postgresql.conf`.
     pub postgresql_conf: String,
@@ -89,6 +101,8 @@ pub struct ClusterContext<'a> {
     pub replicas: i32,
     /// Replication slots of the replicas, in their order.
     pub slots: Vec<String>,
+    /// The Service of the replicas.
+    pub replica_service: ServiceContext<'a>,
 }
 
 /// What the templates of a `PgBackup` see.
@@ -119,7 +133,7 @@ pub struct BackupContext<'a> {
     pub secrets: BackupSecretsContext<'a>,
     /// Path of the snapshot in the claim.
     pub path: &'a str,
-    /// CPU and memory of the container; `{}` when nothing is asked for.
+    /// CPU and memory of the container; `{}` when the spec asks for nothing.
     pub resources: ResourceRequirements,
     /// `spec.strategyParameters`, with the defaults of the bundle's schema.
     pub parameters: &'a Map<String, Value>,
@@ -181,6 +195,25 @@ pub struct StorageContext<'a> {
     pub access_mode: &'static str,
 }
 
+/// How a Service is reached.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceContext<'a> {
+    /// `ClusterIP`, `NodePort` or `LoadBalancer`.
+    #[serde(rename = "type")]
+    pub service_type: &'static str,
+    /// Labels that the user adds.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations that the user adds.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Class of the load balancer, or `null`.
+    pub load_balancer_class: Option<&'a str>,
+    /// Networks that the load balancer lets in; empty for all.
+    pub load_balancer_source_ranges: &'a [String],
+    /// `Cluster`, `Local` or `null`.
+    pub external_traffic_policy: Option<&'static str>,
+}
+
 /// A snapshot to start from.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -230,12 +263,14 @@ impl TemplateContext for PgCluster {
         let ValidatedCluster {
             server: servers,
             replicas,
+            replica_service,
         } = validated;
         let slots = (0..*replicas).map(|ordinal| names.slot_of_replica(&servers.owner.name, ordinal));
         ClusterContext {
             server: server(servers, *replicas, names, files),
             replicas: *replicas,
             slots: slots.collect(),
+            replica_service: service(replica_service),
         }
     }
 }
@@ -277,7 +312,7 @@ impl TemplateContext for PgBackup {
                 replication: &validated.replication_secret,
             },
             path: &validated.path,
-            resources: validated.resources.clone().unwrap_or_default(),
+            resources: validated.resources.clone().unwrap_or_else(modest),
             parameters: &validated.strategy_parameters,
             files,
         }
@@ -319,7 +354,8 @@ fn server<'a>(
             make: *make,
         },
         storage: storage(&server.storage),
-        resources: server.resources.clone().unwrap_or_default(),
+        service: service(&server.service),
+        resources: server.resources.clone().unwrap_or_else(modest),
         postgresql_conf: parameter::postgresql_conf(server),
         restart_hash: parameter::restart_hash(server),
         initialize: server.initialize,
@@ -339,5 +375,16 @@ fn storage(storage: &ClaimStorage) -> StorageContext<'_> {
         size: &storage.size,
         class_name: storage.class_name.as_deref(),
         access_mode: storage.access_mode.as_str(),
+    }
+}
+
+fn service(service: &ServiceSettings) -> ServiceContext<'_> {
+    ServiceContext {
+        service_type: service.service_type.as_str(),
+        labels: &service.labels,
+        annotations: &service.annotations,
+        load_balancer_class: service.load_balancer_class.as_deref(),
+        load_balancer_source_ranges: &service.load_balancer_source_ranges,
+        external_traffic_policy: service.external_traffic_policy.map(|policy| policy.as_str()),
     }
 }

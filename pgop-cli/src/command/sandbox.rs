@@ -74,8 +74,8 @@ async fn operator(folder: &Folder, timeout: std::time::Duration, context: &mut C
     context.use_kubeconfig(folder.kubeconfig());
     let install = args::operate::Install {
         image: None,
-        watch_namespaces: Vec::new(),
-        strategies: Vec::new(),
+        watch_namespaces: None,
+        strategies: None,
         dry_run: false,
         wait: args::Wait { wait: true, timeout },
     };

@@ -54,7 +54,10 @@ async fn remove_old(context: &Context) -> Result<(), VerbError> {
 
 /// Was it last seen long ago?
 fn is_old(event: &Event, now: Timestamp) -> bool {
-    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref());
     let seen = [
         event.last_timestamp.as_ref().map(|time| time.0),
         event.event_time.as_ref().map(|time| time.0),
@@ -74,14 +77,20 @@ mod tests {
     fn an_event_is_old_an_hour_after_it_was_last_seen() {
         let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
         let is_old = |times: serde_json::Value| {
-            let mut event = json!({ "metadata": { "creationTimestamp": "2026-11-29T08:00:00Z" }, "involvedObject": {} });
-            event.as_object_mut().unwrap().extend(times.as_object().unwrap().clone());
+            let mut event =
+                json!({ "metadata": { "creationTimestamp": "2026-11-29T08:00:00Z" }, "involvedObject": {} });
+            event
+                .as_object_mut()
+                .unwrap()
+                .extend(times.as_object().unwrap().clone());
             is_old(&serde_json::from_value(event).unwrap(), now)
         };
         assert!(is_old(json!({})));
         assert!(is_old(json!({ "lastTimestamp": "2026-11-29T10:59:00Z" })));
         assert!(!is_old(json!({ "lastTimestamp": "2026-11-29T11:01:00Z" })));
         assert!(!is_old(json!({ "eventTime": "2026-11-29T11:30:00.000000Z" })));
-        assert!(!is_old(json!({ "series": { "count": 2, "lastObservedTime": "2026-11-29T11:30:00.000000Z" } })));
+        assert!(!is_old(
+            json!({ "series": { "count": 2, "lastObservedTime": "2026-11-29T11:30:00.000000Z" } })
+        ));
     }
 }

@@ -112,7 +112,8 @@ impl Runtime for Stage {
         });
         let ends = ends.filter(|_| words[0] == "run-for" || place.run == 0);
         let line = [vec![b'x'; 1023], b"\n".to_vec()].concat();
-        let says = (words[0] == "say").then(|| (Instant::now(), line.repeat(usize::try_from(number(1)).unwrap() / 1024)));
+        let says =
+            (words[0] == "say").then(|| (Instant::now(), line.repeat(usize::try_from(number(1)).unwrap() / 1024)));
         self.started
             .lock()
             .unwrap()
@@ -171,7 +172,11 @@ impl Play {
         accounts.create(&PostParams::default(), &account).await.unwrap();
         let machine = Machine::here(&PathBuf::from("/bin/true"));
         register::register(&client, "sandbox", &machine).await.unwrap();
-        let (tasks, stop, folder) = (TaskTracker::new(), CancellationToken::new(), tempfile::tempdir().unwrap());
+        let (tasks, stop, folder) = (
+            TaskTracker::new(),
+            CancellationToken::new(),
+            tempfile::tempdir().unwrap(),
+        );
         let stage = Arc::new(Stage::default());
         let shared = Arc::new(Shared {
             node: "sandbox".to_owned(),
@@ -278,7 +283,11 @@ async fn a_node_with_ten_pods_lives_a_week() {
     let early = play.counted().await;
     sleep(WEEK - 12 * HOUR).await;
     assert!(now().duration_since(begin).unsigned_abs() >= WEEK);
-    assert_eq!(play.counted().await, early, "tasks, containers, workers and events are as many as on the first day");
+    assert_eq!(
+        play.counted().await,
+        early,
+        "tasks, containers, workers and events are as many as on the first day"
+    );
 
     let running = |restarts: i32, ready: bool| (restarts, ready, "Running".to_owned());
     for name in ["steady-0", "steady-1", "steady-2", "plain", "slow", "chatty"] {
@@ -287,7 +296,10 @@ async fn a_node_with_ten_pods_lives_a_week() {
     assert_eq!(play.state("once").await, (0, false, "Succeeded".to_owned()));
     for (name, restarts) in [("hourly", 167..=168), ("sick", 165..=168), ("crash", 2015..=2030)] {
         let (found, _, phase) = play.state(name).await;
-        assert!(restarts.contains(&found) && phase == "Running", "{name}: {found}, {phase}");
+        assert!(
+            restarts.contains(&found) && phase == "Running",
+            "{name}: {found}, {phase}"
+        );
     }
     let leases: Api<Lease> = Api::namespaced(play.client.clone(), "kube-node-lease");
     let renewed = leases.get("sandbox").await.unwrap().spec.unwrap().renew_time.unwrap();
@@ -299,7 +311,10 @@ async fn a_node_with_ten_pods_lives_a_week() {
         .unwrap()
         .map(|file| file.unwrap().metadata().unwrap().len())
         .collect();
-    assert!(lengths.len() == 2 && lengths.iter().sum::<u64>() < 21 << 20, "its log is put aside: {lengths:?}");
+    assert!(
+        lengths.len() == 2 && lengths.iter().sum::<u64>() < 21 << 20,
+        "its log is put aside: {lengths:?}"
+    );
     play.end().await;
 }
 
@@ -314,7 +329,10 @@ async fn a_pod_whose_work_panics_begins_again_when_nothing_runs_of_it() {
     assert_eq!(play.state("broken").await, (1, true, "Running".to_owned()));
     let status = play.api().get("broken").await.unwrap().status.unwrap();
     let last = status.container_statuses.unwrap().remove(0).last_state.unwrap();
-    assert_eq!(last.terminated.unwrap().reason.as_deref(), Some("ContainerStatusUnknown"));
+    assert_eq!(
+        last.terminated.unwrap().reason.as_deref(),
+        Some("ContainerStatusUnknown")
+    );
     assert_eq!(play.state("other").await, (0, true, "Running".to_owned()));
     assert_eq!(play.pods.len(), 2);
     play.end().await;

@@ -55,6 +55,9 @@ mod tests {
         tokio::time::sleep(std::time::Duration::from_secs(7 * 24 * 3600)).await;
         assert_eq!(now().duration_since(begin).as_hours(), 7 * 24);
         drop(clock);
-        assert!(machine().duration_since(now()).as_hours() == 0, "it is the machine's time again");
+        assert!(
+            machine().duration_since(now()).as_hours() == 0,
+            "it is the machine's time again"
+        );
     }
 }

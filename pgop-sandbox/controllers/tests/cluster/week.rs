@@ -22,7 +22,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Uids of the pods that are to stay, by name.
 async fn kept(cluster: &Cluster) -> BTreeMap<String, String> {
     let pods = cluster.api::<Pod>().list(&ListParams::default()).await.unwrap();
-    let kept = pods.items.into_iter().filter(|pod| !pod.labels().contains_key("job-name"));
+    let kept = pods
+        .items
+        .into_iter()
+        .filter(|pod| !pod.labels().contains_key("job-name"));
     kept.map(|pod| (pod.name_any(), pod.uid().unwrap())).collect()
 }
 
@@ -33,7 +36,10 @@ async fn counted(cluster: &Cluster) -> BTreeMap<&'static str, usize> {
         ("tasks", tokio::runtime::Handle::current().metrics().num_alive_tasks()),
         ("pods", cluster.api::<Pod>().list(&all).await.unwrap().items.len()),
         ("jobs", cluster.api::<Job>().list(&all).await.unwrap().items.len()),
-        ("replica sets", cluster.api::<ReplicaSet>().list(&all).await.unwrap().items.len()),
+        (
+            "replica sets",
+            cluster.api::<ReplicaSet>().list(&all).await.unwrap().items.len(),
+        ),
     ])
 }
 
@@ -114,18 +120,29 @@ async fn the_controllers_live_a_week() {
     }
     assert!(now().duration_since(begin).unsigned_abs() >= 7 * DAY);
     assert_eq!(kept(&cluster).await, pods, "no pod was made anew without a cause");
-    assert_eq!(counted(&cluster).await, early, "tasks and objects are as many as on the first day");
+    assert_eq!(
+        counted(&cluster).await,
+        early,
+        "tasks and objects are as many as on the first day"
+    );
     assert!(events(&cluster).await <= 2 * some, "old events go");
 
     let hourly = cluster.api::<CronJob>().get("hourly").await.unwrap().status.unwrap();
     let last = hourly.last_schedule_time.unwrap().0;
-    assert!(now().duration_since(last).unsigned_abs() < HOUR + Duration::from_secs(60), "{last}");
+    assert!(
+        now().duration_since(last).unsigned_abs() < HOUR + Duration::from_secs(60),
+        "{last}"
+    );
     let leap_day = cluster.api::<CronJob>().get("leap-day").await.unwrap().status;
     assert!(leap_day.is_none_or(|status| status.last_schedule_time.is_none()));
     let hopeless = cluster.api::<Job>().get("hopeless").await.unwrap().status.unwrap();
     assert_eq!(hopeless.failed, Some(7), "{hopeless:?}");
     let endless = cluster.api::<Job>().get("endless").await.unwrap().status.unwrap();
-    assert_eq!((endless.active, endless.failed.unwrap_or(0)), (Some(1), 0), "{endless:?}");
+    assert_eq!(
+        (endless.active, endless.failed.unwrap_or(0)),
+        (Some(1), 0),
+        "{endless:?}"
+    );
     // They still work: what is asked for now is done now.
     cluster
         .merge::<Deployment>("web", json!({ "spec": { "replicas": 3 } }))
