@@ -107,8 +107,8 @@ impl Sandbox {
 
         let stop = Stop::default();
         let (broken, mut serving, mut controlling) = (CancellationToken::new(), JoinSet::new(), JoinSet::new());
-        let served = serve::serve(listener, acceptor, server.clone(), stop.server.clone());
-        spawn_essential(&mut serving, "API server", &broken, served);
+        let requests = serve::serve(listener, acceptor, server.clone(), stop.server.clone());
+        spawn_essential(&mut serving, "API server", &broken, requests);
         let controllers = Controllers {
             volumes: folder.volumes(),
             node: NODE.to_owned(),

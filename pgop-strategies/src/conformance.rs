@@ -193,16 +193,16 @@ fn named<V: Validated>(validated: &V, names: &Names) -> Vec<(Kind, String)> {
         return Vec::new();
     };
     let (name, replicas) = (&server.owner.name, validated.replicas().unwrap_or(0));
-    let mut named = vec![(Kind::Service, names.read_write_of(name))];
+    let mut wanted = vec![(Kind::Service, names.read_write_of(name))];
     if replicas > 0 {
-        named.push((Kind::Service, names.read_only_of(name)));
+        wanted.push((Kind::Service, names.read_only_of(name)));
     }
     if server.storage.make {
         let of_replicas = (0..replicas).map(|ordinal| names.claim_of_replica(name, ordinal));
         let claims = std::iter::once(names.claim_of(name)).chain(of_replicas);
-        named.extend(claims.map(|claim| (Kind::PersistentVolumeClaim, claim)));
+        wanted.extend(claims.map(|claim| (Kind::PersistentVolumeClaim, claim)));
     }
-    named
+    wanted
 }
 
 fn bytes(manifests: &[Manifest]) -> Vec<(String, Option<&str>)> {

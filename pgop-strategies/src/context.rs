@@ -385,6 +385,8 @@ fn service(service: &ServiceSettings) -> ServiceContext<'_> {
         annotations: &service.annotations,
         load_balancer_class: service.load_balancer_class.as_deref(),
         load_balancer_source_ranges: &service.load_balancer_source_ranges,
-        external_traffic_policy: service.external_traffic_policy.map(|policy| policy.as_str()),
+        external_traffic_policy: service
+            .external_traffic_policy
+            .map(pgop_core::crd::ExternalTrafficPolicy::as_str),
     }
 }

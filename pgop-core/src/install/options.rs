@@ -145,9 +145,11 @@ impl Options {
 
     /// What differs, of what a Deployment tells.
     pub fn changes_from(&self, before: &Self) -> Vec<Change> {
-        let list = |names: &BTreeSet<String>, none: &str| match names.is_empty() {
-            true => none.to_owned(),
-            false => names.iter().map(String::as_str).collect::<Vec<_>>().join(","),
+        let list = |names: &BTreeSet<String>, none: &str| {
+            if names.is_empty() {
+                return none.to_owned();
+            }
+            names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
         };
         let settings = |options: &Self| {
             [

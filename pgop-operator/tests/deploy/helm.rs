@@ -72,6 +72,7 @@ fn installed(options: &Options) -> BTreeMap<String, Value> {
 }
 
 #[track_caller]
+#[allow(clippy::needless_pass_by_value)] // it is written in the call
 fn same(values: &Value, options: Options) {
     let mut expected = installed(&Options {
         crds: false,

@@ -142,13 +142,13 @@ impl Monitor {
             }
             let stop = stop.child_token();
             self.unfilled.fetch_add(1, Ordering::AcqRel);
-            let (monitor, client, watched) = (self.clone(), client.clone(), served.clone());
+            let (monitor, client, subject) = (self.clone(), client.clone(), served.clone());
             let (ended, filled) = (stop.clone(), Arc::new(AtomicBool::new(false)));
             let name = format!("watch of {id} for the garbage collector");
             spawn_in(watches, name.clone(), async move {
                 let watch = || {
                     let monitor = monitor.clone();
-                    monitor.watch(client.clone(), watched.clone(), ended.clone(), filled.clone())
+                    monitor.watch(client.clone(), subject.clone(), ended.clone(), filled.clone())
                 };
                 supervise(name, watch).await;
             });
