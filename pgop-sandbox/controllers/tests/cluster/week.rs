@@ -114,7 +114,7 @@ async fn the_controllers_live_a_week() {
     sleep(4 * HOUR).await;
     let (early, some) = (counted(&cluster).await, events(&cluster).await);
     for day in 0..7 {
-        sleep(DAY - HOUR).await;
+        sleep(DAY.saturating_sub(HOUR)).await;
         collect(&cluster, day).await;
         sleep(HOUR).await;
     }
