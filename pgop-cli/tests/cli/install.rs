@@ -197,7 +197,9 @@ fn uninstall_takes_every_right_away_whatever_the_operator_watched_before() {
     server.pgo("install --watch-namespaces bank,shop").run().code(0);
     server.ask(async |client| {
         let api: Api<Deployment> = Api::namespaced(client, "pgop-system");
-        api.delete("pgop-operator", &kube::api::DeleteParams::default()).await.unwrap();
+        api.delete("pgop-operator", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
     });
     server.pgo("uninstall --yes").run().code(0);
     assert_eq!(rights(&server), [""; 0]);

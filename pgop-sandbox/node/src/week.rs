@@ -111,9 +111,9 @@ impl Runtime for Stage {
             (end, i32::try_from(number(2)).unwrap())
         });
         let ends = ends.filter(|_| words[0] == "run-for" || place.run == 0);
-        let line = [vec![b'x'; 1023], b"\n".to_vec()].concat();
+        let text = [vec![b'x'; 1023], b"\n".to_vec()].concat();
         let says =
-            (words[0] == "say").then(|| (Instant::now(), line.repeat(usize::try_from(number(1)).unwrap() / 1024)));
+            (words[0] == "say").then(|| (Instant::now(), text.repeat(usize::try_from(number(1)).unwrap() / 1024)));
         self.started
             .lock()
             .unwrap()
@@ -281,7 +281,7 @@ async fn a_node_with_ten_pods_lives_a_week() {
     let begin = now();
     sleep(12 * HOUR + HOUR / 2).await;
     let early = play.counted().await;
-    sleep(WEEK - 12 * HOUR).await;
+    sleep(WEEK.saturating_sub(12 * HOUR)).await;
     assert!(now().duration_since(begin).unsigned_abs() >= WEEK);
     assert_eq!(
         play.counted().await,
