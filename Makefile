@@ -6,7 +6,9 @@
 # make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
 # make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
-# make generate  rewrites what is generated: deploy/, docs/resources/, snapshots
+# make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
+# make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
+# make generate  rewrites what is generated: deploy/, charts/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
@@ -22,7 +24,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench bench-fleet generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench bench-fleet image chart generate
 
 test: setup lint purity package unit sandbox
 
@@ -34,7 +36,7 @@ setup:
 lint:
 	cargo fmt --all --check
 	shellcheck -x --source-path=templates/files templates/files/*.sh
-	shellcheck pgop-sandbox/tests/kubectl/*.sh
+	shellcheck pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # $(1): features, $(2): crates that pgop-core must not depend on with them.
@@ -134,6 +136,20 @@ N ?= 1000
 bench-fleet:
 	@$(call with_cluster,release); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
 	cargo run --release --quiet -p pgop-e2e --bin bench-fleet -- $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
+
+# Images, from programs that cargo makes here: Dockerfiles that compile would do it all again. In the lab there is no registry to pull the base image from.
+IMAGES ?= operator pgo
+IMAGE_PROFILE ?= release
+IMAGE_BASE ?= $(if $(wildcard $(LAB)/up),debootstrap,pull)
+image:
+	@$(call install,buildah:buildah debootstrap:debootstrap)
+	$(if $(filter release,$(IMAGE_PROFILE)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run)
+	deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
+
+HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
+chart:
+	@[ -n "$(HELM)" ] || { echo "helm is missing: install it, or name it with HELM=" >&2; exit 1; }
+	HELM=$(HELM) $(TESTS) --quiet --test deploy -- --include-ignored
 
 generate:
 	UPDATE=1 $(TESTS) --quiet --test deploy

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
 use pgop_core::crd::{
     AccessMode, Credentials, DeletionPolicy, PgBackup, PgBackupSpec, PgCluster, PgClusterSpec, PgDatabase,
-    PgDatabaseSpec, PodSettings, Postgres, Restore, ServerSpec, Source, Storage,
+    PgDatabaseSpec, PodSettings, Postgres, Restore, ServerSpec, ServiceSettings, Source, Storage,
 };
 use pgop_core::name;
 use serde_json::{Map, Value};
@@ -71,6 +71,7 @@ pub fn cluster(
         strategy,
         replicas,
         server: server(flags, settings)?,
+        ..spec
     };
     Ok(PgCluster {
         metadata: metadata(name, namespace, flags)?,
@@ -225,6 +226,7 @@ fn server(flags: &Server, settings: &Settings) -> Result<ServerSpec, RequestErro
         )?
         .unwrap_or(DeletionPolicy::Retain),
         resources: resources(flags)?,
+        service: ServiceSettings::default(),
         pod: PodSettings {
             run_as_user: flags.run_as_user.or_else(|| settings.number("DB.RUN_AS_USER")),
             fs_group: flags.fs_group.or_else(|| settings.number("DB.FSGROUP")),

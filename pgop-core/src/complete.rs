@@ -30,6 +30,7 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
         merge_strings(template, "/metadata/labels", &labels);
         merge_strings(template, "/metadata/annotations", &validated.pod().annotations);
         complete_pod(template, validated.pod(), validated.image_pull_secrets());
+        add_to_pod(template, kind, owner, validated.pod());
     }
     let value = manifest.value_mut();
     if kind == Kind::CronJob {
@@ -116,8 +117,17 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
         !settings.tolerations.is_empty(),
     );
     add("affinity", json!(settings.affinity), settings.affinity.is_some());
-    let spread = &settings.topology_spread_constraints;
-    add("topologySpreadConstraints", json!(spread), !spread.is_empty());
+    let names = [
+        ("priorityClassName", &settings.priority_class_name),
+        ("serviceAccountName", &settings.service_account_name),
+        ("schedulerName", &settings.scheduler_name),
+        ("runtimeClassName", &settings.runtime_class_name),
+    ];
+    for (field, name) in names {
+        add(field, json!(name), name.is_some());
+    }
+    let grace = settings.termination_grace_period_seconds;
+    add("terminationGracePeriodSeconds", json!(grace), grace.is_some());
     let restricted = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
@@ -132,6 +142,59 @@ fn complete_pod(template: &mut Value, settings: &PodSettings, pull_secrets: &[St
                 &restricted,
             );
         }
+    }
+}
+
+/// What people add to a pod, and the rules that need to know whose pod it is.
+fn add_to_pod(template: &mut Value, kind: Kind, owner: &Owner, settings: &PodSettings) {
+    let is_server = kind == Kind::StatefulSet;
+    let selector = json!({"matchLabels": label::selector(owner)});
+    let spec = object_at(template, "/spec");
+    if is_server && owner.kind == ResourceKind::PgCluster {
+        // Servers on one node are gone together. One node may be all there is, so it is a wish.
+        let term = json!({"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"});
+        let apart =
+            json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]});
+        set_defaults(
+            spec.entry("affinity").or_insert_with(|| json!({})),
+            &json!({"podAntiAffinity": apart}),
+        );
+    }
+    if !settings.topology_spread_constraints.is_empty() {
+        let mut spread = json!(settings.topology_spread_constraints);
+        for constraint in spread.as_array_mut().into_iter().flatten() {
+            set_defaults(constraint, &json!({"labelSelector": selector}));
+        }
+        spec.insert("topologySpreadConstraints".to_owned(), spread);
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            append(object_at(container, ""), "env", &settings.env);
+            append(object_at(container, ""), "volumeMounts", &settings.volume_mounts);
+        }
+    }
+    append(spec, "volumes", &settings.volumes);
+    if is_server {
+        let mut sidecars = json!(settings.containers);
+        let restricted = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+        for sidecar in sidecars.as_array_mut().into_iter().flatten() {
+            let security = object_at(sidecar, "")
+                .entry("securityContext")
+                .or_insert_with(|| json!({}));
+            set_defaults(security, &restricted);
+            // One that adds a capability drops the others all the same.
+            set_defaults(&mut security["capabilities"], &restricted["capabilities"]);
+        }
+        append(spec, "containers", sidecars.as_array().map_or(&[][..], Vec::as_slice));
+    }
+}
+
+/// Puts items at the end of a list, which is made when missing.
+fn append<T: serde::Serialize>(object: &mut Map<String, Value>, list: &str, items: &[T]) {
+    if !items.is_empty()
+        && let Some(list) = object.entry(list).or_insert_with(|| json!([])).as_array_mut()
+    {
+        list.extend(items.iter().map(|item| json!(item)));
     }
 }
 

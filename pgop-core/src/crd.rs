@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod database;
 pub mod pod;
 pub mod postgres;
+pub mod service;
 pub mod status;
 pub mod storage;
 
@@ -22,6 +23,7 @@ pub use cluster::{MAX_REPLICAS, PgCluster, PgClusterSpec};
 pub use database::{PgDatabase, PgDatabaseSpec};
 pub use pod::{Credentials, PodSettings};
 pub use postgres::{Postgres, Restore, ServerSpec, Servers};
+pub use service::{ExternalTrafficPolicy, ServiceSettings, ServiceType};
 pub use status::{Accepted, Endpoints, LastBackup, Member, Role, ServerStatus, StrategyInUse};
 pub use storage::{AccessMode, DeletionPolicy, Storage};
 

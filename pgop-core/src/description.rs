@@ -20,6 +20,89 @@ pub struct Description {
     pub parameters: Value,
     /// Labels that tell the members apart.
     pub members: Members,
+    /// Names of what others have to find.
+    pub names: Names,
+}
+
+/// Names of what others have to find: `{name}` stands for the resource's name, `{ordinal}` for the number of a replica. Nothing else derives them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Names {
+    /// Claim of a database, or of a cluster's primary.
+    pub claim: String,
+    /// Claim of a replica: what a `StatefulSet` makes of the name of its claim template.
+    pub replica_claim: String,
+    /// Pod of a replica.
+    pub replica_pod: String,
+    /// Service of the primary.
+    pub read_write: String,
+    /// Service of the replicas.
+    pub read_only: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            claim: "{name}-pvc".to_owned(),
+            replica_claim: "data-{name}-replica-{ordinal}".to_owned(),
+            replica_pod: "{name}-replica-{ordinal}".to_owned(),
+            read_write: "{name}".to_owned(),
+            read_only: "{name}-replica".to_owned(),
+        }
+    }
+}
+
+impl Names {
+    /// Claim of a database, or of a cluster's primary.
+    pub fn claim_of(&self, server: &str) -> String {
+        self.claim.replace("{name}", server)
+    }
+
+    /// Claim of a replica.
+    pub fn claim_of_replica(&self, cluster: &str, ordinal: i32) -> String {
+        numbered(&self.replica_claim, cluster, ordinal)
+    }
+
+    /// Replication slot of a replica: its pod's name, but slots have no `-`.
+    pub fn slot_of_replica(&self, cluster: &str, ordinal: i32) -> String {
+        numbered(&self.replica_pod, cluster, ordinal).replace('-', "_")
+    }
+
+    /// Service of the primary.
+    pub fn read_write_of(&self, server: &str) -> String {
+        self.read_write.replace("{name}", server)
+    }
+
+    /// Service of the replicas.
+    pub fn read_only_of(&self, cluster: &str) -> String {
+        self.read_only.replace("{name}", cluster)
+    }
+
+    /// The name that can't be used, and why.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let all = [
+            ("names.claim", &self.claim, false),
+            ("names.replicaClaim", &self.replica_claim, true),
+            ("names.replicaPod", &self.replica_pod, true),
+            ("names.readWrite", &self.read_write, false),
+            ("names.readOnly", &self.read_only, false),
+        ];
+        for (field, name, is_numbered) in all {
+            if !name.contains("{name}") {
+                return Err((field, "has no `{name}`: two resources would share it"));
+            }
+            if is_numbered && !name.contains("{ordinal}") {
+                return Err((field, "has no `{ordinal}`: two replicas would share it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn numbered(pattern: &str, cluster: &str, ordinal: i32) -> String {
+    pattern
+        .replace("{name}", cluster)
+        .replace("{ordinal}", &ordinal.to_string())
 }
 
 /// Labels of the pods of each role; empty where there is no such role.
@@ -32,4 +115,41 @@ pub struct Members {
     /// Labels of the replicas' pods.
     #[serde(default)]
     pub replica: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::MAX_SERVER_NAME;
+
+    #[test]
+    fn every_default_name_fits_a_label() {
+        let (names, longest) = (Names::default(), "a".repeat(MAX_SERVER_NAME));
+        let made = [
+            names.claim_of(&longest),
+            names.claim_of_replica(&longest, 49),
+            names.slot_of_replica(&longest, 49),
+            names.read_only_of(&longest),
+            format!("{}-{}", names.read_only_of(&longest), "0123456789"), // controller-revision-hash
+        ];
+        for name in made {
+            assert!(name.len() <= 63, "{name}");
+        }
+        assert_eq!(names.slot_of_replica("hippo", 1), "hippo_replica_1");
+        assert_eq!(names.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_name_that_two_would_share_is_refused() {
+        let shared = Names {
+            replica_claim: "{name}-data".to_owned(),
+            ..Names::default()
+        };
+        assert_eq!(shared.check().unwrap_err().0, "names.replicaClaim");
+        let shared = Names {
+            claim: "data".to_owned(),
+            ..Names::default()
+        };
+        assert_eq!(shared.check().unwrap_err().0, "names.claim");
+    }
 }

@@ -1,23 +1,31 @@
 //! What runs the stock operator in a cluster: its namespace, account, rights and Deployment.
 //!
-//! Pure, so that `pgo install`, `deploy/operator.yaml` and the tests hold the same objects. The rights follow from the closed list of
-//! kinds that a strategy may create ([`Kind::ALL`](crate::manifest::Kind::ALL)), so that a new kind can't be forgotten here, and are the least that work: no
-//! `pods/exec`, no deletion of claims or Secrets, nothing cluster-wide when the namespaces are named.
+//! Pure, so that `pgo install`, `deploy/operator.yaml`, the Helm chart and the tests hold the same objects. The operator's rights follow from the
+//! closed list of kinds that a strategy may create ([`Kind::ALL`](crate::manifest::Kind::ALL)), so that a new kind can't be forgotten here, and are
+//! the least that work: no `pods/exec`, no deletion of claims or Secrets, nothing outside of the namespaces when they are named.
 //!
 //! ```
 //! use pgop_core::install::{Options, manifests};
 //!
-//! let options = Options { watch_namespaces: vec!["shop".to_owned()], crds: false, ..Options::default() };
+//! let options = Options { watch_namespaces: ["shop".to_owned()].into(), crds: false, ..Options::default() };
 //! let kinds: Vec<_> = manifests(&options).iter().map(|m| m["kind"].as_str().unwrap().to_owned()).collect();
-//! assert_eq!(kinds, ["Namespace", "ServiceAccount", "Role", "RoleBinding", "Role", "RoleBinding", "Deployment"]);
+//! let rights = ["ClusterRole", "ClusterRole", "Role", "RoleBinding", "Role", "RoleBinding"]; // the first two are people's
+//! assert_eq!(kinds, [&["Namespace", "ServiceAccount"], &rights[..], &["Deployment"]].concat());
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use rights::{Rule, crd_rules, lease_rules, resource_rules};
 
+pub use obsolete::obsolete;
+pub use options::{Change, Options};
+
+mod deployment;
+mod obsolete;
+mod options;
+pub mod people;
 pub mod rights;
 
 /// Name of everything the operator runs with: account, roles, Deployment, lease.
@@ -29,45 +37,7 @@ pub const ADMIN_PORT: u16 = 8080;
 /// User and group of the process in the operator's image.
 pub const USER: i64 = 65532;
 
-/// Where the bundles of [`Options::strategies`] are mounted.
-const STRATEGIES: &str = "/etc/pgop/strategies";
 const RBAC: &str = "rbac.authorization.k8s.io";
-
-/// How the operator is installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The operator's own namespace.
-    pub namespace: String,
-    /// Its image.
-    pub image: String,
-    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
-    pub image_pull_policy: String,
-    /// Number of operators. One works, the others wait for its lease.
-    pub replicas: i32,
-    /// The namespaces it looks after; empty for all of them.
-    pub watch_namespaces: Vec<String>,
-    /// `text` or `json`.
-    pub log_format: String,
-    /// `ConfigMap`s in its namespace with further strategies, one bundle each.
-    pub strategies: Vec<String>,
-    /// Whether it creates and updates the custom resource definitions when it starts. Whoever installs does it otherwise.
-    pub crds: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            namespace: NAMESPACE.to_owned(),
-            image: format!("ghcr.io/pgop/operator:{}", env!("CARGO_PKG_VERSION")),
-            image_pull_policy: "IfNotPresent".to_owned(),
-            replicas: 1,
-            watch_namespaces: Vec::new(),
-            log_format: "json".to_owned(),
-            strategies: Vec::new(),
-            crds: true,
-        }
-    }
-}
 
 /// Every object of the installation in the order in which it is applied. The definitions are apart: [`crd::all`](crate::crd::all).
 pub fn manifests(options: &Options) -> Vec<Value> {
@@ -80,10 +50,13 @@ pub fn manifests(options: &Options) -> Vec<Value> {
     if options.crds {
         all.extend(role(&format!("{wide}-crds"), None, &crd_rules(), options));
     }
+    if options.aggregated_roles {
+        all.extend(people::roles(&wide));
+    }
     if options.watch_namespaces.is_empty() {
         all.extend(role(&wide, None, &resource_rules(), options));
     }
-    for namespace in options.watch_namespaces.iter().collect::<BTreeSet<_>>() {
+    for namespace in &options.watch_namespaces {
         all.extend(role(&wide, Some(namespace), &resource_rules(), options));
     }
     all.extend(role(
@@ -92,7 +65,7 @@ pub fn manifests(options: &Options) -> Vec<Value> {
         &lease_rules(),
         options,
     ));
-    all.push(deployment(options));
+    all.push(deployment::deployment(options));
     all
 }
 
@@ -110,93 +83,6 @@ fn role(name: &str, namespace: Option<&str>, rules: &[Rule], options: &Options) 
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": options.namespace}],
         }),
     ]
-}
-
-fn deployment(options: &Options) -> Value {
-    let mounts: Vec<_> = (options.strategies.iter())
-        .map(|name| json!({"name": name, "mountPath": format!("{STRATEGIES}/{name}"), "readOnly": true}))
-        .collect();
-    let volumes: Vec<_> = (options.strategies.iter())
-        .map(|name| json!({"name": name, "configMap": {"name": name}}))
-        .collect();
-    let probe = |path: &str, period: u32| json!({"httpGet": {"path": path, "port": "admin"}, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": 3});
-    let mut deployment = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(NAME, Some(&options.namespace)),
-        "spec": {
-            "replicas": options.replicas,
-            "selector": {"matchLabels": selector()},
-            "template": {
-                "metadata": {
-                    "labels": labels(),
-                    "annotations": {
-                        "prometheus.io/scrape": "true",
-                        "prometheus.io/port": ADMIN_PORT.to_string(),
-                        "prometheus.io/path": "/metrics",
-                    },
-                },
-                "spec": {
-                    "serviceAccountName": NAME,
-                    "terminationGracePeriodSeconds": 15,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": USER,
-                        "runAsGroup": USER,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    // Two operators on one node are gone together.
-                    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-                        "weight": 100,
-                        "podAffinityTerm": {"labelSelector": {"matchLabels": selector()}, "topologyKey": "kubernetes.io/hostname"},
-                    }]}},
-                    "containers": [{
-                        "name": "operator",
-                        "image": options.image,
-                        "imagePullPolicy": options.image_pull_policy,
-                        "command": ["pgop-operator"],
-                        "args": ["run"],
-                        "env": environment(options),
-                        "ports": [{"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
-                        "livenessProbe": probe("/healthz", 10),
-                        "readinessProbe": probe("/readyz", 5),
-                        "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "readOnlyRootFilesystem": true,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }],
-                },
-            },
-        },
-    });
-    if !mounts.is_empty() {
-        deployment["spec"]["template"]["spec"]["volumes"] = volumes.into();
-        deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = mounts.into();
-    }
-    deployment
-}
-
-/// The operator's flags: each has a variable.
-fn environment(options: &Options) -> Vec<Value> {
-    let from_pod = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    let mut environment = vec![
-        from_pod("PGOP_IDENTITY", "metadata.name"),
-        from_pod("PGOP_LEASE_NAMESPACE", "metadata.namespace"),
-        json!({"name": "PGOP_LOG_FORMAT", "value": options.log_format}),
-        json!({"name": "PGOP_ADMIN_ADDRESS", "value": format!("0.0.0.0:{ADMIN_PORT}")}),
-    ];
-    if !options.watch_namespaces.is_empty() {
-        environment.push(json!({"name": "PGOP_NAMESPACES", "value": options.watch_namespaces.join(",")}));
-    }
-    if !options.strategies.is_empty() {
-        environment.push(json!({"name": "PGOP_STRATEGIES", "value": STRATEGIES}));
-    }
-    if !options.crds {
-        environment.push(json!({"name": "PGOP_NO_CRDS", "value": "true"}));
-    }
-    environment
 }
 
 fn metadata(name: &str, namespace: Option<&str>) -> Value {
@@ -244,6 +130,8 @@ mod tests {
             "ClusterRole",
             "ClusterRoleBinding",
             "ClusterRole",
+            "ClusterRole",
+            "ClusterRole",
             "ClusterRoleBinding",
             "Role",
             "RoleBinding",
@@ -259,18 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn named_namespaces_take_roles_there_and_nothing_of_the_cluster() {
-        let watch_namespaces = ["shop", "bank", "shop"].map(str::to_owned).to_vec();
+    fn named_namespaces_take_roles_there_and_no_right_elsewhere() {
         let all = manifests(&Options {
-            watch_namespaces,
+            watch_namespaces: ["shop", "bank", "shop"].map(str::to_owned).into(),
             crds: false,
             ..Options::default()
         });
-        assert!(
-            !kinds(&all).iter().any(|kind| kind.starts_with("Cluster")),
-            "{:?}",
-            kinds(&all)
-        );
+        assert!(!kinds(&all).contains(&"ClusterRoleBinding"), "{:?}", kinds(&all));
         let in_namespaces: Vec<_> = all
             .iter()
             .filter(|m| m["kind"] == "Role")
@@ -286,7 +169,7 @@ mod tests {
         assert!(
             env.as_array()
                 .unwrap()
-                .contains(&json!({"name": "PGOP_NAMESPACES", "value": "shop,bank,shop"}))
+                .contains(&json!({"name": "PGOP_NAMESPACES", "value": "bank,shop"}))
         );
     }
 
@@ -326,9 +209,15 @@ mod tests {
             assert_eq!(&serde_json::to_value(typed).unwrap(), value);
         }
         use k8s_openapi::api::{apps::v1::Deployment, core::v1::*, rbac::v1::*};
-        let watch_namespaces = vec!["shop".to_owned()];
         let mut all = manifests(&Options {
-            watch_namespaces,
+            image_pull_secrets: vec!["registry".to_owned()],
+            watch_namespaces: ["shop".to_owned()].into(),
+            strategies: ["exposed".to_owned()].into(),
+            pod_labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+            pod_annotations: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+            node_selector: BTreeMap::from([("disk".to_owned(), "fast".to_owned())]),
+            tolerations: serde_json::from_value(json!([{"key": "dedicated", "operator": "Exists"}])).unwrap(),
+            priority_class: Some("high".to_owned()),
             ..Options::default()
         });
         all.extend(manifests(&Options::default()));

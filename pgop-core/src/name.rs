@@ -119,21 +119,6 @@ pub fn replica(cluster: &str) -> String {
     format!("{cluster}-replica")
 }
 
-/// Pod of a replica.
-pub fn replica_pod(cluster: &str, ordinal: i32) -> String {
-    format!("{cluster}-replica-{ordinal}")
-}
-
-/// Claim of a replica: what a `StatefulSet` makes of the template name `data`.
-pub fn replica_claim(cluster: &str, ordinal: i32) -> String {
-    format!("data-{cluster}-replica-{ordinal}")
-}
-
-/// Replication slot of a replica; slots have no `-`.
-pub fn slot(pod: &str) -> String {
-    pod.replace('-', "_")
-}
-
 /// Secret of the superuser.
 pub fn superuser_secret(server: &str) -> String {
     format!("{server}-superuser")
@@ -223,7 +208,6 @@ mod tests {
         for name in [
             data_claim(&longest),
             backup_claim(&longest),
-            replica_claim(&longest, 49),
             superuser_secret(&longest),
             replication_secret(&longest),
             restore_job(&longest, "claim", "path"),

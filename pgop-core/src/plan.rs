@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::complete::complete;
+use crate::description::Names;
 use crate::difference::lacks;
 use crate::hash::short_hash;
 use crate::kind::Kind;
@@ -219,7 +220,7 @@ pub fn plan<R: Checked>(
         });
     }
     let own = observed.live.own(&validated.owner().uid);
-    let secrets = secrets(validated, &observed.live);
+    let secrets = secrets(validated, &strategy.description().names, &observed.live);
     let mut plan = Plan {
         unused_secrets: unused(&secrets, &observed.live, validated.owner()),
         secrets,
@@ -422,7 +423,7 @@ fn uid(reference: &Value) -> Option<&str> {
     reference.get("uid").and_then(Value::as_str)
 }
 
-fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
+fn secrets<V: Validated>(validated: &V, names: &Names, live: &Live) -> Vec<SecretRequest> {
     let Some(server) = validated.server() else {
         return Vec::new();
     };
@@ -430,7 +431,7 @@ fn secrets<V: Validated>(validated: &V, live: &Live) -> Vec<SecretRequest> {
     let requests = [
         secret(&secrets.superuser, BTreeMap::new(), server, live),
         secret(&secrets.replication, BTreeMap::new(), server, live),
-        secret(&secrets.user, connection(server), server, live),
+        secret(&secrets.user, connection(server, names), server, live),
     ];
     requests.into_iter().flatten().collect()
 }
@@ -449,11 +450,14 @@ fn unused(requests: &[SecretRequest], live: &Live, owner: &Owner) -> Vec<String>
 }
 
 /// What an application needs beside its password.
-fn connection(server: &Server) -> BTreeMap<String, String> {
+fn connection(server: &Server, names: &Names) -> BTreeMap<String, String> {
     let owner = &server.owner;
     BTreeMap::from([
         ("dbname".to_owned(), server.database.clone()),
-        ("host".to_owned(), format!("{}.{}.svc", owner.name, owner.namespace)),
+        (
+            "host".to_owned(),
+            format!("{}.{}.svc", names.read_write_of(&owner.name), owner.namespace),
+        ),
         ("port".to_owned(), server.port.to_string()),
     ])
 }

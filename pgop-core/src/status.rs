@@ -13,7 +13,6 @@ use crate::crd::{Endpoints, Member, Role, ServerStatus, Servers, StrategyInUse};
 use crate::description::Description;
 use crate::invalid::{self, Invalid};
 use crate::kind::Kind;
-use crate::name;
 use crate::observed::{Live, Observed};
 use crate::plan::Why;
 use crate::round::{Outcome, Round};
@@ -214,14 +213,14 @@ impl Whole<'_> {
     }
 
     fn endpoints(&self) -> Endpoints {
-        let owner = &self.server.owner;
+        let (owner, names) = (&self.server.owner, &self.strategy.names);
         let address = |service: &str| format!("{service}.{}.svc:{}", owner.namespace, self.server.port);
         Endpoints {
-            read_write: address(&owner.name),
+            read_write: address(&names.read_write_of(&owner.name)),
             read_only: self
                 .replicas
                 .filter(|replicas| *replicas > 0)
-                .map(|_| address(&name::replica(&owner.name))),
+                .map(|_| address(&names.read_only_of(&owner.name))),
         }
     }
 

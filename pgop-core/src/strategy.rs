@@ -13,7 +13,7 @@ use crate::observed::Live;
 use crate::owner::ResourceKind;
 use crate::validated::Checked;
 
-pub use crate::description::{Description, Members};
+pub use crate::description::{Description, Members, Names};
 
 /// A named way to turn a resource into Kubernetes objects.
 ///

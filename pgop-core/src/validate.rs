@@ -3,9 +3,11 @@
 mod backup;
 mod before;
 mod image;
+mod pod;
 mod restore;
 mod secrets;
 mod server;
+mod service;
 mod storage;
 mod strategy_parameters;
 
@@ -84,6 +86,8 @@ pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Descr
             format!("give 0 to {MAX_REPLICAS}"),
         ));
     }
+    let replica_service = cluster.spec.replica_service.clone();
+    service::check("spec.replicaService", &replica_service, &mut invalid);
     let server = server::check(
         &Owner::of(cluster),
         &cluster.spec.server,
@@ -94,7 +98,11 @@ pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Descr
         &mut invalid,
     );
     Judged {
-        validated: ValidatedCluster { server, replicas },
+        validated: ValidatedCluster {
+            server,
+            replicas,
+            replica_service,
+        },
         invalid,
         was_accepted: before.accepted.is_some(),
     }

@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Map, Value};
 
-use crate::crd::{Accepted, AccessMode, DeletionPolicy, PgBackup, PgCluster, PgDatabase, PodSettings, Source};
+use crate::crd::{
+    Accepted, AccessMode, DeletionPolicy, PgBackup, PgCluster, PgDatabase, PodSettings, ServiceSettings, Source,
+};
 use crate::owner::{Kinded, Owner};
 
 /// A kind of resource that is checked before anything is made of it.
@@ -71,6 +73,8 @@ pub struct ValidatedCluster {
     pub server: Server,
     /// Number of replicas.
     pub replicas: i32,
+    /// How the Service of the replicas is reached.
+    pub replica_service: ServiceSettings,
 }
 
 /// A checked `PgBackup`.
@@ -135,6 +139,8 @@ pub struct Server {
     pub resources: Option<ResourceRequirements>,
     /// Settings of the pods.
     pub pod: PodSettings,
+    /// How the Service of the primary is reached.
+    pub service: ServiceSettings,
     /// The snapshot to start from, while that is still to be done or being done.
     pub restore: Option<RestoreFrom>,
     /// Parameters of the strategy, with its defaults.

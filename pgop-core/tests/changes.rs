@@ -6,7 +6,7 @@ use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerStatus};
 use pgop_core::invalid::Invalid;
 use pgop_core::manifest::Kind;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::strategy::{Description, Members};
+use pgop_core::strategy::{Description, Members, Names};
 use serde_json::{Value, json};
 
 fn strategy() -> Description {
@@ -20,6 +20,7 @@ fn strategy() -> Description {
             primary: [("pgop.dev/role".to_owned(), "primary".to_owned())].into(),
             replica: [("pgop.dev/role".to_owned(), "replica".to_owned())].into(),
         },
+        names: Names::default(),
     }
 }
 

@@ -15,7 +15,7 @@ const BEGIN: &str = "<!-- generated: UPDATE=1 cargo test -p pgop-core --test doc
 const END: &str = "<!-- end of what is generated -->";
 
 /// Types of Kubernetes' own that the tables name and don't repeat: the end of the path, and where they are explained.
-const KUBERNETES: [(&str, &str); 5] = [
+const KUBERNETES: [(&str, &str); 9] = [
     (
         "affinity",
         "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#affinity-and-anti-affinity",
@@ -28,6 +28,13 @@ const KUBERNETES: [(&str, &str); 5] = [
         "topologySpreadConstraints",
         "https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/",
     ),
+    (
+        "env",
+        "https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/",
+    ),
+    ("volumes", "https://kubernetes.io/docs/concepts/storage/volumes/"),
+    ("volumeMounts", "https://kubernetes.io/docs/concepts/storage/volumes/"),
+    ("containers", "https://kubernetes.io/docs/concepts/workloads/pods/"),
     (
         "resources",
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",

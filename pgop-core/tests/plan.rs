@@ -6,7 +6,7 @@ use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::observed::{Live, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::{Action, Plan, PlanError, SecretChange, Why, plan};
-use pgop_core::strategy::{Description, Members, Step, Strategy, StrategyError};
+use pgop_core::strategy::{Description, Members, Names, Step, Strategy, StrategyError};
 use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
 use pgop_core::{Managed, Owner};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ impl Given {
             summary: String::new(),
             parameters: json!({"type": "object"}),
             members: Members::default(),
+            names: Names::default(),
         };
         Self(description, manifests)
     }

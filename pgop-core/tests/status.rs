@@ -10,7 +10,7 @@ use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
 use pgop_core::plan::Held;
 use pgop_core::round::{Carried, Outcome, Round};
-use pgop_core::strategy::{Description, Members};
+use pgop_core::strategy::{Description, Members, Names};
 use pgop_core::{Managed, manifest::Kind};
 use serde_json::json;
 
@@ -25,6 +25,7 @@ fn strategy() -> Description {
             primary: [("pgop.dev/role".to_owned(), "primary".to_owned())].into(),
             replica: [("pgop.dev/role".to_owned(), "replica".to_owned())].into(),
         },
+        names: Names::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use kube::CustomResourceExt;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::strategy::{Description, Members};
+use pgop_core::strategy::{Description, Members, Names};
 use pgop_core::{Managed, name};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ fn strategy() -> Description {
         parameters: json!({"type": "object", "additionalProperties": false,
             "properties": {"walKeep": {"type": "string", "default": "1GB"}, "fast": {"type": "boolean"}}}),
         members: Members::default(),
+        names: Names::default(),
     }
 }
 
@@ -191,6 +192,106 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "belongs to pgop or Kubernetes",
     ),
     (
+        "{pod: {priorityClassName: 'a b'}}",
+        "spec.pod.priorityClassName",
+        "no name of an object",
+    ),
+    (
+        "{pod: {terminationGracePeriodSeconds: 0}}",
+        "spec.pod.terminationGracePeriodSeconds",
+        "less than 10",
+    ),
+    (
+        "{pod: {env: [{name: PGOP_ROLE, value: x}]}}",
+        "spec.pod.env[0].name",
+        "read by PostgreSQL's programs or by pgop",
+    ),
+    (
+        "{pod: {volumes: [{name: data, emptyDir: {}}]}}",
+        "spec.pod.volumes[0].name",
+        "another volume of the pod",
+    ),
+    (
+        "{pod: {volumes: [{name: v, hostPath: {path: /etc}}]}}",
+        "spec.pod.volumes[0].hostPath",
+        "a folder of the node",
+    ),
+    (
+        "{pod: {volumes: [{name: v, persistentVolumeClaim: {claimName: hippo-pvc}}]}}",
+        "spec.pod.volumes[0].persistentVolumeClaim",
+        "which only its server may write",
+    ),
+    (
+        "{pod: {volumes: [{name: v, persistentVolumeClaim: {claimName: data-hippo-replica-7}}]}}",
+        "spec.pod.volumes[0].persistentVolumeClaim",
+        "which only its server may write",
+    ),
+    (
+        "{pod: {volumeMounts: [{name: data, mountPath: /x}]}}",
+        "spec.pod.volumeMounts[0].name",
+        "not in spec.pod.volumes",
+    ),
+    (
+        "{pod: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /pgop/config}]}}",
+        "spec.pod.volumeMounts[0].mountPath",
+        "hide what pgop has in /pgop",
+    ),
+    (
+        "{pod: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /}]}}",
+        "spec.pod.volumeMounts[0].mountPath",
+        "hide what pgop has",
+    ),
+    (
+        "{pod: {containers: [{name: postgres, image: x}]}}",
+        "spec.pod.containers[0].name",
+        "another container of the pod",
+    ),
+    (
+        "{pod: {containers: [{name: a}]}}",
+        "spec.pod.containers[0].image",
+        "is missing",
+    ),
+    (
+        "{pod: {containers: [{name: a, image: x, ports: [{containerPort: 1, hostPort: 1}]}]}}",
+        "spec.pod.containers[0].ports[0].hostPort",
+        "a port of the node",
+    ),
+    (
+        "{pod: {containers: [{name: a, image: x, volumeMounts: [{name: data, mountPath: /x}]}]}}",
+        "spec.pod.containers[0].volumeMounts[0].name",
+        "mount it readOnly",
+    ),
+    (
+        "{pod: {containers: [{name: a, image: x, securityContext: {privileged: true}}]}}",
+        "spec.pod.containers[0].securityContext.privileged",
+        "`restricted` Pod Security Standard",
+    ),
+    (
+        "{pod: {containers: [{name: a, image: x, securityContext: {capabilities: {add: [SYS_ADMIN]}}}]}}",
+        "spec.pod.containers[0].securityContext.capabilities",
+        "adds some",
+    ),
+    (
+        "{service: {annotations: {pgop.dev/x: mine}}}",
+        "spec.service.annotations.pgop.dev/x",
+        "belongs to pgop or Kubernetes",
+    ),
+    (
+        "{service: {loadBalancerClass: internal}}",
+        "spec.service.loadBalancerClass",
+        "set spec.service.type to LoadBalancer",
+    ),
+    (
+        "{replicaService: {type: LoadBalancer, loadBalancerSourceRanges: ['192.0.2.0']}}",
+        "spec.replicaService.loadBalancerSourceRanges[0]",
+        "is no network",
+    ),
+    (
+        "{service: {externalTrafficPolicy: Local}}",
+        "spec.service.externalTrafficPolicy",
+        "NodePort or LoadBalancer",
+    ),
+    (
         "{strategyParameters: {walKeap: 1GB}}",
         "spec.strategyParameters",
         "takes: fast, walKeep",
@@ -214,6 +315,12 @@ const ACCEPTED: &[&str] = &[
     "{credentials: {user: good-user}}",
     "{strategyParameters: {walKeep: 2GB, fast: true}}",
     "{resources: {limits: {cpu: '2', memory: 4Gi}}, pod: {nodeSelector: {disk: ssd}, runAsUser: 70}}",
+    "{pod: {priorityClassName: high, serviceAccountName: hippo, schedulerName: mine, runtimeClassName: gvisor, terminationGracePeriodSeconds: 600}}",
+    "{pod: {env: [{name: TZ, value: UTC}], volumes: [{name: ca, secret: {secretName: ca}}], volumeMounts: [{name: ca, mountPath: /etc/ca}]}}",
+    "{pod: {containers: [{name: exporter, image: x, volumeMounts: [{name: data, mountPath: /d, readOnly: true}, {name: run, mountPath: /run/pg}]}]}}",
+    "{pod: {volumes: [{name: v, persistentVolumeClaim: {claimName: hippo-pvc, readOnly: true}}]}}",
+    "{service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}, loadBalancerSourceRanges: [192.0.2.0/24, 'fd00::/8'], externalTrafficPolicy: Local}}",
+    "{replicaService: {type: NodePort, labels: {team: blue}}}",
 ];
 
 #[test]
@@ -361,7 +468,7 @@ fn a_backup_takes_its_settings_from_its_source() {
         (valid.storage.claim.as_str(), valid.storage.size.as_str()),
         ("hippo-backup-pvc", "6Gi")
     );
-    assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21");
+    assert_eq!(valid.path, "hippo-backups/2026-11-22-17-57-21-u9");
     assert_eq!((valid.pod.fs_group, valid.source_serves), (Some(26), false));
     source.status = serde_json::from_value(json!({"accepted": {"image": "registry/pg:16"},
         "members": [{"name": "hippo-0", "role": "primary", "ready": true}]}))

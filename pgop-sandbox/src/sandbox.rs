@@ -8,9 +8,10 @@ use std::sync::Arc;
 use pgop_sandbox_controllers::Controllers;
 use pgop_sandbox_node::{ApiAccess, CleanError, Node, NodeError};
 use pgop_sandbox_server::{Config, OpenError, Server, Storage};
+use pgop_sandbox_tasks::spawn_essential;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::{Credentials, CredentialsError};
@@ -77,8 +78,9 @@ pub struct Sandbox {
     folder: Folder,
     url: String,
     stop: Stop,
-    controlling: JoinHandle<()>,
-    serving: JoinHandle<()>,
+    controlling: JoinSet<()>,
+    serving: JoinSet<()>,
+    broken: CancellationToken,
     _held: Held,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -104,13 +106,16 @@ impl Sandbox {
         let url = format!("https://{address}");
 
         let stop = Stop::default();
-        let serving = tokio::spawn(serve::serve(listener, acceptor, server.clone(), stop.server.clone()));
+        let (broken, mut serving, mut controlling) = (CancellationToken::new(), JoinSet::new(), JoinSet::new());
+        let requests = serve::serve(listener, acceptor, server.clone(), stop.server.clone());
+        spawn_essential(&mut serving, "API server", &broken, requests);
         let controllers = Controllers {
             volumes: folder.volumes(),
             node: NODE.to_owned(),
             ca_pem: credentials.ca.clone(),
         };
-        let controlling = tokio::spawn(controllers.run(server.client(), stop.controllers.clone()));
+        let controlled = controllers.run(server.client(), stop.controllers.clone());
+        spawn_essential(&mut controlling, "controllers", &broken, controlled);
         let config = pgop_sandbox_node::Config {
             name: NODE.to_owned(),
             folder: folder.node(),
@@ -132,6 +137,7 @@ impl Sandbox {
             stop,
             controlling,
             serving,
+            broken,
             _held: held,
             _temporary: temporary,
         })
@@ -153,6 +159,12 @@ impl Sandbox {
         &self.url
     }
 
+    /// Completes when a part has panicked without which the rest can't go on; the log tells which. The sandbox should be stopped then.
+    /// (Most parts begin again by themselves.)
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
     /// Ends all pods, then the rest: each gets its `SIGTERM` and its grace period, but 30 s at the most. Nothing of them is left on the
     /// machine; objects and volumes stay in the folder, and the next start runs the same pods again.
     pub async fn stop(self) {
@@ -160,10 +172,10 @@ impl Sandbox {
     }
 
     /// As [`stop`](Self::stop); what still runs when `hurry` completes is killed.
-    pub async fn stop_unless(self, hurry: impl Future<Output = ()>) {
+    pub async fn stop_unless(mut self, hurry: impl Future<Output = ()>) {
         // Nothing is to be made of what happens from here on.
         self.stop.controllers.cancel();
-        let _ = self.controlling.await;
+        while self.controlling.join_next().await.is_some() {}
         self.stop.node.cancel();
         let node = &self.node;
         let hurried = async {
@@ -177,7 +189,7 @@ impl Sandbox {
         }
         // Last: pods may have something to say to it until they have ended.
         self.stop.server.cancel();
-        let _ = self.serving.await;
+        while self.serving.join_next().await.is_some() {}
     }
 }
 

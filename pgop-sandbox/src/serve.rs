@@ -8,8 +8,9 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use pgop_sandbox_server::Server;
+use pgop_sandbox_tasks::spawn;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -22,6 +23,8 @@ use crate::sandbox::StartError;
 
 /// A client that does not finish its handshake holds no connection for longer.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What could not be accepted is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Watches never end by themselves: connections are cut after this when the sandbox stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -51,12 +54,13 @@ pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, server: 
         match accepted {
             Ok((stream, _)) => {
                 let watcher = graceful.watcher();
-                tokio::spawn(connection(stream, acceptor.clone(), server.clone(), watcher));
+                let connection = connection(stream, acceptor.clone(), server.clone(), watcher);
+                spawn("connection of a client", connection);
             }
             // Too many open files, most likely: some will be closed.
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
-                tokio::task::yield_now().await;
+                sleep(AGAIN).await;
             }
         }
     }
@@ -86,6 +90,7 @@ async fn connection(
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test sees a panic of its own tasks
 mod tests {
     use k8s_openapi::api::core::v1::Namespace;
     use kube::api::{Api, ListParams};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pgop_core::owner::ResourceKind;
 use pgop_core::registry::NameClash;
-use pgop_core::strategy::{Description, Members};
+use pgop_core::strategy::{Description, Members, Names};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -52,6 +52,8 @@ struct Descriptor {
     partials: Vec<String>,
     #[serde(default)]
     members: Members,
+    #[serde(default)]
+    names: Names,
 }
 
 /// Why a bundle can't be loaded. Every message names the file, the line where that is known, and what to do.
@@ -230,6 +232,7 @@ impl Bundle {
                 summary: descriptor.summary,
                 parameters: descriptor.parameters,
                 members: descriptor.members,
+                names: descriptor.names,
             },
         })
     }
@@ -279,6 +282,10 @@ fn check(descriptor: &Descriptor) -> Result<(), (&'static str, String)> {
             return Err((field, format!("has `{name}`: give plain file names")));
         }
     }
+    descriptor
+        .names
+        .check()
+        .map_err(|(field, problem)| (field, problem.to_owned()))?;
     check_schema(&descriptor.parameters).map_err(|problem| ("parameters", problem))
 }
 

@@ -20,9 +20,9 @@ mod rules;
 
 use std::fmt;
 
-use pgop_core::manifest::Manifest;
+use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::owner::Owner;
-use pgop_core::strategy::{Description, Strategy};
+use pgop_core::strategy::{Description, Names, Strategy};
 use pgop_core::validated::Validated;
 use serde_json::{Map, Value};
 
@@ -55,6 +55,8 @@ pub enum Rule {
     SelectsItsPods,
     /// Each `StatefulSet` names a headless Service that the strategy makes.
     NamesItsService,
+    /// The claims and Services that its description names are made.
+    KeepsItsNames,
     /// Each image has a tag other than `latest`, or a digest.
     PinsImages,
     /// Whatever an object refers to by name exists, or the strategy makes it; a `RoleBinding` binds a Role of the strategy.
@@ -91,6 +93,8 @@ pub(crate) struct Case {
     pub(crate) owner: Owner,
     pub(crate) backup_source: Option<String>,
     pub(crate) given: Given,
+    /// What its description names: claims and Services that have to be there.
+    pub(crate) named: Vec<(Kind, String)>,
     pub(crate) manifests: Vec<Manifest>,
 }
 
@@ -177,9 +181,28 @@ fn case<R: Conformant>(
         owner: validated.owner().clone(),
         backup_source: validated.backup_source().map(str::to_owned),
         given: R::given(&validated),
+        named: named(&validated, &description.names),
         manifests,
     };
     Ok((validated, case))
+}
+
+/// What the description of a strategy says that there is of a resource that runs servers.
+fn named<V: Validated>(validated: &V, names: &Names) -> Vec<(Kind, String)> {
+    let Some(server) = validated.server() else {
+        return Vec::new();
+    };
+    let (name, replicas) = (&server.owner.name, validated.replicas().unwrap_or(0));
+    let mut wanted = vec![(Kind::Service, names.read_write_of(name))];
+    if replicas > 0 {
+        wanted.push((Kind::Service, names.read_only_of(name)));
+    }
+    if server.storage.make {
+        let of_replicas = (0..replicas).map(|ordinal| names.claim_of_replica(name, ordinal));
+        let claims = std::iter::once(names.claim_of(name)).chain(of_replicas);
+        wanted.extend(claims.map(|claim| (Kind::PersistentVolumeClaim, claim)));
+    }
+    wanted
 }
 
 fn bytes(manifests: &[Manifest]) -> Vec<(String, Option<&str>)> {

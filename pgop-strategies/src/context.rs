@@ -7,24 +7,39 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServiceSettings};
+use pgop_core::description::Names;
 use pgop_core::managed::Managed;
 use pgop_core::owner::Owner;
 use pgop_core::validated::{ClaimStorage, Server, ValidatedBackup, ValidatedCluster, ValidatedDatabase};
-use pgop_core::{label, name, parameter};
+use pgop_core::{label, parameter};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// How long a server has to stop: a fast shutdown writes a checkpoint, and a server that is killed meanwhile has to recover.
 pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 300;
 
+/// What a container asks for where nobody says: servers that asked for nothing would be the first to be killed when a node is short of memory.
+fn modest() -> ResourceRequirements {
+    let quantity = |name: &str, text: &str| (name.to_owned(), Quantity(text.to_owned()));
+    ResourceRequirements {
+        requests: Some([quantity("cpu", "50m"), quantity("memory", "256Mi")].into()),
+        ..ResourceRequirements::default()
+    }
+}
+
 /// A kind of resource whose templates have a context.
 pub trait TemplateContext: Managed {
     /// What the templates see.
     type Context<'a>: Serialize;
 
-    /// Gathers it. `files` are the bundle's files, by name.
-    fn context<'a>(validated: &'a Self::Validated, files: &'a BTreeMap<String, String>) -> Self::Context<'a>;
+    /// Gathers it. `names` are those of the bundle's description, and `files` its files, by name.
+    fn context<'a>(
+        validated: &'a Self::Validated,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> Self::Context<'a>;
 }
 
 /// What the templates of a `PgDatabase` see.
@@ -55,7 +70,9 @@ pub struct ServerContext<'a> {
     pub claims: ClaimsContext<'a>,
     /// How claims are made.
     pub storage: StorageContext<'a>,
-    /// CPU and memory of the server's container; `{}` when nothing is asked for.
+    /// The primary's Service.
+    pub service: ServiceContext<'a>,
+    /// CPU and memory of the server's container; `{}` when the spec asks for nothing.
     pub resources: ResourceRequirements,
     /// Text of `postgresql.conf`.
     pub postgresql_conf: String,
@@ -84,6 +101,8 @@ pub struct ClusterContext<'a> {
     pub replicas: i32,
     /// Replication slots of the replicas, in their order.
     pub slots: Vec<String>,
+    /// The Service of the replicas.
+    pub replica_service: ServiceContext<'a>,
 }
 
 /// What the templates of a `PgBackup` see.
@@ -114,7 +133,7 @@ pub struct BackupContext<'a> {
     pub secrets: BackupSecretsContext<'a>,
     /// Path of the snapshot in the claim.
     pub path: &'a str,
-    /// CPU and memory of the container; `{}` when nothing is asked for.
+    /// CPU and memory of the container; `{}` when the spec asks for nothing.
     pub resources: ResourceRequirements,
     /// `spec.strategyParameters`, with the defaults of the bundle's schema.
     pub parameters: &'a Map<String, Value>,
@@ -176,6 +195,25 @@ pub struct StorageContext<'a> {
     pub access_mode: &'static str,
 }
 
+/// How a Service is reached.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceContext<'a> {
+    /// `ClusterIP`, `NodePort` or `LoadBalancer`.
+    #[serde(rename = "type")]
+    pub service_type: &'static str,
+    /// Labels that the user adds.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations that the user adds.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Class of the load balancer, or `null`.
+    pub load_balancer_class: Option<&'a str>,
+    /// Networks that the load balancer lets in; empty for all.
+    pub load_balancer_source_ranges: &'a [String],
+    /// `Cluster`, `Local` or `null`.
+    pub external_traffic_policy: Option<&'static str>,
+}
+
 /// A snapshot to start from.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -205,24 +243,34 @@ pub struct SourceContext<'a> {
 impl TemplateContext for PgDatabase {
     type Context<'a> = ServerContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedDatabase, files: &'a BTreeMap<String, String>) -> ServerContext<'a> {
-        server(&validated.server, 0, files)
+    fn context<'a>(
+        validated: &'a ValidatedDatabase,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> ServerContext<'a> {
+        server(&validated.server, 0, names, files)
     }
 }
 
 impl TemplateContext for PgCluster {
     type Context<'a> = ClusterContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedCluster, files: &'a BTreeMap<String, String>) -> ClusterContext<'a> {
+    fn context<'a>(
+        validated: &'a ValidatedCluster,
+        names: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> ClusterContext<'a> {
         let ValidatedCluster {
             server: servers,
             replicas,
+            replica_service,
         } = validated;
-        let pods = (0..*replicas).map(|ordinal| name::replica_pod(&servers.owner.name, ordinal));
+        let slots = (0..*replicas).map(|ordinal| names.slot_of_replica(&servers.owner.name, ordinal));
         ClusterContext {
-            server: server(servers, *replicas, files),
+            server: server(servers, *replicas, names, files),
             replicas: *replicas,
-            slots: pods.map(|pod| name::slot(&pod)).collect(),
+            slots: slots.collect(),
+            replica_service: service(replica_service),
         }
     }
 }
@@ -230,7 +278,11 @@ impl TemplateContext for PgCluster {
 impl TemplateContext for PgBackup {
     type Context<'a> = BackupContext<'a>;
 
-    fn context<'a>(validated: &'a ValidatedBackup, files: &'a BTreeMap<String, String>) -> BackupContext<'a> {
+    fn context<'a>(
+        validated: &'a ValidatedBackup,
+        _: &Names,
+        files: &'a BTreeMap<String, String>,
+    ) -> BackupContext<'a> {
         let Owner {
             kind,
             name,
@@ -260,14 +312,19 @@ impl TemplateContext for PgBackup {
                 replication: &validated.replication_secret,
             },
             path: &validated.path,
-            resources: validated.resources.clone().unwrap_or_default(),
+            resources: validated.resources.clone().unwrap_or_else(modest),
             parameters: &validated.strategy_parameters,
             files,
         }
     }
 }
 
-fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, String>) -> ServerContext<'a> {
+fn server<'a>(
+    server: &'a Server,
+    replicas: i32,
+    names: &Names,
+    files: &'a BTreeMap<String, String>,
+) -> ServerContext<'a> {
     let Owner {
         kind,
         name,
@@ -293,11 +350,12 @@ fn server<'a>(server: &'a Server, replicas: i32, files: &'a BTreeMap<String, Str
         },
         claims: ClaimsContext {
             primary: claim,
-            replicas: (0..made).map(|ordinal| name::replica_claim(name, ordinal)).collect(),
+            replicas: (0..made).map(|ordinal| names.claim_of_replica(name, ordinal)).collect(),
             make: *make,
         },
         storage: storage(&server.storage),
-        resources: server.resources.clone().unwrap_or_default(),
+        service: service(&server.service),
+        resources: server.resources.clone().unwrap_or_else(modest),
         postgresql_conf: parameter::postgresql_conf(server),
         restart_hash: parameter::restart_hash(server),
         initialize: server.initialize,
@@ -317,5 +375,18 @@ fn storage(storage: &ClaimStorage) -> StorageContext<'_> {
         size: &storage.size,
         class_name: storage.class_name.as_deref(),
         access_mode: storage.access_mode.as_str(),
+    }
+}
+
+fn service(service: &ServiceSettings) -> ServiceContext<'_> {
+    ServiceContext {
+        service_type: service.service_type.as_str(),
+        labels: &service.labels,
+        annotations: &service.annotations,
+        load_balancer_class: service.load_balancer_class.as_deref(),
+        load_balancer_source_ranges: &service.load_balancer_source_ranges,
+        external_traffic_policy: service
+            .external_traffic_policy
+            .map(pgop_core::crd::ExternalTrafficPolicy::as_str),
     }
 }

@@ -76,7 +76,7 @@ impl<R: TemplateContext> Strategy<R> for BundleStrategy<R> {
 
     fn manifests(&self, validated: &R::Validated) -> Result<Vec<Manifest>, StrategyError> {
         let Bundle { files, renderer, .. } = &self.bundle;
-        let mut context = serde_json::to_value(R::context(validated, files))
+        let mut context = serde_json::to_value(R::context(validated, &self.bundle.description.names, files))
             .map_err(|error| StrategyError::Other(format!("the templates' context can't be made: {error}")))?;
         self.declare_parameters(&mut context);
         let texts = renderer.render(context).map_err(|error| StrategyError::Render {

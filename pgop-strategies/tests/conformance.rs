@@ -279,6 +279,31 @@ fn names_its_service() {
 }
 
 #[test]
+fn keeps_its_names() {
+    let inner = streaming();
+    let mut description = inner.description().clone();
+    description.names.claim = "{name}-data".to_owned();
+    let altered = Altered {
+        description,
+        inner,
+        alter: |_: &ValidatedCluster, made| Ok(made),
+    };
+    let violations = conformance::check_on(&altered, &fixture("cluster-plain"), &Map::new());
+    // The strategy still makes what validation told it: the name of the description.
+    assert!(violations.is_empty(), "{violations:?}");
+    let mut description = streaming().description().clone();
+    description.names.read_only = "{name}-ro".to_owned();
+    let altered = Altered {
+        description,
+        inner: streaming(),
+        alter: |_: &ValidatedCluster, made| Ok(made),
+    };
+    let violations = conformance::check_on(&altered, &fixture("cluster-plain"), &Map::new());
+    let broken: BTreeSet<Rule> = violations.iter().map(|v| v.rule).collect();
+    assert_eq!(broken, [Rule::KeepsItsNames].into(), "{violations:?}");
+}
+
+#[test]
 fn pins_images() {
     for image in [
         "postgres",

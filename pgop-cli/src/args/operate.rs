@@ -66,21 +66,22 @@ pub struct Logs {
 
 /// Install or update the operator and its resource definitions
 ///
-/// Running it again updates both. Databases go on while it does.
+/// Running it again updates both: what no flag names stays as it is, and rights that a change of --watch-namespaces makes needless are taken away.
+/// Databases go on while it does.
 ///
 /// RBAC it needs: cluster-admin, as it creates resource definitions and roles.
 #[derive(Args, Debug)]
 pub struct Install {
-    /// Image of the operator
+    /// Image of the operator; default: the one that is installed, or that of this version of pgo
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
-    /// Namespaces the operator looks after; default: all
+    /// Namespaces the operator looks after; '' for all of them, as at first
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub watch_namespaces: Vec<String>,
-    /// ConfigMaps in the operator's namespace with further strategies, one bundle each
+    pub watch_namespaces: Option<Vec<String>>,
+    /// ConfigMaps in the operator's namespace with further strategies, one bundle each; '' for none, as at first
     #[arg(long, value_name = "CONFIGMAPS", value_delimiter = ',')]
-    pub strategies: Vec<String>,
-    /// Install nothing: print the manifests
+    pub strategies: Option<Vec<String>>,
+    /// Ask no cluster: print the manifests of a first installation
     #[arg(long)]
     pub dry_run: bool,
     /// Waiting

@@ -1,10 +1,11 @@
 //! `pgo install`
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use pgop_core::install::{self, Options};
 use pgop_core::runtime::crds::{self, Changed};
 use serde_json::Value;
@@ -19,61 +20,77 @@ use crate::output;
 use crate::volume::reason;
 use crate::wait::{self, Verdict};
 
+pub(super) mod rights;
+
 /// Installs or updates the operator.
 pub async fn run(args: Install, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     context.one_namespace("install")?;
-    let options = options(&args, context);
-    let mut manifests = install::manifests(&options);
+    let told = Told::new(&args)?;
     if args.dry_run || context.config.output.is_some_and(|o| o != Output::Wide) {
+        let options = told.over(at_first(namespace(context)));
         let definitions = pgop_core::crd::all();
         let mut all: Vec<Value> = definitions
             .iter()
             .map(|d| serde_json::to_value(d).unwrap_or_default())
             .collect();
-        all.append(&mut manifests);
+        all.extend(install::manifests(&options));
         let format = context.config.output.unwrap_or(Output::Yaml);
         let text = output::resources(Some(format), &all, false).unwrap_or_default();
         context.screen.raw(text.as_bytes());
         return Ok(ExitCode::Ok);
     }
-    install(&args, options, manifests, context, false).await
+    let namespace = namespace(context);
+    install(&args, &told, &namespace, context, false).await
 }
 
 /// As `pgo install --wait`, and says only what it did not find as it should be.
 #[cfg(target_os = "linux")]
 pub(super) async fn quietly(args: Install, context: &mut Context<'_>) -> Result<(), Error> {
-    let options = Options {
-        namespace: install::NAMESPACE.to_owned(),
-        ..options(&args, context)
-    };
-    let manifests = install::manifests(&options);
-    install(&args, options, manifests, context, true).await.map(drop)
+    let told = Told::new(&args)?;
+    install(&args, &told, install::NAMESPACE, context, true).await.map(drop)
 }
 
 async fn install(
     args: &Install,
-    options: Options,
-    manifests: Vec<Value>,
+    told: &Told,
+    namespace: &str,
     context: &mut Context<'_>,
     quiet: bool,
 ) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
+    let place = cluster.in_namespace(namespace);
+    let live = place.get::<Deployment>(install::NAME).await?;
+    let before = live.as_ref().map(json).transpose()?;
+    if let Some(before) = &before {
+        not_by_helm(before, "upgrade")?;
+    }
+    let options = told.over(
+        before
+            .as_ref()
+            .map_or_else(|| at_first(namespace.to_owned()), Options::kept),
+    );
     alone(&cluster, &options).await?;
+    there_are(&cluster, &options.watch_namespaces).await?;
     definitions(&cluster, context, quiet).await?;
-    for manifest in manifests {
-        let name = output::name(&manifest);
-        let done = apply(&cluster, &manifest).await?;
+    let manifests = install::manifests(&options);
+    for manifest in &manifests {
+        let name = output::name(manifest);
+        let done = apply(&cluster, manifest).await?;
         if !quiet {
             context.screen.line(format!("{name} {done}"));
         }
     }
+    // Last: until here the operator that ran before needs them.
+    let bindings = rights::bindings(&cluster).await?;
+    for needless in install::obsolete(&bindings, namespace, &manifests) {
+        if rights::delete(&cluster, &needless).await? {
+            context.screen.line(format!("{} deleted", rights::place(&needless)));
+        }
+    }
     if !quiet {
-        context
-            .screen
-            .note_line(format!("the operator's image is {}", options.image));
+        say(before.as_ref(), &options, context);
     }
     if args.wait.wait {
-        let place = cluster.in_namespace(&options.namespace);
         let waited = wait::until::<Deployment>(
             &place,
             &mut context.screen,
@@ -92,6 +109,97 @@ async fn install(
     Ok(ExitCode::Ok)
 }
 
+/// What the flags say; what they don't say is kept.
+struct Told {
+    image: Option<String>,
+    watch_namespaces: Option<BTreeSet<String>>,
+    strategies: Option<BTreeSet<String>>,
+}
+
+impl Told {
+    fn new(args: &Install) -> Result<Self, Error> {
+        let told = Self {
+            image: args.image.clone(),
+            watch_namespaces: args.watch_namespaces.as_deref().map(words),
+            strategies: args.strategies.as_deref().map(words),
+        };
+        for namespace in told.watch_namespaces.iter().flatten() {
+            let problem = |error| Error::Usage(format!("--watch-namespaces {namespace}: the name {error}"));
+            pgop_core::name::check_object(namespace).map_err(problem)?;
+        }
+        for config_map in told.strategies.iter().flatten() {
+            let problem = |error| Error::Usage(format!("--strategies {config_map}: the name {error}"));
+            pgop_core::name::check_object(config_map).map_err(problem)?;
+        }
+        Ok(told)
+    }
+
+    fn over(&self, options: Options) -> Options {
+        Options {
+            image: self.image.clone().unwrap_or(options.image),
+            watch_namespaces: self.watch_namespaces.clone().unwrap_or(options.watch_namespaces),
+            strategies: self.strategies.clone().unwrap_or(options.strategies),
+            // They are installed here, with the person's rights; the operator needs none on them.
+            crds: false,
+            ..options
+        }
+    }
+}
+
+/// Where nothing is installed yet.
+fn at_first(namespace: String) -> Options {
+    Options {
+        namespace,
+        ..Options::default()
+    }
+}
+
+/// Says what is different now, and what was kept that may be meant to be different.
+fn say(before: Option<&Value>, options: &Options, context: &mut Context<'_>) {
+    let before = before.map(Options::installed);
+    for change in before.iter().flat_map(|before| options.changes_from(before)) {
+        context.screen.note_line(change);
+    }
+    let kept = before.is_some_and(|before| before.image == options.image && options.image != Options::default().image);
+    let how = if kept { ", as before; --image names another" } else { "" };
+    context
+        .screen
+        .note_line(format!("the operator's image is {}{how}", options.image));
+}
+
+pub(super) fn json(deployment: &Deployment) -> Result<Value, Error> {
+    serde_json::to_value(deployment)
+        .map_err(|error| Error::Object(format!("the operator's Deployment can't be read: {error}")))
+}
+
+/// Refuses what would take objects out of the hands of helm, which would then take them back.
+pub(super) fn not_by_helm(deployment: &Value, verb: &str) -> Result<(), Error> {
+    let namespace = deployment["metadata"]["namespace"].as_str().unwrap_or_default();
+    match deployment["metadata"]["annotations"]["meta.helm.sh/release-name"].as_str() {
+        None => Ok(()),
+        Some(release) => Err(Error::Object(format!(
+            "the operator in namespace {namespace} was installed by helm, as release {release}: use `helm {verb} {release} -n {namespace}`"
+        ))),
+    }
+}
+
+/// Refuses namespaces that do not exist, before anything is changed: roles can't be made in them, and half of the installation would be done.
+async fn there_are(cluster: &Cluster, namespaces: &BTreeSet<String>) -> Result<(), Error> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    for name in namespaces {
+        if cluster
+            .ask(format!("get namespace {name}"), api.get_opt(name))
+            .await?
+            .is_none()
+        {
+            return Err(Error::Object(format!(
+                "namespace {name} does not exist: create it first, or name other --watch-namespaces. Nothing was changed"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Two operators in two namespaces have two leases, and both would work on the same resources.
 async fn alone(cluster: &Cluster, options: &Options) -> Result<(), Error> {
     let labels: Vec<String> = install::selector()
@@ -103,7 +211,8 @@ async fn alone(cluster: &Cluster, options: &Options) -> Result<(), Error> {
         .await?;
     for other in installed.items {
         let place = other.metadata.namespace.clone().unwrap_or_default();
-        if place != options.namespace && overlap(&watched(&other), &options.watch_namespaces) {
+        let watched = Options::installed(&json(&other)?).watch_namespaces;
+        if place != options.namespace && overlap(&watched, &options.watch_namespaces) {
             return Err(Error::Object(format!(
                 "an operator is installed in namespace {place} and looks after the same namespaces: update that one with -n {place}, remove it \
                  with `pgo uninstall -n {place}`, or give the two different --watch-namespaces"
@@ -114,24 +223,8 @@ async fn alone(cluster: &Cluster, options: &Options) -> Result<(), Error> {
 }
 
 /// No namespaces are all of them.
-fn overlap(some: &[String], others: &[String]) -> bool {
-    some.is_empty() || others.is_empty() || some.iter().any(|namespace| others.contains(namespace))
-}
-
-/// The namespaces that an installed operator watches.
-pub(super) fn watched(deployment: &Deployment) -> Vec<String> {
-    let value = serde_json::to_value(deployment).unwrap_or_default();
-    let env = value
-        .pointer("/spec/template/spec/containers/0/env")
-        .and_then(Value::as_array);
-    let list = env
-        .into_iter()
-        .flatten()
-        .find(|variable| variable["name"] == "PGOP_NAMESPACES")
-        .and_then(|variable| variable["value"].as_str())
-        .unwrap_or_default();
-    let list: Vec<String> = list.split(',').map(str::to_owned).collect();
-    words(&list)
+fn overlap(some: &BTreeSet<String>, others: &BTreeSet<String>) -> bool {
+    some.is_empty() || others.is_empty() || !some.is_disjoint(others)
 }
 
 /// Says what the operator's pods wait for.
@@ -163,24 +256,11 @@ pub(super) fn namespace(context: &Context<'_>) -> String {
 }
 
 /// Of a list with commas: `a, b,` is `a` and `b`.
-fn words(list: &[String]) -> Vec<String> {
+fn words(list: &[String]) -> BTreeSet<String> {
     list.iter()
         .map(|word| word.trim().to_owned())
         .filter(|word| !word.is_empty())
         .collect()
-}
-
-fn options(args: &Install, context: &Context<'_>) -> Options {
-    let default = Options::default();
-    Options {
-        namespace: namespace(context),
-        image: args.image.clone().unwrap_or(default.image),
-        watch_namespaces: words(&args.watch_namespaces),
-        strategies: words(&args.strategies),
-        // They are installed here, with the person's rights; the operator needs none on them.
-        crds: false,
-        ..Options::default()
-    }
 }
 
 async fn definitions(cluster: &Cluster, context: &mut Context<'_>, quiet: bool) -> Result<(), Error> {
@@ -205,21 +285,9 @@ async fn definitions(cluster: &Cluster, context: &mut Context<'_>, quiet: bool) 
     Ok(())
 }
 
-/// The API of a manifest, in its namespace.
-pub(super) fn api_of(cluster: &Cluster, manifest: &Value) -> (Api<DynamicObject>, String) {
-    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
-    let api = match manifest.pointer("/metadata/namespace").and_then(Value::as_str) {
-        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
-        None => Api::all_with(cluster.client.clone(), &resource),
-    };
-    (api, text("/metadata/name").to_owned())
-}
-
 fn apply<'a>(cluster: &'a Cluster, manifest: &'a Value) -> BoxFuture<'a, Result<&'static str, Error>> {
     Box::pin(async move {
-        let (api, name) = api_of(cluster, manifest);
+        let (api, name) = rights::api_of(cluster, manifest);
         let what = output::name(manifest);
         let before = cluster.ask(format!("get {what}"), api.get_opt(&name)).await?;
         let params = PatchParams::apply("pgo").force();
@@ -274,19 +342,10 @@ mod tests {
 
     #[test]
     fn operators_that_watch_all_overlap_with_every_other() {
-        let of = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let of = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<BTreeSet<_>>();
         assert!(overlap(&of(&[]), &of(&["shop"])));
         assert!(overlap(&of(&["shop", "bank"]), &of(&["bank"])));
         assert!(!overlap(&of(&["shop"]), &of(&["bank"])));
-        let manifests = install::manifests(&Options {
-            watch_namespaces: of(&["shop", "bank"]),
-            ..Options::default()
-        });
-        let deployment = manifests.into_iter().find(|m| m["kind"] == "Deployment").unwrap();
-        assert_eq!(
-            watched(&serde_json::from_value(deployment).unwrap()),
-            of(&["shop", "bank"])
-        );
     }
 
     #[test]

@@ -74,8 +74,8 @@ async fn operator(folder: &Folder, timeout: std::time::Duration, context: &mut C
     context.use_kubeconfig(folder.kubeconfig());
     let install = args::operate::Install {
         image: None,
-        watch_namespaces: Vec::new(),
-        strategies: Vec::new(),
+        watch_namespaces: None,
+        strategies: None,
         dry_run: false,
         wait: args::Wait { wait: true, timeout },
     };
@@ -169,11 +169,19 @@ async fn foreground(name: &str, folder: &Folder, context: &mut Context<'_>) -> R
     };
     let sandbox = Sandbox::start(options).await.map_err(|error| failed(&error))?;
     context.screen.line(format!("sandbox {name} serves {}", sandbox.url()));
-    end.asked().await;
+    let broken = tokio::select! {
+        () = end.asked() => false,
+        () = sandbox.broken() => true,
+    };
     context
         .screen
         .note_line("pods have up to 30 s to end; Ctrl-C ends them at once");
     sandbox.stop_unless(end.asked()).await;
+    if broken {
+        return Err(Error::Object(format!(
+            "sandbox {name} stopped, as a part of it panicked: its log tells which. Start it again with `pgo sandbox start --name {name}`, and tell us"
+        )));
+    }
     context.screen.line(format!("sandbox {name} stopped"));
     Ok(ExitCode::Ok)
 }

@@ -9,7 +9,7 @@ use pgop_core::resource::Managed;
 use serde_json::Value;
 
 use super::ask::confirm;
-use super::install::{self as installed, api_of, namespace};
+use super::install::{self as installed, namespace, rights};
 use super::{Context, for_each};
 use crate::args::operate::Uninstall;
 use crate::cluster::{Cluster, ClusterError};
@@ -29,6 +29,10 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
     }
     let cluster = context.cluster().await?;
     let place = namespace(context);
+    let there = cluster.in_namespace(&place);
+    if let Some(deployment) = there.get::<Deployment>(install::NAME).await? {
+        installed::not_by_helm(&installed::json(&deployment)?, "uninstall")?;
+    }
     let lost = if args.crds { lost(&cluster, context).await? } else { 0 };
     if !args.yes {
         let question = if args.crds {
@@ -51,7 +55,6 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
             .note_line("the resource definitions stay, and all resources with them; --crds removes both");
     }
     if args.wait.wait {
-        let there = cluster.in_namespace(&place);
         let gone = |found: Option<&Deployment>| match found {
             None => Verdict::Done,
             Some(_) => Verdict::NotYet("is being deleted".to_owned()),
@@ -72,35 +75,21 @@ pub async fn run(args: Uninstall, context: &mut Context<'_>) -> Result<ExitCode,
 /// Deletes what `pgo install` makes, in the opposite order. The namespace stays: whatever else is in it, claims with data above all, would go
 /// with it.
 async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> Result<ExitCode, Error> {
-    let watched = watched(place, cluster).await?;
-    let options = |watch_namespaces| Options {
+    // Whatever namespaces it watched: those of the first shape are named, the others are found.
+    let mut manifests = install::manifests(&Options {
         namespace: place.to_owned(),
-        watch_namespaces,
         ..Options::default()
-    };
-    // Whether it watched some namespaces or all of them: both sets of roles are looked for.
-    let mut manifests = install::manifests(&options(Vec::new()));
-    for manifest in install::manifests(&options(watched)) {
-        if !manifests.iter().any(|m| same(m, &manifest)) {
-            manifests.push(manifest);
-        }
-    }
+    });
+    let bindings = rights::bindings(cluster).await?;
+    let others = install::obsolete(&bindings, place, &manifests);
+    manifests.extend(others);
     manifests.retain(|m| m["kind"] != "Namespace");
     manifests.sort_by_key(|m| std::cmp::Reverse(rank(m)));
     let mut deleted = 0;
     let code = for_each(context, manifests, async |context, manifest| {
-        let what = output::name(&manifest);
-        let (api, name) = api_of(cluster, &manifest);
-        match cluster
-            .ask(format!("delete {what}"), api.delete(&name, &DeleteParams::background()))
-            .await
-        {
-            Ok(_) => {
-                deleted += 1;
-                context.screen.line(format!("{what} deleted"));
-            }
-            Err(ClusterError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if rights::delete(cluster, &manifest).await? {
+            deleted += 1;
+            context.screen.line(format!("{} deleted", output::name(&manifest)));
         }
         Ok(ExitCode::Ok)
     })
@@ -117,12 +106,6 @@ async fn objects(place: &str, cluster: &Cluster, context: &mut Context<'_>) -> R
     Ok(code)
 }
 
-fn same(a: &Value, b: &Value) -> bool {
-    ["/kind", "/metadata/name", "/metadata/namespace"]
-        .iter()
-        .all(|p| a.pointer(p) == b.pointer(p))
-}
-
 /// The Deployment goes first: an operator without rights would only complain.
 fn rank(manifest: &Value) -> u8 {
     match manifest["kind"].as_str() {
@@ -130,12 +113,6 @@ fn rank(manifest: &Value) -> u8 {
         Some("RoleBinding" | "ClusterRoleBinding") => 2,
         _ => 1,
     }
-}
-
-/// The namespaces that the installed operator watches.
-async fn watched(place: &str, cluster: &Cluster) -> Result<Vec<String>, Error> {
-    let found = cluster.in_namespace(place).get::<Deployment>(install::NAME).await?;
-    Ok(found.as_ref().map(installed::watched).unwrap_or_default())
 }
 
 /// Shows what goes with the definitions, and counts it.

@@ -5,10 +5,12 @@
 
 mod api;
 mod harness;
+mod server;
 
 mod configuration;
 mod dry_run;
 mod help;
+mod install;
 mod surroundings;
 mod unreachable;
 mod usage;

@@ -103,7 +103,7 @@ fn ctrl_c_stops_pods_in_order_and_a_second_one_at_once() {
         sandbox.says("pods have up to 30 s to end");
         sandbox.signal("INT");
         assert!(front.wait().unwrap().success());
-        sandbox.says("pod deaf is ended at once");
+        sandbox.says("pod default/deaf is ended at once");
         traces.assert_gone("two Ctrl-C");
         sandbox.pgo("sandbox delete --yes");
     }

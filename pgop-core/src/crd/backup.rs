@@ -52,7 +52,7 @@ pub struct PgBackupSpec {
     /// Where snapshots go. Default: the claim `<source>-backup-pvc`, made when it is missing, shared by all backups of the source.
     #[serde(default)]
     pub storage: Storage,
-    /// CPU and memory of the backup container.
+    /// CPU and memory of the backup container. Default: it asks for 50m and 256Mi, without limits; `{}` asks for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Scheduling, security and metadata of the pod.

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{ServerSpec, ServerStatus};
+use super::{ServerSpec, ServerStatus, ServiceSettings};
 
 /// Most replicas of one cluster.
 pub const MAX_REPLICAS: i32 = 50;
@@ -58,6 +58,9 @@ pub struct PgClusterSpec {
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = MAX_REPLICAS))]
     pub replicas: i32,
+    /// The Service of the replicas.
+    #[serde(default)]
+    pub replica_service: ServiceSettings,
     /// The servers.
     #[serde(flatten)]
     pub server: ServerSpec,
@@ -69,6 +72,7 @@ impl Default for PgClusterSpec {
         Self {
             strategy: default_strategy(),
             replicas: default_replicas(),
+            replica_service: ServiceSettings::default(),
             server: ServerSpec::default(),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
-use schemars::JsonSchema;
+use k8s_openapi::api::core::v1::{
+    Affinity, Container, EnvVar, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// Scheduling, identity and metadata of every pod made for a resource.
+/// Scheduling, identity and metadata of every pod made for a resource, and what is added to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
@@ -31,10 +33,10 @@ pub struct PodSettings {
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Affinity rules.
+    /// Affinity rules. Without a `podAntiAffinity` of their own, the servers of a cluster are on different nodes where that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// How the pods are spread over zones and nodes.
+    /// How the pods are spread over zones and nodes. One without a selector counts the pods of this resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Labels added to the pods. Those of pgop and `app.kubernetes.io/` can't be replaced.
@@ -43,6 +45,62 @@ pub struct PodSettings {
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Priority class of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Service account of the pods. Its token is not mounted. Default: the namespace's `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+    /// Scheduler of the pods. Default: that of Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub scheduler_name: Option<String>,
+    /// Runtime class of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub runtime_class_name: Option<String>,
+    /// Seconds that a pod has to stop. A server that is killed before it has stopped has to recover. Default: 300 for a server, 60 for a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86400))]
+    pub termination_grace_period_seconds: Option<i64>,
+    /// Variables added to pgop's containers. Those that begin with `PG` belong to `PostgreSQL` and pgop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "terse::<EnvVar>")]
+    pub env: Vec<EnvVar>,
+    /// Volumes added to the pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "terse::<Volume>")]
+    pub volumes: Vec<Volume>,
+    /// Where pgop's containers mount them: not below `/pgop`, `/pgdata`, `/backup`, `/tmp` and `/dev`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "terse::<VolumeMount>")]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// Containers that run beside each server. A backup has none: it could not end while one runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "terse::<Container>")]
+    pub containers: Vec<Container>,
+}
+
+/// The schema of a list of Kubernetes' own type, without its descriptions: with them the definitions are too large for `kubectl apply`.
+fn terse<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                // A property may have this name: then it is an object.
+                map.retain(|key, value| key != "description" || !value.is_string());
+                map.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut schema = Vec::<T>::json_schema(generator);
+    for (_, value) in schema.ensure_object().iter_mut() {
+        strip(value);
+    }
+    schema
 }
 
 /// Secrets of your own, each with the keys `username` and `password`. One that is not named is generated.

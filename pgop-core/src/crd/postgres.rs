@@ -7,7 +7,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, DeletionPolicy, PgCluster, PgDatabase, PodSettings, ServerStatus, Storage};
+use super::{Credentials, DeletionPolicy, PgCluster, PgDatabase, PodSettings, ServerStatus, ServiceSettings, Storage};
 
 /// Desired state of the servers of a database or a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,12 +25,15 @@ pub struct ServerSpec {
     /// What becomes of the data claims when the resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// CPU and memory of the `PostgreSQL` container.
+    /// CPU and memory of the `PostgreSQL` container. Default: it asks for 50m and 256Mi, without limits; `{}` asks for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Scheduling, security and metadata of the pods.
     #[serde(default)]
     pub pod: PodSettings,
+    /// The Service of the primary.
+    #[serde(default)]
+    pub service: ServiceSettings,
     /// A snapshot to start from instead of an empty database. Read once, when the data is first made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,

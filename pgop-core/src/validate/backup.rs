@@ -3,7 +3,7 @@
 use super::image::image_of;
 use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
-use super::{check_name, created};
+use super::{check_name, created, pod};
 use crate::crd::{PgBackup, PgBackupSpec, Role, ServerSpec, SourceKind};
 use crate::description::Description;
 use crate::invalid::Invalid;
@@ -56,6 +56,14 @@ pub(crate) fn backup(
         observed,
         &mut invalid,
     );
+    pod::check(&spec.pod, &mut invalid, |claim| claim == storage.claim);
+    if !spec.pod.containers.is_empty() {
+        invalid.push(Invalid::new(
+            "spec.pod.containers",
+            "has containers, and a backup could not end while one runs",
+            "leave it out",
+        ));
+    }
     check_backup_claim(spec, source, observed, &mut invalid);
     let strategy_parameters = check_parameters(&spec.strategy_parameters, strategy, &mut invalid);
     if !invalid.is_empty() {

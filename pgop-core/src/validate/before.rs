@@ -7,7 +7,6 @@ use super::image::major_of_tag;
 use crate::crd::{Accepted, ServerStatus};
 use crate::description::Description;
 use crate::kind::Kind;
-use crate::name;
 use crate::observed::Live;
 
 /// What is known from before.
@@ -83,8 +82,9 @@ fn adopt(meta: &ObjectMeta, status: &ServerStatus, live: &Live, strategy: &Descr
     let image = pod.pointer("/containers/0/image")?.as_str()?.to_owned();
     // A claim that pgop made carries its labels, so that it is among the live objects.
     let server = meta.name.as_deref().unwrap_or_default();
-    let is_given =
-        |claim: &&String| **claim != name::data_claim(server) && live.get(Kind::PersistentVolumeClaim, claim).is_none();
+    let is_given = |claim: &&String| {
+        **claim != strategy.names.claim_of(server) && live.get(Kind::PersistentVolumeClaim, claim).is_none()
+    };
     Some(Accepted {
         version: major_of_tag(&image).map(|major| major.to_string()),
         image,

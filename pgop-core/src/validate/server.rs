@@ -8,9 +8,9 @@ use super::restore::{self, check_restore};
 use super::secrets::{check_database, check_secrets};
 use super::storage::{DEFAULT_SIZE, check_same_claim, check_storage};
 use super::strategy_parameters::strategy_parameters;
-use super::{check_name, unchanged_strategy};
+use super::{check_name, pod as pod_settings, service, unchanged_strategy};
 use crate::complete::DEFAULT_USER;
-use crate::crd::{Accepted, PodSettings, Postgres, ServerSpec};
+use crate::crd::{Accepted, MAX_REPLICAS, PodSettings, Postgres, ServerSpec};
 use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::label;
@@ -54,13 +54,20 @@ pub(super) fn check(
     unchanged_strategy(strategy, before, invalid);
     let postgres = &spec.postgres;
     check_postgres(postgres, invalid);
+    let names = &strategy.names;
+    pod_settings::check(&spec.pod, invalid, |claim| {
+        spec.storage.claim.as_deref() == Some(claim)
+            || claim == names.claim_of(&owner.name)
+            || (0..MAX_REPLICAS).any(|ordinal| claim == names.claim_of_replica(&owner.name, ordinal))
+    });
+    service::check("spec.service", &spec.service, invalid);
     let parameters = check_settings(postgres, replicas, invalid);
     let image = check_image(postgres, before, invalid);
     let database = check_database(spec, before, invalid);
     let (secrets, user) = check_secrets(spec, before, observed, invalid);
     let mut storage = check_storage(
         &spec.storage,
-        name::data_claim(&owner.name),
+        strategy.names.claim_of(&owner.name),
         DEFAULT_SIZE,
         before.status,
         observed,
@@ -68,7 +75,7 @@ pub(super) fn check(
     );
     let claim = check_same_claim(&spec.storage, before, invalid);
     storage.make = claim.is_none();
-    storage.claim = claim.clone().unwrap_or_else(|| name::data_claim(&owner.name));
+    storage.claim = claim.clone().unwrap_or_else(|| strategy.names.claim_of(&owner.name));
     let restore = check_restore(spec.restore.as_ref(), before, observed, invalid);
     let pod = check_pod(&spec.pod, before, invalid);
     let accepted = Accepted {
@@ -95,6 +102,7 @@ pub(super) fn check(
         storage,
         initialize: restore.is_none() && !before.has_data(),
         deletion_policy: spec.deletion_policy,
+        service: spec.service.clone(),
         resources: spec.resources.as_ref().map(quantity::canonical_resources),
         pod,
         restore: restore.map(|restore| restore::job(&owner.name, restore)),

@@ -25,6 +25,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
+use pgop_sandbox_tasks::{Name, supervise};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -103,6 +104,24 @@ impl<K: Watched> Kind<K> {
         }
     }
 
+    /// Watches until stopped, and again when that panics. With its name.
+    fn keep_watching(
+        self: Arc<Self>,
+        api: Api<K>,
+        config: watcher::Config,
+        stop: CancellationToken,
+    ) -> (Name, BoxFuture<'static, ()>) {
+        let name = Name::from(format!("watch of {}", K::plural(&())));
+        let watched = name.clone();
+        let watching = async move {
+            supervise(watched, || {
+                self.clone().watch(api.clone(), config.clone(), stop.clone())
+            })
+            .await;
+        };
+        (name, watching.boxed())
+    }
+
     async fn watch(self: Arc<Self>, api: Api<K>, config: watcher::Config, stop: CancellationToken) {
         let mut writer = self.writer.lock().await;
         let events = watcher(api, config)
@@ -174,10 +193,10 @@ macro_rules! cache {
             }
 
             /// One endless watch for each kind. They end when `stop` is cancelled.
-            pub(crate) fn watches(&self, client: &Client, stop: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+            pub(crate) fn watches(&self, client: &Client, stop: &CancellationToken) -> Vec<(Name, BoxFuture<'static, ()>)> {
                 vec![$({
                     let config = watcher::Config::default()$(.fields($selector))?;
-                    self.$field.clone().watch(Api::all(client.clone()), config, stop.clone()).boxed()
+                    self.$field.clone().keep_watching(Api::all(client.clone()), config, stop.clone())
                 },)*]
             }
 

@@ -6,7 +6,7 @@ mod schedule;
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         batch::v1::{CronJob, CronJobStatus, Job},
@@ -96,9 +96,7 @@ fn due(cron: &CronJob, schedule: &Schedule, now: Timestamp) -> Option<Timestamp>
 
 fn start(cron: &CronJob, jobs: &[Arc<Job>], due: Timestamp, now: Timestamp, plan: &mut Plan) {
     let Some(spec) = &cron.spec else { return };
-    let deadline = spec
-        .starting_deadline_seconds
-        .map(|seconds| due + SignedDuration::from_secs(seconds));
+    let deadline = spec.starting_deadline_seconds.map(|seconds| pod::later(due, seconds));
     if deadline.is_some_and(|deadline| deadline < now) {
         let message = format!("Missed scheduled time to start a job: {due}");
         plan.actions.push(Action::Tell {
@@ -260,7 +258,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let uid = cron.uid().unwrap_or_default();
     let mut jobs = context.cache.jobs.within(&key.namespace);
     jobs.retain(|job| is_controlled_by(&job.metadata, &uid));
-    let planned = plan(&cron, &jobs, Timestamp::now());
+    let planned = plan(&cron, &jobs, pgop_sandbox_tasks::now());
     let api: Api<Job> = context.namespaced(&key.namespace);
     for action in planned.actions {
         match action {

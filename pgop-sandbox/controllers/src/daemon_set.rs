@@ -5,7 +5,6 @@ mod plan;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
     core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod},
@@ -101,7 +100,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         &owned,
         &hash,
         expectations.met(key),
-        Timestamp::now(),
+        pgop_sandbox_tasks::now(),
     );
     if set.status.as_ref() != Some(&planned.status) {
         put_status(context, &set, planned.status).await?;

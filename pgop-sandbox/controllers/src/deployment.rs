@@ -7,7 +7,6 @@ mod status;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::{Api, ResourceExt, api::PropagationPolicy};
 use serde_json::json;
@@ -91,7 +90,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let owned = ownership::settle(&context.client, &*deployment, claims).await?;
     let sets = plan::sort(&deployment, owned);
     let pods = context.cache.pods.within(&key.namespace);
-    let (status, again) = status::status(&deployment, &sets, Timestamp::now());
+    let (status, again) = status::status(&deployment, &sets, pgop_sandbox_tasks::now());
     for action in plan(&deployment, &sets, &pods) {
         act(context, &deployment, &sets, action).await?;
     }

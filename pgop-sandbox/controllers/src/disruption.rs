@@ -212,7 +212,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
             format!("Failed to calculate the number of expected pods: {message}"),
         );
     }
-    let (status, runs_out) = plan(&budget, &pods, scale, Timestamp::now());
+    let (status, runs_out) = plan(&budget, &pods, scale, pgop_sandbox_tasks::now());
     if budget.status.as_ref() != Some(&status) {
         let api: Api<PodDisruptionBudget> = context.namespaced(&key.namespace);
         verbs::put_status(

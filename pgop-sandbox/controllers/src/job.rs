@@ -8,7 +8,6 @@ mod policy;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod},
@@ -65,7 +64,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
         return Ok(Next::OnChange);
     };
     let pods = pods_of(context, &job).await?;
-    let now = Timestamp::now();
+    let now = pgop_sandbox_tasks::now();
     let control = PodControl {
         context,
         expectations,

@@ -20,6 +20,7 @@ mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod event_age;
 mod expectations;
 mod garbage;
 mod job;
@@ -41,10 +42,11 @@ mod stateful_set;
 mod verbs;
 mod volume;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{panic::resume_unwind, path::PathBuf, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
+use pgop_sandbox_tasks::{Name, spawn_essential};
 use tokio::{sync::watch, task::JoinSet};
 pub use tokio_util::sync::CancellationToken;
 
@@ -69,6 +71,9 @@ impl Controllers {
     /// Runs all controllers until `stop` is cancelled. Returns when all have ended.
     ///
     /// Nothing is decided before the first lists of all kinds are in. A server that is not there yet is waited for.
+    ///
+    /// A reconcile that panics is logged and tried again, a watch begins again. When another part panics, so does this: without it the rest
+    /// would go on as if all were well.
     pub async fn run(self, client: Client, stop: CancellationToken) {
         let Self { volumes, node, ca_pem } = self;
         let (recorder, occurrences) = Recorder::new();
@@ -82,31 +87,46 @@ impl Controllers {
             filled,
         };
         // Listeners are registered here, before the watches start: else they would miss what the first lists bring.
-        let controllers: Vec<BoxFuture<'static, ()>> = vec![
-            cron_job::run(&context),
-            daemon_set::run(&context),
-            deployment::run(&context),
-            disruption::run(&context),
-            endpoints::run(&context),
-            garbage::run(&context),
-            job::run(&context),
-            namespace::run(&context),
-            pod_garbage::run(&context),
-            replica_set::run(&context),
-            scheduler::run(&context),
-            service_account::run(&context, ca_pem),
-            stateful_set::run(&context),
-            volume::run(&context, Place { folder: volumes, node }),
+        let mut parts: Vec<(Name, BoxFuture<'static, ()>)> = vec![
+            ("cronjob-controller".into(), cron_job::run(&context)),
+            ("daemonset-controller".into(), daemon_set::run(&context)),
+            ("deployment-controller".into(), deployment::run(&context)),
+            ("disruption-controller".into(), disruption::run(&context)),
+            ("endpoint-controller".into(), endpoints::run(&context)),
+            ("event-age".into(), event_age::run(&context)),
+            ("garbage-collector".into(), garbage::run(&context)),
+            ("job-controller".into(), job::run(&context)),
+            ("namespace-controller".into(), namespace::run(&context)),
+            ("pod-garbage-collector".into(), pod_garbage::run(&context)),
+            ("replicaset-controller".into(), replica_set::run(&context)),
+            ("default-scheduler".into(), scheduler::run(&context)),
+            (
+                "service-account-controller".into(),
+                service_account::run(&context, ca_pem),
+            ),
+            ("statefulset-controller".into(), stateful_set::run(&context)),
+            (
+                "persistentvolume-controller".into(),
+                volume::run(&context, Place { folder: volumes, node }),
+            ),
         ];
-        let mut tasks = JoinSet::new();
-        tasks.spawn(record::write(client.clone(), occurrences, stop.clone()));
+        parts.push((
+            "events".into(),
+            record::write(client.clone(), occurrences, stop.clone()).boxed(),
+        ));
         let (cache, stopped) = (context.cache.clone(), stop.clone());
-        tasks.spawn(async move {
+        let filled = async move {
             stopped.run_until_cancelled(cache.fill(filled_sender)).await;
-        });
-        for task in controllers.into_iter().chain(context.cache.watches(&client, &stop)) {
-            tasks.spawn(task);
+        };
+        parts.push(("first lists".into(), filled.boxed()));
+        parts.extend(context.cache.watches(&client, &stop));
+        let (mut tasks, broken) = (JoinSet::new(), CancellationToken::new());
+        for (name, part) in parts {
+            spawn_essential(&mut tasks, name, &broken, part);
         }
-        while tasks.join_next().await.is_some() {}
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if broken.run_until_cancelled(ended).await.is_none() {
+            resume_unwind(Box::new("a controller panicked"));
+        }
     }
 }

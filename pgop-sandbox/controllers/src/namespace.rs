@@ -186,7 +186,7 @@ async fn show(context: &Context, namespace: &Namespace, remaining: &[Remaining])
         .as_ref()
         .and_then(|status| status.conditions.clone())
         .unwrap_or_default();
-    let conditions = conditions(remaining, &known, Timestamp::now());
+    let conditions = conditions(remaining, &known, pgop_sandbox_tasks::now());
     let terminating = namespace.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Terminating");
     // Nobody can look at the conditions of a namespace that is empty: it is gone with the next request.
     if (terminating && conditions == known) || remaining.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Pod, PodCondition, PodTemplateSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -82,8 +82,13 @@ pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) ->
     if min_ready_seconds <= 0 {
         return Some(Duration::ZERO);
     }
-    let due = since + jiff::SignedDuration::from_secs(i64::from(min_ready_seconds));
-    Some(until(now, due))
+    Some(until(now, later(since, i64::from(min_ready_seconds))))
+}
+
+/// So many seconds later, but no later than times go: what is asked for may be any number.
+pub(crate) fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// The time from `now` to `due`, zero when that has passed.
@@ -228,6 +233,14 @@ mod tests {
         assert_ne!(hash(&template, None), hash(&json!({ "spec": { "image": "b" } }), None));
         assert_ne!(hash(&template, None), hash(&template, Some(1)));
         assert_eq!(hash(&template, None).len(), 10);
+    }
+
+    #[test]
+    fn times_hold_for_any_number_of_seconds() {
+        let now = pgop_sandbox_tasks::now();
+        assert_eq!(later(now, 60).duration_since(now).as_secs(), 60);
+        assert_eq!(until(now, later(now, i64::MIN)), Duration::ZERO);
+        assert_eq!(later(now, i64::MAX), Timestamp::MAX);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kube::{Resource, ResourceExt};
+use pgop_sandbox_tasks::{Doubling, watched};
 use tokio::sync::mpsc;
 use tokio_util::{
     sync::CancellationToken,
@@ -20,8 +21,12 @@ use crate::verbs::VerbError;
 
 /// How many keys of one controller are worked on at a time.
 const CONCURRENCY: usize = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const PAUSES: Doubling = Doubling {
+    first: Duration::from_millis(10),
+    longest: Duration::from_secs(30),
+};
+/// A key is looked at again after that long at the latest. A timer has its limits: what is due in years is looked at in between.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,7 +125,7 @@ struct Schedule {
     timers: HashMap<Key, delay_queue::Key>,
     /// Keys being worked on; true when they were asked for again meanwhile.
     busy: HashMap<Key, bool>,
-    failures: HashMap<Key, u32>,
+    failures: HashMap<Key, u64>,
 }
 
 impl Schedule {
@@ -139,7 +144,7 @@ impl Schedule {
 
     fn after(&mut self, key: Key, wait: Duration) {
         if !self.queued.contains(&key) && !self.timers.contains_key(&key) {
-            let timer = self.later.insert(key.clone(), wait);
+            let timer = self.later.insert(key.clone(), wait.min(LONGEST_WAIT));
             self.timers.insert(key, timer);
         }
     }
@@ -180,15 +185,13 @@ impl Schedule {
 
     fn pause(&mut self, key: &Key) -> Duration {
         let failures = self.failures.entry(key.clone()).or_default();
-        let pause = FIRST_PAUSE
-            .saturating_mul(2_u32.saturating_pow(*failures))
-            .min(LONGEST_PAUSE);
+        let pause = PAUSES.after(*failures);
         *failures = failures.saturating_add(1);
         pause
     }
 }
 
-/// Reconciles keys until `stop`. `controller` names it in the log.
+/// Reconciles keys until `stop`. `controller` names it in the log. A reconcile that panics has failed, as one with an error.
 pub(crate) async fn work<F, Fut>(controller: &'static str, requests: Requests, stop: &CancellationToken, reconcile: F)
 where
     F: Fn(Key) -> Fut,
@@ -199,18 +202,21 @@ where
     let mut running = FuturesUnordered::new();
     loop {
         while let Some(key) = schedule.start() {
-            let reconciled = reconcile(key.clone());
-            running.push(async move { (key, reconciled.await) });
+            let (name, reconcile) = (format!("{controller}, {key}"), &reconcile);
+            running.push(async move {
+                let result = watched(name, async { reconcile(key.clone()).await }).await;
+                (key, result)
+            });
         }
         tokio::select! {
             () = stop.cancelled() => return,
             Some(key) = receiver.recv() => schedule.now(key),
             Some(expired) = schedule.later.next(), if !schedule.later.is_empty() => schedule.expired(expired.into_inner()),
             Some((key, result)) = running.next(), if !running.is_empty() => {
-                if let Err(error) = &result {
+                if let Ok(Err(error)) = &result {
                     report(controller, &key, error);
                 }
-                schedule.done(key, Outcome::from(&result));
+                schedule.done(key, result.as_ref().map_or(Outcome::Failed, Outcome::from));
             }
         }
     }
@@ -266,9 +272,60 @@ mod tests {
         for _ in 0..40 {
             schedule.pause(&key("a"));
         }
-        assert_eq!(schedule.pause(&key("a")), LONGEST_PAUSE);
+        assert_eq!(schedule.pause(&key("a")), PAUSES.longest);
         schedule.done(key("a"), Outcome::Done(Next::OnChange));
-        assert_eq!(schedule.pause(&key("a")), FIRST_PAUSE);
+        assert_eq!(schedule.pause(&key("a")), PAUSES.first);
+    }
+
+    #[tokio::test]
+    async fn a_key_may_fail_a_million_times() {
+        let mut schedule = Schedule::default();
+        for _ in 0..1_000_000 {
+            assert!(schedule.pause(&key("a")) <= PAUSES.longest);
+        }
+        assert_eq!(schedule.pause(&key("a")), PAUSES.longest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_in_years_is_looked_at_in_between() {
+        let mut schedule = Schedule::default();
+        schedule.after(key("leap-day"), Duration::from_secs(4 * 366 * 24 * 60 * 60));
+        schedule.after(key("never"), Duration::MAX);
+        let begin = tokio::time::Instant::now();
+        for _ in 0..2 {
+            let expired = schedule.later.next().await.unwrap();
+            schedule.expired(expired.into_inner());
+        }
+        assert!(begin.elapsed() >= LONGEST_WAIT && begin.elapsed() < 2 * LONGEST_WAIT);
+        assert_eq!(schedule.ready.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconcile_that_panics_is_tried_again_and_others_go_on() {
+        let (queue, requests) = queue();
+        let stop = CancellationToken::new();
+        let runs = Arc::new(Mutex::new((0, 0)));
+        let (seen, ended) = (runs.clone(), stop.clone());
+        queue.add(key("bad"));
+        queue.add(key("good"));
+        work("test", requests, &stop, move |key| {
+            let mut runs = seen.lock().unwrap();
+            let bad = key.name == "bad";
+            if bad {
+                runs.0 += 1;
+            } else {
+                runs.1 += 1;
+            }
+            let last = runs.0 == 3;
+            drop(runs);
+            assert!(!bad || last, "it does not work out");
+            if last {
+                ended.cancel();
+            }
+            std::future::ready(Ok(Next::OnChange))
+        })
+        .await;
+        assert_eq!(*runs.lock().unwrap(), (3, 1));
     }
 
     #[tokio::test]

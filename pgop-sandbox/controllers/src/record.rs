@@ -138,7 +138,7 @@ pub(crate) async fn write(
         if known.len() > REMEMBERED {
             known.clear();
         }
-        write_one(&client, &mut known, occurrence, Timestamp::now()).await;
+        write_one(&client, &mut known, occurrence, pgop_sandbox_tasks::now()).await;
     }
 }
 
@@ -153,7 +153,7 @@ async fn write_one(client: &Client, known: &mut HashMap<Same, (String, i32)>, oc
         message: occurrence.message.clone(),
     };
     if let Some((name, count)) = known.get_mut(&same) {
-        *count += 1;
+        *count = count.saturating_add(1);
         let (params, patch) = (
             PatchParams::default(),
             Patch::Merge(json!({ "count": *count, "lastTimestamp": Time(now) })),

@@ -158,7 +158,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     let pods = pods_for(context, key, &set).await?;
     let claims = ownership::claims(&set.metadata, &selector, pods);
     let owned = ownership::settle(&context.client, &*set, claims).await?;
-    let planned = plan(&set, &owned, settled, Timestamp::now());
+    let planned = plan(&set, &owned, settled, pgop_sandbox_tasks::now());
     let done = match planned.step {
         Some(step) => {
             let control = PodControl {
@@ -173,7 +173,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     };
     // While writes are on their way nothing is known of whether they fail.
     let status = if settled {
-        with_failure(planned.status, done.as_ref().err(), Timestamp::now())
+        with_failure(planned.status, done.as_ref().err(), pgop_sandbox_tasks::now())
     } else {
         planned.status
     };

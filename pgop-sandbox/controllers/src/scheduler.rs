@@ -7,7 +7,6 @@ mod neighbours;
 use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Binding, ObjectReference, PersistentVolumeClaim, Pod, PodCondition},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -188,7 +187,7 @@ async fn show_waiting(context: &Context, pod: &Pod, message: String) -> Result<(
         status: "False".into(),
         reason: Some("Unschedulable".into()),
         message: Some(message.clone()),
-        last_transition_time: since.or_else(|| Some(Time(Timestamp::now()))),
+        last_transition_time: since.or_else(|| Some(Time(pgop_sandbox_tasks::now()))),
         ..PodCondition::default()
     };
     let others = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());

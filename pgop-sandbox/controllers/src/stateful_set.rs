@@ -6,7 +6,6 @@ mod plan;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
     core::v1::{PersistentVolumeClaim, Pod},
@@ -110,7 +109,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
             current: &current,
             update: &update,
         },
-        Timestamp::now(),
+        pgop_sandbox_tasks::now(),
     );
 
     own_claims(context, &set, &owned).await?;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
+use pgop_sandbox_tasks::{spawn_tracked, supervise};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,18 +33,15 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     fn start(api: Api<K>, config: watcher::Config, tasks: &TaskTracker, stop: CancellationToken) -> Self {
-        let (store, writer) = reflector::store();
+        let writer = Writer::new(());
+        let store = writer.as_reader();
         let (sender, changed) = watch::channel(0);
-        let stream = watcher(api, config).default_backoff().reflect(writer);
-        tasks.spawn(stop.run_until_cancelled_owned(async move {
-            let mut stream = std::pin::pin!(stream);
-            while let Some(event) = stream.next().await {
-                match event {
-                    Ok(_) => sender.send_modify(|n| *n += 1),
-                    Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch interrupted"),
-                }
-            }
-        }));
+        let (writer, sender) = (Arc::new(Mutex::new(writer)), Arc::new(sender));
+        let name = format!("watch of {}", K::plural(&()));
+        spawn_tracked(tasks, name.clone(), async move {
+            let follow = || follow(api.clone(), config.clone(), writer.clone(), sender.clone());
+            stop.run_until_cancelled(supervise(name, follow)).await;
+        });
         Self { store, changed }
     }
 
@@ -61,6 +60,27 @@ where
     async fn ready(&self) {
         // An error means that the watch has ended, so the node is stopping.
         let _ = self.store.wait_until_ready().await;
+    }
+}
+
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    writer: Arc<Mutex<Writer<K>>>,
+    changed: Arc<watch::Sender<u64>>,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let mut writer = writer.lock().await;
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                writer.apply_watcher_event(&event);
+                changed.send_modify(|n| *n = n.wrapping_add(1));
+            }
+            Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch interrupted"),
+        }
     }
 }
 

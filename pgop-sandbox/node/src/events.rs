@@ -2,14 +2,15 @@
 //! the same event again only counts up.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use pgop_sandbox_tasks::{spawn_tracked, supervise};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,7 +34,11 @@ impl Events {
     /// Starts the task.
     pub(crate) fn start(client: Client, node: String, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        tasks.spawn(stop.run_until_cancelled_owned(write(client, node, receiver)));
+        let receiver = Arc::new(Mutex::new(receiver));
+        spawn_tracked(tasks, "events", async move {
+            let written = supervise("events", || write(client.clone(), node.clone(), receiver.clone()));
+            stop.run_until_cancelled(written).await;
+        });
         Self { sender }
     }
 
@@ -79,7 +84,8 @@ impl Events {
 
 type Key = (Option<String>, Option<String>, &'static str, String);
 
-async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiver<Told>) {
+async fn write(client: Client, node: String, receiver: Arc<Mutex<mpsc::UnboundedReceiver<Told>>>) {
+    let mut receiver = receiver.lock().await;
     let mut known: HashMap<Key, (String, i32)> = HashMap::new();
     while let Some(told) = receiver.recv().await {
         let namespace = told.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
@@ -94,8 +100,8 @@ async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiv
             known.clear();
         }
         if let Some((name, count)) = known.get_mut(&key) {
-            *count += 1;
-            let again = json!({"count": *count, "lastTimestamp": Time(Timestamp::now())});
+            *count = count.saturating_add(1);
+            let again = json!({"count": *count, "lastTimestamp": Time(pgop_sandbox_tasks::now())});
             if api
                 .patch(name, &PatchParams::default(), &Patch::Merge(again))
                 .await
@@ -117,7 +123,7 @@ async fn write(client: Client, node: String, mut receiver: mpsc::UnboundedReceiv
 }
 
 fn event(told: Told, namespace: &str, node: &str) -> Event {
-    let now = Timestamp::now();
+    let now = pgop_sandbox_tasks::now();
     let subject = told.about.name.as_deref().unwrap_or("pod");
     // As in Kubernetes: the names of an object's events are in the order of their times.
     let name = format!("{subject}.{:016x}", now.as_nanosecond());

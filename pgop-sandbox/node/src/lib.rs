@@ -27,6 +27,8 @@ mod serve;
 mod shared;
 mod start;
 mod volumes;
+#[cfg(test)]
+mod week;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -63,6 +65,7 @@ pub struct Config {
 /// A running node.
 pub struct Node {
     pods: Arc<pods::Pods>,
+    network: Arc<network::Network>,
     hurry: CancellationToken,
     ended: CancellationToken,
 }

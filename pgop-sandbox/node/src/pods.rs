@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use pgop_sandbox_kubelet::{KubeletError, Target};
+use pgop_sandbox_tasks::{spawn_tracked, supervise};
 use tokio::sync::watch;
 
-use crate::network::Network;
 use crate::pod::worker::PodRun;
 use crate::shared::Shared;
 
@@ -32,9 +32,10 @@ impl Pods {
         })
     }
 
-    /// The network they are in.
-    pub(crate) fn network(&self) -> &Network {
-        &self.shared.network
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The pod that is meant.
@@ -96,11 +97,33 @@ impl Pods {
                 },
             );
             let pods = self.clone();
-            self.shared.tasks.spawn(async move {
-                Box::pin(run.work()).await;
-                pods.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-            });
+            spawn_tracked(&self.shared.tasks, run.name(), pods.work(uid, run));
         }
+    }
+
+    /// Works on a pod. When that panics, what runs of it is ended and it begins again.
+    async fn work(self: Arc<Self>, uid: String, run: Arc<PodRun>) {
+        let (mut current, mut begun) = (run.clone(), false);
+        supervise(run.name(), || {
+            let former = begun.then(|| current.clone());
+            if let Some(former) = &former {
+                current = former.again();
+                let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(worked) = workers.get_mut(&uid) {
+                    worked.run = current.clone();
+                }
+            }
+            begun = true;
+            let run = current.clone();
+            async move {
+                if let Some(former) = former {
+                    former.cleared().await;
+                }
+                Box::pin(run.work()).await;
+            }
+        })
+        .await;
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
     }
 
     /// Folders of pods that were removed while the node was away.

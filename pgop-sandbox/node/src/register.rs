@@ -198,7 +198,7 @@ pub(crate) async fn register(client: &Client, name: &str, machine: &Machine) -> 
         }
         other => drop(other.map_err(failed)?),
     }
-    let status = json!({"status": machine.status(name, whole(Timestamp::now()))});
+    let status = json!({"status": machine.status(name, whole(pgop_sandbox_tasks::now()))});
     let node = nodes
         .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
         .await
@@ -230,7 +230,7 @@ async fn lease(client: &Client, name: &str, uid: Option<String>) -> Result<(), k
         spec: Some(LeaseSpec {
             holder_identity: Some(name.to_owned()),
             lease_duration_seconds: Some(LEASE_SECONDS),
-            renew_time: Some(MicroTime(Timestamp::now())),
+            renew_time: Some(MicroTime(pgop_sandbox_tasks::now())),
             ..LeaseSpec::default()
         }),
     };
@@ -253,7 +253,7 @@ async fn lease(client: &Client, name: &str, uid: Option<String>) -> Result<(), k
 }
 
 async fn renew(leases: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
-    let patch = json!({"spec": {"holderIdentity": name, "renewTime": MicroTime(Timestamp::now())}});
+    let patch = json!({"spec": {"holderIdentity": name, "renewTime": MicroTime(pgop_sandbox_tasks::now())}});
     leases
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::Cluster;
+use crate::container::Runtime;
 use crate::events::Events;
-use crate::holder::Holder;
-use crate::network::Network;
+use crate::holder::Users;
 use crate::volumes::Tokens;
 
 /// Made once at the start.
@@ -20,8 +20,10 @@ pub(crate) struct Shared {
     pub(crate) node: String,
     pub(crate) client: kube::Client,
     pub(crate) cluster: Cluster,
-    pub(crate) holder: Arc<Holder>,
-    pub(crate) network: Arc<Network>,
+    /// Makes pods' networks and runs their containers.
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Which users there are.
+    pub(crate) users: Users,
     pub(crate) events: Events,
     pub(crate) tokens: Tokens,
     /// What the node offers to pods.
@@ -34,8 +36,6 @@ pub(crate) struct Shared {
     pub(crate) images: BTreeMap<String, PathBuf>,
     /// Folders of programs, first on every PATH.
     pub(crate) path: Vec<PathBuf>,
-    /// The program bubblewrap.
-    pub(crate) bwrap: PathBuf,
     /// The node is to stop.
     pub(crate) stop: CancellationToken,
     /// It is to stop at once: pods have had time enough.

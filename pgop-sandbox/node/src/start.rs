@@ -5,12 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pgop_sandbox_tasks::{spawn, spawn_tracked, supervise};
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clean::{CleanError, clean, memory, note_holder};
 use crate::cluster::Cluster;
+use crate::container::Bubblewrap;
 use crate::events::Events;
 use crate::holder::Holder;
 use crate::network::dns::Dns;
@@ -104,8 +107,12 @@ pub(crate) async fn start(
         node: name,
         client,
         cluster,
-        holder: holder.clone(),
-        network,
+        runtime: Arc::new(Bubblewrap {
+            holder: holder.clone(),
+            network: network.clone(),
+            program: bwrap,
+        }),
+        users: holder.users().clone(),
         events,
         tokens: Tokens::default(),
         allocatable: machine.resources(),
@@ -113,28 +120,28 @@ pub(crate) async fn start(
         memory,
         images,
         path,
-        bwrap,
         stop: own_stop.clone(),
         hurry: hurry.clone(),
         tasks: tasks.clone(),
     });
-    tasks.spawn(
-        own_stop
-            .clone()
-            .run_until_cancelled_owned(register::keep(shared.clone())),
-    );
-    serve_network(&shared, api.address)?;
+    run(&shared, "lease of the node", register::keep);
+    serve_network(&shared, &network, api.address)?;
     let pods = Pods::new(shared.clone());
-    tasks.spawn(pods.clone().follow());
+    let followed = pods.clone();
+    spawn_tracked(&tasks, "pods of the node", async move {
+        supervise("pods of the node", || followed.clone().follow()).await;
+    });
 
     let ended = CancellationToken::new();
     let node = Arc::new(Node {
         pods,
+        network,
         hurry,
         ended: ended.clone(),
     });
     let own_stop = guard.disarm();
-    tokio::spawn(async move {
+    spawn("end of the node", async move {
+        let ended = ended.drop_guard(); // whoever waits for it does not wait for ever
         own_stop.cancelled().await;
         tasks.close();
         tasks.wait().await;
@@ -143,42 +150,55 @@ pub(crate) async fn start(
             tracing::warn!(%error, "something of the node is left");
         }
         drop(lock);
-        ended.cancel();
+        drop(ended);
     });
     Ok(node)
 }
 
+/// Runs an endless task of the node until the node stops.
+pub(crate) fn run<F>(shared: &Arc<Shared>, name: &'static str, task: impl Fn(Arc<Shared>) -> F + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stop, own) = (shared.stop.clone(), shared.clone());
+    spawn_tracked(&shared.tasks, name, async move {
+        stop.run_until_cancelled(supervise(name, || task(own.clone()))).await;
+    });
+}
+
 /// Services and names, following the cluster.
-fn serve_network(shared: &Arc<Shared>, api: std::net::SocketAddr) -> Result<(), NodeError> {
+fn serve_network(shared: &Arc<Shared>, network: &Arc<Network>, api: std::net::SocketAddr) -> Result<(), NodeError> {
     let failed = |error: io::Error| NodeError::Network(error.to_string());
-    let (network, stop) = (&shared.network, &shared.stop);
-    let mut forwarder = Forwarder::new(network.clone(), api, shared.tasks.clone(), stop.clone()).map_err(failed)?;
+    let (tasks, stop) = (shared.tasks.clone(), shared.stop.clone());
+    let forwarder = Forwarder::new(network.clone(), api, tasks, stop).map_err(failed)?;
     let dns = Dns::open(network).map_err(failed)?;
-    shared
-        .tasks
-        .spawn(stop.clone().run_until_cancelled_owned(dns.clone().serve()));
-    let follow = {
-        let shared = shared.clone();
-        async move {
-            let (mut services, mut slices) = (shared.cluster.services.changes(), shared.cluster.slices.changes());
-            loop {
-                services.borrow_and_update();
-                slices.borrow_and_update();
-                let (all, parts) = (shared.cluster.services.all(), shared.cluster.slices.all());
-                forwarder.apply(table(&all, &parts));
-                dns.set(Zone::new(&all, &parts));
-                let ended = tokio::select! {
-                    changed = services.changed() => changed.is_err(),
-                    changed = slices.changed() => changed.is_err(),
-                };
-                if ended {
-                    return;
-                }
-            }
-        }
-    };
-    shared.tasks.spawn(stop.clone().run_until_cancelled_owned(follow));
+    let served = dns.clone();
+    run(shared, "name server", move |_| served.clone().serve());
+    let forwarder = Arc::new(Mutex::new(forwarder));
+    run(shared, "services and names", move |shared| {
+        follow(shared, forwarder.clone(), dns.clone())
+    });
     Ok(())
+}
+
+async fn follow(shared: Arc<Shared>, forwarder: Arc<Mutex<Forwarder>>, dns: Arc<Dns>) {
+    let (mut services, mut slices) = (shared.cluster.services.changes(), shared.cluster.slices.changes());
+    loop {
+        services.borrow_and_update();
+        slices.borrow_and_update();
+        let (all, parts) = (shared.cluster.services.all(), shared.cluster.slices.all());
+        let mut forwarder = forwarder.lock().await;
+        forwarder.apply(table(&all, &parts));
+        drop(forwarder);
+        dns.set(Zone::new(&all, &parts));
+        let ended = tokio::select! {
+            changed = services.changed() => changed.is_err(),
+            changed = slices.changed() => changed.is_err(),
+        };
+        if ended {
+            return;
+        }
+    }
 }
 
 /// The folder is this node's until this is dropped.

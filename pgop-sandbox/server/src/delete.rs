@@ -235,7 +235,7 @@ fn mark(resource: &Resource, object: &mut Value, options: &Options) -> bool {
         let began = if marked {
             began(object, previous)
         } else {
-            Timestamp::now()
+            pgop_sandbox_tasks::now()
         };
         let ends = began.saturating_add(SignedDuration::from_secs(wanted)).unwrap_or(began);
         let metadata = &mut object["metadata"];
@@ -258,7 +258,7 @@ fn began(object: &Value, grace: i64) -> Timestamp {
     let ends = object["metadata"]["deletionTimestamp"]
         .as_str()
         .and_then(|text| text.parse::<Timestamp>().ok());
-    let ends = ends.unwrap_or_else(Timestamp::now);
+    let ends = ends.unwrap_or_else(pgop_sandbox_tasks::now);
     ends.saturating_sub(SignedDuration::from_secs(grace)).unwrap_or(ends)
 }
 

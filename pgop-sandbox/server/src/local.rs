@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use kube::client::Body as RequestBody;
+use pgop_sandbox_tasks::spawn;
 
 use crate::Service;
 use crate::response::Body;
@@ -45,9 +46,9 @@ async fn over_pipe(service: Service, request: Request<RequestBody>) -> Result<Re
     let server = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(far), TowerToHyperService::new(service))
         .with_upgrades();
-    tokio::spawn(server);
+    spawn("connection in process, served", server);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await?;
-    tokio::spawn(connection.with_upgrades());
+    spawn("connection in process", connection.with_upgrades());
     let response = sender.send_request(request).await?;
     Ok(response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()))
 }

@@ -1,6 +1,5 @@
 //! Who set which field: `metadata.managedFields`, and server-side apply with it.
 
-use jiff::Timestamp;
 use pgop_sandbox_schema::apply::{self, ApplyError, Manager};
 use pgop_sandbox_schema::strategic;
 use serde_json::Value;
@@ -73,6 +72,6 @@ fn said<'a>(name: &'a str, api_version: &'a str, subresource: &'a str) -> Manage
         name,
         api_version,
         subresource,
-        now: Timestamp::now(),
+        now: pgop_sandbox_tasks::now(),
     }
 }

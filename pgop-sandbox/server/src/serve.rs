@@ -1,13 +1,12 @@
 //! From a request to its answer.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use hyper::upgrade::OnUpgrade;
+use pgop_sandbox_tasks::watched;
 use serde_json::Value;
 
 use crate::call::Call;
@@ -28,13 +27,12 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
-    let answered = AssertUnwindSafe(answer(&state, identity, &mut parts, body))
-        .catch_unwind()
-        .await;
+    let name = format!("{} {}", parts.method, parts.uri.path());
+    let answered = watched(name, answer(&state, identity, &mut parts, body)).await;
     let response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => response::error(&error),
-        // A fault of ours, of which the panic hook has told: this request fails, the server goes on.
+        // A fault of ours, of which the log has told: this request fails, the server goes on.
         Err(_) => response::error(&ApiError::internal("the request could not be handled")),
     };
     count(&state, &parts, response.status());

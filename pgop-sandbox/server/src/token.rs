@@ -57,7 +57,7 @@ pub(crate) fn issue(call: &Call, mut request: Value) -> Result<Response<Body>> {
             &[cause],
         ));
     }
-    let now = Timestamp::now().as_second();
+    let now = pgop_sandbox_tasks::now().as_second();
     let audiences = match spec["audiences"].as_array() {
         Some(list) if !list.is_empty() => Value::Array(list.clone()),
         _ => json!([ISSUER]),
@@ -123,7 +123,7 @@ pub(crate) fn verify(state: &State, token: &str) -> Option<(Identity, Vec<String
     mac(&state.token_key, signed)?.verify_slice(&signature).ok()?;
     let claims = URL_SAFE_NO_PAD.decode(signed.split_once('.')?.1).ok()?;
     let claims: Value = serde_json::from_slice(&claims).ok()?;
-    if claims["exp"].as_i64()? <= Timestamp::now().as_second() {
+    if claims["exp"].as_i64()? <= pgop_sandbox_tasks::now().as_second() {
         return None;
     }
     let bound = &claims["kubernetes.io"];

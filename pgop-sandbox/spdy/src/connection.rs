@@ -241,6 +241,7 @@ impl Reader {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test sees a panic of its own tasks
 mod tests {
     use bytes::Bytes;
     use futures::{SinkExt as _, StreamExt as _};

@@ -23,6 +23,7 @@ pub(super) const ALL: &[(Rule, Look)] = &[
     (Rule::ProbesServers, probes_servers),
     (Rule::SelectsItsPods, selects_its_pods),
     (Rule::NamesItsService, names_its_service),
+    (Rule::KeepsItsNames, keeps_its_names),
     (Rule::PinsImages, pins_images),
     (Rule::RefersToWhatExists, reference::exist),
     (Rule::AsksForNoPrivilege, asks_for_no_privilege),
@@ -36,6 +37,7 @@ pub(super) fn description(kind: ResourceKind, description: &Description) -> Vec<
         summary,
         parameters,
         members: Members { primary, replica },
+        names: _,
     } = description;
     let mut problems = Vec::new();
     let mut require = |holds: bool, problem: &str| {
@@ -268,6 +270,14 @@ fn names_its_service(case: &Case) -> Vec<String> {
                 title(m)
             )
         })
+        .collect()
+}
+
+fn keeps_its_names(case: &Case) -> Vec<String> {
+    let is_made = |(kind, name): &&(Kind, String)| of(case, *kind).any(|m| m.name() == name);
+    let missing = case.named.iter().filter(|named| !is_made(named));
+    missing
+        .map(|(kind, name)| format!("{kind} {name}, which `names` in its description tells of, is not made"))
         .collect()
 }
 

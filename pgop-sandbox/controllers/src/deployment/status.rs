@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -214,7 +214,7 @@ fn show_progress(
     let since = condition(status, PROGRESSING)
         .and_then(|condition| condition.last_update_time.as_ref())
         .map_or(now, |time| time.0);
-    let due = since + SignedDuration::from_secs(i64::from(deadline));
+    let due = pod::later(since, i64::from(deadline));
     if due <= now {
         set(
             status,

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,6 +17,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{WatchStreamExt, watcher},
 };
+use pgop_sandbox_tasks::{Panicked, spawn_in, supervise};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +114,7 @@ impl Monitor {
         client: &Client,
         served: &[Served],
         running: &mut HashMap<String, Running>,
-        watches: &mut JoinSet<()>,
+        watches: &mut JoinSet<Result<(), Panicked>>,
         stop: &CancellationToken,
     ) {
         let wanted: HashMap<String, &Served> = served
@@ -141,7 +142,16 @@ impl Monitor {
             }
             let stop = stop.child_token();
             self.unfilled.fetch_add(1, Ordering::AcqRel);
-            watches.spawn(self.clone().watch(client.clone(), served.clone(), stop.clone()));
+            let (monitor, client, subject) = (self.clone(), client.clone(), served.clone());
+            let (ended, filled) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+            let name = format!("watch of {id} for the garbage collector");
+            spawn_in(watches, name.clone(), async move {
+                let watch = || {
+                    let monitor = monitor.clone();
+                    monitor.watch(client.clone(), subject.clone(), ended.clone(), filled.clone())
+                };
+                supervise(name, watch).await;
+            });
             running.insert(
                 id,
                 Running {
@@ -152,7 +162,7 @@ impl Monitor {
         }
     }
 
-    async fn watch(self: Arc<Self>, client: Client, served: Served, stop: CancellationToken) {
+    async fn watch(self: Arc<Self>, client: Client, served: Served, stop: CancellationToken, filled: Arc<AtomicBool>) {
         let id = served.id();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &served.resource);
         let events = watcher(api, watcher::Config::default())
@@ -160,14 +170,13 @@ impl Monitor {
             .take_until(stop.cancelled_owned());
         pin_mut!(events);
         let mut listed: HashSet<String> = HashSet::new();
-        let mut filled = false;
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
                     debug!(resource = id, %error, "watch ended, it is started again");
                     // One resource that can't be listed must not hold up all others.
-                    self.fill(&mut filled);
+                    self.fill(&filled);
                     continue;
                 }
             };
@@ -181,7 +190,7 @@ impl Monitor {
                     let known = self.graph().of_resource(&id);
                     known.difference(&listed).for_each(|uid| self.remove(uid));
                     listed.clear();
-                    self.fill(&mut filled);
+                    self.fill(&filled);
                 }
                 watcher::Event::Apply(object) => {
                     self.apply(&id, &object.metadata);
@@ -193,11 +202,12 @@ impl Monitor {
                 }
             }
         }
-        self.fill(&mut filled);
+        self.fill(&filled);
     }
 
-    fn fill(&self, filled: &mut bool) {
-        if !std::mem::replace(filled, true) {
+    /// Notes the first list of a watch.
+    fn fill(&self, filled: &AtomicBool) {
+        if !filled.swap(true, Ordering::AcqRel) {
             self.unfilled.fetch_sub(1, Ordering::AcqRel);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobCondition, JobSpec, JobStatus},
@@ -12,6 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::ResourceExt;
+use pgop_sandbox_tasks::Doubling;
 
 use super::{
     account::{Account, End, account, is_tracked, plain_end},
@@ -20,8 +21,10 @@ use super::{
 use crate::pod;
 
 pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-const FIRST_PAUSE: u64 = 10;
-const LONGEST_PAUSE: u64 = 600;
+const PAUSES: Doubling = Doubling {
+    first: Duration::from_secs(10),
+    longest: Duration::from_secs(600),
+};
 /// How many pods one step makes at most.
 const BURST: usize = 500;
 
@@ -255,7 +258,7 @@ impl Planner<'_> {
             return None;
         }
         let start = self.status.start_time.as_ref()?.0;
-        Some(start + SignedDuration::from_secs(self.spec.active_deadline_seconds?))
+        Some(pod::later(start, self.spec.active_deadline_seconds?))
     }
 
     /// First says how it will end, then waits until no pod runs any more, then ends.
@@ -364,11 +367,8 @@ impl Planner<'_> {
         let Some(last) = latest(&pod::is_failed).filter(|_| failures > 0) else {
             return Duration::ZERO;
         };
-        let doubled = u32::try_from(failures - 1)
-            .ok()
-            .and_then(|times| FIRST_PAUSE.checked_mul(2_u64.checked_pow(times)?));
-        let seconds = doubled.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-        pod::until(self.now, last + Duration::from_secs(seconds))
+        let pause = PAUSES.after(u64::try_from(failures - 1).unwrap_or(u64::MAX));
+        pod::until(self.now, last + pause)
     }
 
     fn delete(&mut self, pods: Vec<Arc<Pod>>, uncounted: bool) {
@@ -425,7 +425,7 @@ pub(crate) fn remaining_life(job: &Job, now: Timestamp) -> Option<Duration> {
     let status = job.status.as_ref()?;
     let finished = condition(status, "Complete").or_else(|| condition(status, "Failed"))?;
     let at = finished.last_transition_time.as_ref()?.0;
-    Some(pod::until(now, at + SignedDuration::from_secs(i64::from(ttl))))
+    Some(pod::until(now, pod::later(at, i64::from(ttl))))
 }
 
 #[cfg(test)]

@@ -7,4 +7,5 @@ mod collection;
 mod play;
 mod services;
 mod storage;
+mod week;
 mod workloads;

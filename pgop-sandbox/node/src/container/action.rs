@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use pgop_sandbox_tasks::spawn;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
@@ -80,7 +81,6 @@ impl Action {
 
 /// Where an action is done.
 pub(crate) struct Subject<'a> {
-    pub(crate) network: &'a Network,
     pub(crate) pod: &'a PodNetwork,
     pub(crate) spec: &'a Container,
     pub(crate) live: &'a Live,
@@ -88,10 +88,10 @@ pub(crate) struct Subject<'a> {
 
 impl Subject<'_> {
     /// Does it within that time. The error is what the event says.
-    pub(crate) async fn act(&self, action: &Action, patience: Duration) -> Result<(), String> {
+    pub(super) async fn act(&self, network: &Network, action: &Action, patience: Duration) -> Result<(), String> {
         match action {
             Action::Exec(command) => self.exec(command, patience).await,
-            Action::Http(get) => match timeout(patience, self.http(get)).await {
+            Action::Http(get) => match timeout(patience, self.http(network, get)).await {
                 Ok(done) => done,
                 Err(_) => Err(format!(
                     "Get \"{}\": context deadline exceeded",
@@ -100,7 +100,7 @@ impl Subject<'_> {
             },
             Action::Tcp { host, port } => {
                 let to = self.socket(host.as_deref(), port)?;
-                match timeout(patience, self.network.connect(to)).await {
+                match timeout(patience, network.connect(to)).await {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(error)) => Err(format!("dial tcp {to}: connect: {}", plain(&error))),
                     Err(_) => Err(format!("dial tcp {to}: i/o timeout")),
@@ -166,22 +166,21 @@ impl Subject<'_> {
         }
     }
 
-    async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
+    async fn http(&self, network: &Network, get: &HTTPGetAction) -> Result<(), String> {
         let url = self.url(get)?;
         let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
         if get.scheme.as_deref() == Some("HTTPS") {
             return Err(failed(&"HTTPS probes are not served by this node"));
         }
         let to = self.socket(get.host.as_deref(), &get.port)?;
-        let stream = self
-            .network
+        let stream = network
             .connect(to)
             .await
             .map_err(|e| failed(&format!("dial tcp {to}: connect: {}", plain(&e))))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| failed(&e))?;
-        let driver = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
+        let driver = tokio_util::task::AbortOnDropHandle::new(spawn("connection of a probe", connection));
         let uri: Uri = url.parse().map_err(|e| failed(&e))?;
         let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
         let mut request = Request::get(path)

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as Spec;
 use nix::libc;
+use pgop_sandbox_tasks::in_seconds;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::action::{Action, Subject};
 use super::files::Files;
 use super::plan::{Plan, plan};
 use super::probes::{self, Unhealthy};
-use super::run::{Live, Run};
+use super::run::Live;
+use super::runtime::Running;
 use super::start::{Place, StartError};
 use crate::logs::Feed;
 use crate::pod::backoff::{Backoff, in_words};
@@ -44,6 +46,8 @@ pub(crate) struct Life {
     pub(crate) again: bool,
     /// Filled when it is to end.
     pub(crate) stop: watch::Receiver<Option<StopOrder>>,
+    /// Counted by the pod as long as it lives.
+    pub(crate) _busy: TaskTrackerToken,
 }
 
 /// Why a run is over.
@@ -97,7 +101,7 @@ impl Life {
                 go = again || policy.restarts(ended.code);
                 former = Some(ended.clone());
             } else if container.last.is_some() {
-                container.restarts += 1; // it was waiting to be started again
+                container.restarts = container.restarts.saturating_add(1); // it was waiting to be started again
             }
         });
         if let (true, Some(ended)) = (go, former) {
@@ -108,7 +112,7 @@ impl Life {
 
     fn count_up(&self, ended: Ended) {
         self.set(|container| {
-            container.restarts += 1;
+            container.restarts = container.restarts.saturating_add(1);
             container.last = Some(ended);
         });
     }
@@ -203,7 +207,7 @@ impl Life {
         );
         let files = Files::new(&self.pod.folder, &self.spec.name);
         let (began, id) = (
-            Timestamp::now(),
+            pgop_sandbox_tasks::now(),
             format!(
                 "sandbox://{:032x}{:032x}",
                 rand::random::<u128>(),
@@ -224,6 +228,8 @@ impl Life {
             files: &files,
             image: &image,
             run: number,
+            busy: self.pod.busy(),
+            broken: self.pod.broken(),
         };
         self.tell("Created", format!("Created container: {}", self.spec.name));
         let mut run = match self.start(&place, plan).await {
@@ -231,19 +237,20 @@ impl Life {
             Err(error) => return Some(self.not_started(&error, id)),
         };
         self.tell("Started", format!("Started container {}", self.spec.name));
-        let (since, start) = (Timestamp::now(), Instant::now());
+        let (since, start) = (pgop_sandbox_tasks::now(), Instant::now());
         let at_once = self.spec.startup_probe.is_none() && !self.has_hook();
-        self.pod.set_live(&self.spec.name, Some(run.live.clone()));
+        self.pod.set_live(&self.spec.name, Some(run.live().clone()));
         self.set(|container| {
             container.state = State::Running { since };
             container.started = at_once;
             container.ready = at_once && self.spec.readiness_probe.is_none();
         });
-        let code = self.watch_over(&mut run).await;
+        let live = run.live().clone();
+        let code = self.watch_over(&mut *run, &live).await;
         self.pod.set_live(&self.spec.name, None);
-        let message = report::message(&self.spec, &files.note(), run.live.feed.path(), code);
+        let message = report::message(&self.spec, &files.note(), live.feed.path(), code);
         let reason = if code == 0 { "Completed" } else { "Error" };
-        let finished = Timestamp::now();
+        let finished = pgop_sandbox_tasks::now();
         let ended = Ended {
             code,
             reason: reason.to_owned(),
@@ -259,10 +266,10 @@ impl Life {
     }
 
     /// Starts it. Its log can be followed from here on, before its program runs.
-    async fn start(&self, place: &Place<'_>, plan: Plan) -> Result<Run, StartError> {
+    async fn start(&self, place: &Place<'_>, plan: Plan) -> Result<Box<dyn Running>, StartError> {
         let feed = Feed::create(place.files.log(place.run)).map_err(StartError::Files)?;
         self.pod.set_feed(&self.spec.name, feed.clone());
-        let started = place.start(plan, feed.clone()).await;
+        let started = self.pod.shared.runtime.start(place, plan, feed.clone()).await;
         if started.is_err() {
             feed.end();
         }
@@ -280,7 +287,7 @@ impl Life {
             reason: "StartError".to_owned(),
             message: Some(error.to_string()),
             started: None,
-            finished: Timestamp::now(),
+            finished: pgop_sandbox_tasks::now(),
             id: Some(id),
         };
         Outcome {
@@ -290,12 +297,12 @@ impl Life {
     }
 
     /// Runs the hook and the probes beside the container until it ends, by itself or by us. Its exit code.
-    async fn watch_over(&mut self, run: &mut Run) -> i32 {
+    async fn watch_over(&mut self, run: &mut dyn Running, live: &Live) -> i32 {
         let (sender, mut unhealthy) = mpsc::channel(1);
-        let (pod, spec, live) = (self.pod.clone(), self.spec.clone(), run.live.clone());
+        let (pod, spec) = (self.pod.clone(), self.spec.clone());
         let beside = async {
             if let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref())
-                && let Err(said) = act(&pod, &spec, &live, &Action::of_hook(hook), HOOK).await
+                && let Err(said) = act(&pod, &spec, live, &Action::of_hook(hook), HOOK).await
             {
                 pod.shared.events.warning(
                     &pod.pod(),
@@ -305,7 +312,7 @@ impl Life {
                 );
                 return Err("FailedPostStartHook");
             }
-            probes::run(pod.clone(), &spec, &live, sender).await;
+            probes::run(pod.clone(), &spec, live, sender).await;
             std::future::pending::<Result<(), &'static str>>().await
         };
         let mut stop = self.stop.clone();
@@ -326,7 +333,7 @@ impl Life {
             Why::Ended(code) => code,
             Why::Ordered => {
                 self.tell("Killing", format!("Stopping container {name}"));
-                self.end(run, None).await
+                self.end(run, live, None).await
             }
             Why::Unhealthy(Unhealthy { kind, grace }) => {
                 let kind = if kind == Kind::Startup { "startup" } else { "liveness" };
@@ -335,22 +342,17 @@ impl Life {
                     format!("Container {name} failed {kind} probe, will be restarted"),
                 );
                 let seconds = grace.unwrap_or_else(|| self.pod.grace());
-                self.end(
-                    run,
-                    Some(Instant::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
-                )
-                .await
+                self.end(run, live, Some(in_seconds(seconds))).await
             }
             Why::Hook(reason) => {
                 self.tell("Killing", reason.to_owned());
-                let seconds = u64::try_from(self.pod.grace()).unwrap_or(0);
-                self.end(run, Some(Instant::now() + Duration::from_secs(seconds))).await
+                self.end(run, live, Some(in_seconds(self.pod.grace()))).await
             }
         }
     }
 
     /// Ends it: hook, TERM, and KILL when the time is over. Without a time of its own, the order's counts; it may become shorter.
-    async fn end(&mut self, run: &mut Run, own: Option<Instant>) -> i32 {
+    async fn end(&mut self, run: &mut dyn Running, live: &Live, own: Option<Instant>) -> i32 {
         self.set(|container| container.ready = false);
         let mut over = Deadline {
             own,
@@ -361,7 +363,7 @@ impl Life {
         let hook = self.spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
         if let Some(hook) = hook.filter(|_| !left.is_zero()) {
             let action = Action::of_hook(hook);
-            let hook = act(&self.pod, &self.spec, &run.live, &action, left);
+            let hook = act(&self.pod, &self.spec, live, &action, left);
             let said = tokio::select! {
                 done = hook => done.err().map(|said| format!("PreStopHook failed: {said}")),
                 () = over.passed() => Some("PreStopHook did not end in time".to_owned()),
@@ -371,12 +373,12 @@ impl Life {
                 over.at_least = Some(Instant::now() + AFTER_HOOK);
             }
         }
-        run.live.signal(libc::SIGTERM);
+        run.signal(libc::SIGTERM);
         tokio::select! {
             code = run.wait() => return code,
             () = over.passed() => {}
         }
-        run.live.signal(libc::SIGKILL);
+        run.signal(libc::SIGKILL);
         run.wait().await
     }
 }
@@ -413,12 +415,10 @@ async fn act(pod: &PodRun, spec: &Spec, live: &Live, action: &Action, patience: 
     let Some(network) = pod.network() else {
         return Err("pod has no network".to_owned());
     };
-    Subject {
-        network: &pod.shared.network,
+    let subject = Subject {
         pod: &network,
         spec,
         live,
-    }
-    .act(action, patience)
-    .await
+    };
+    pod.shared.runtime.act(&subject, action, patience).await
 }

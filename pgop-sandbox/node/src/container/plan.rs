@@ -98,7 +98,7 @@ pub(crate) fn plan(
     volumes: &BTreeMap<String, Ready>,
     address: Ipv4Addr,
 ) -> Result<Plan, PlanError> {
-    let identity = identity(shared.holder.users(), pod, container)?;
+    let identity = identity(&shared.users, pod, container)?;
     let hostname = hostname(pod);
     let image = container
         .image

@@ -47,18 +47,21 @@ impl Live {
     }
 }
 
+/// What carries the outputs of a container.
+pub(super) type Outputs = tokio::task::JoinSet<()>;
+
 /// A run of a container.
 pub(crate) struct Run {
     pub(crate) live: Arc<Live>,
     pub(super) process: Process,
-    pub(super) outputs: tokio::task::JoinSet<()>,
+    pub(super) outputs: Outputs,
     /// The mounts of a container without process numbers of its own: by them its processes are told from others.
     pub(super) mounts: Option<PathBuf>,
 }
 
 impl Run {
     /// Waits for its end. Its exit code; the log is complete then.
-    pub(crate) async fn wait(&mut self) -> i32 {
+    pub(super) async fn ended(&mut self) -> i32 {
         let code = self.process.wait().await.unwrap_or(255);
         self.live.signal(nix::libc::SIGKILL); // should only bubblewrap have ended, and not the container
         self.end_others();

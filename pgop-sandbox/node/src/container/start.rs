@@ -11,17 +11,21 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::Pod;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
+use pgop_sandbox_tasks::spawn;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::etc::{self, Names};
 use super::files::Files;
 use super::identity::Identity;
 use super::plan::{Input, Plan};
 use super::root::Root;
-use super::run::{LAST_OUTPUT, Live, PATIENCE, Run};
+use super::run::{LAST_OUTPUT, Live, Outputs, PATIENCE, Run};
+use super::runtime::Bubblewrap;
 use super::streams::Streams;
 use crate::holder::{Rights, Start, number};
 use crate::logs::Feed;
@@ -50,41 +54,52 @@ pub(crate) struct Place<'a> {
     pub(crate) image: &'a str,
     /// The number of the run.
     pub(crate) run: i32,
+    /// Counts what still works for the pod.
+    pub(crate) busy: &'a TaskTracker,
+    /// Cancelled when a part of the pod has failed.
+    pub(crate) broken: &'a CancellationToken,
 }
 
 impl Place<'_> {
     /// Starts it, with its outputs in `feed`. Returns when its program runs (or has ended already).
-    pub(crate) async fn start(&self, mut plan: Plan, feed: Arc<Feed>) -> Result<Run, StartError> {
+    pub(super) async fn start(&self, by: &Bubblewrap, mut plan: Plan, feed: Arc<Feed>) -> Result<Run, StartError> {
         self.write_files(&plan).map_err(StartError::Files)?;
         let home = etc::home(&self.files.etc(), plan.identity.uid);
         plan.env.entry("HOME".to_owned()).or_insert(home);
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|e| StartError::Bubblewrap(e.into()))?;
-        let users = self.users(&plan).map_err(StartError::Bubblewrap)?;
-        let ids = self.shared.holder.users().are_real().then(|| plan.identity.ids());
-        let command = self.command(&plan, write.as_raw_fd(), users.as_ref().map(AsRawFd::as_raw_fd));
+        let users = users(by, &plan).map_err(StartError::Bubblewrap)?;
+        let ids = by.holder.users().are_real().then(|| plan.identity.ids());
+        let command = self.command(by, &plan, write.as_raw_fd(), users.as_ref().map(AsRawFd::as_raw_fd));
         let streams = Streams::new(&plan).map_err(StartError::Bubblewrap)?;
         let (command, ours) = streams.give(command);
         let start = Start {
             command,
-            namespaces: self.shared.holder.namespaces(&self.network.net),
+            namespaces: by.holder.namespaces(&self.network.net),
             directory: Some(c"/".to_owned()),
             terminal: plan.tty,
             ids: ids.clone(),
             rights: Rights::AsInside, // bubblewrap needs them to build the container; it leaves the program those it is to have
             keep: users.into_iter().chain([write]).collect(),
         };
-        let spawned = tokio::task::spawn_blocking(move || start.spawn())
+        let busy = self.busy.token();
+        let begun = move || {
+            let _busy = busy; // it is begun even if nobody waits for it any more
+            start.spawn()
+        };
+        let spawned = tokio::task::spawn_blocking(begun)
             .await
             .map_err(|e| StartError::Bubblewrap(io::Error::other(e)))?;
         let (process, child) = spawned.map_err(StartError::Bubblewrap)?;
-        let mut outputs = tokio::task::JoinSet::new();
-        let input = ours.carry(child, &feed, &mut outputs).map_err(StartError::Bubblewrap)?;
+        let mut outputs = Outputs::new();
+        let input = ours
+            .carry(child, &feed, &mut outputs, self.broken)
+            .map_err(StartError::Bubblewrap)?;
         let Some(pid) = child_pid(read).await else {
             let _ = timeout(PATIENCE, process.wait()).await;
             let _ = timeout(LAST_OUTPUT, async { while outputs.join_next().await.is_some() {} }).await;
             return Err(refusal(&feed, &plan));
         };
-        let init = match self.shared.holder.process(pid) {
+        let init = match by.holder.process(pid) {
             Ok(init) => Some(Arc::new(init)),
             Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => None,
             Err(error) => return Err(StartError::Bubblewrap(error)),
@@ -108,7 +123,7 @@ impl Place<'_> {
             mounts,
         };
         if !run.has_begun().await {
-            let code = run.wait().await;
+            let code = run.ended().await;
             if code == 1 && last_line(&run.live.feed).starts_with("bwrap: ") {
                 return Err(refusal(&run.live.feed, &plan));
             }
@@ -134,16 +149,7 @@ impl Place<'_> {
         etc::make(&self.files.etc(), &original, &names)
     }
 
-    /// The user namespace of the container, where there are real users. A privileged root has the node's.
-    fn users(&self, plan: &Plan) -> io::Result<Option<OwnedFd>> {
-        if !self.shared.holder.users().are_real() || plan.identity.is_almighty() {
-            return Ok(None);
-        }
-        let users = self.shared.holder.users_of(plan.identity.uid)?;
-        users.try_clone().map(Some)
-    }
-
-    fn command(&self, plan: &Plan, status: i32, users: Option<i32>) -> Command {
+    fn command(&self, by: &Bubblewrap, plan: &Plan, status: i32, users: Option<i32>) -> Command {
         let (etc, note) = (self.files.etc(), self.files.note());
         let root = Root {
             image: plan.image.as_deref(),
@@ -154,7 +160,7 @@ impl Place<'_> {
             directory: &plan.directory,
             read_only: plan.read_only,
         };
-        let mut command = Command::new(&self.shared.bwrap);
+        let mut command = Command::new(&by.program);
         command
             .env_clear()
             .envs(&plan.env)
@@ -167,6 +173,15 @@ impl Place<'_> {
         command.args(root.arguments()).arg("--").args(&plan.command);
         command
     }
+}
+
+/// The user namespace of the container, where there are real users. A privileged root has the node's.
+fn users(by: &Bubblewrap, plan: &Plan) -> io::Result<Option<OwnedFd>> {
+    if !by.holder.users().are_real() || plan.identity.is_almighty() {
+        return Ok(None);
+    }
+    let users = by.holder.users_of(plan.identity.uid)?;
+    users.try_clone().map(Some)
 }
 
 /// Who the program is: a user of the namespace that is given, or, where there is only one, that one by another number.
@@ -193,7 +208,9 @@ async fn child_pid(read: OwnedFd) -> Option<i32> {
     let mut lines = BufReader::new(pipe::Receiver::from_owned_fd(read).ok()?).lines();
     let first = timeout(PATIENCE, lines.next_line()).await.ok()?.ok()??;
     // The rest is of no use, but bubblewrap must be able to write it.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    spawn("what bubblewrap reports", async move {
+        while let Ok(Some(_)) = lines.next_line().await {}
+    });
     let value: serde_json::Value = serde_json::from_str(&first).ok()?;
     i32::try_from(value.get("child-pid")?.as_i64()?).ok()
 }

@@ -7,10 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use nix::pty::openpty;
+use pgop_sandbox_tasks::spawn_essential;
+use tokio::io::AsyncRead;
 use tokio::net::unix::pipe;
-use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::plan::{Input, Plan};
+use super::run::Outputs;
 use crate::logs::{Feed, Stream};
 
 /// The streams of a container before it starts.
@@ -62,10 +65,15 @@ impl Streams {
 
 impl Ours {
     /// Carries the outputs to the log. The input, where there is one.
-    pub(super) fn carry(self, mut child: Child, feed: &Arc<Feed>, tasks: &mut JoinSet<()>) -> io::Result<Option<File>> {
+    pub(super) fn carry(
+        self,
+        mut child: Child,
+        feed: &Arc<Feed>,
+        outputs: &mut Outputs,
+        broken: &CancellationToken,
+    ) -> io::Result<Option<File>> {
         let mut carry = |stream: Stream, fd: OwnedFd| -> io::Result<()> {
-            let (from, feed) = (pipe::Receiver::from_owned_fd(fd)?, feed.clone());
-            tasks.spawn(async move { feed.carry(stream, from).await });
+            begin(outputs, feed, broken, stream, pipe::Receiver::from_owned_fd(fd)?);
             Ok(())
         };
         match self {
@@ -80,10 +88,22 @@ impl Ours {
             }
             Self::Terminal(ours) => {
                 let input = File::from(ours.try_clone()?);
-                let (from, feed) = (crate::serve::terminal::Terminal::new(ours)?, feed.clone());
-                tasks.spawn(async move { feed.carry(Stream::Stdout, from).await });
+                let from = crate::serve::terminal::Terminal::new(ours)?;
+                begin(outputs, feed, broken, Stream::Stdout, from);
                 Ok(Some(input))
             }
         }
     }
+}
+
+/// A container whose outputs nobody takes can't go on: when that breaks, so has the pod.
+fn begin(
+    outputs: &mut Outputs,
+    feed: &Arc<Feed>,
+    broken: &CancellationToken,
+    stream: Stream,
+    from: impl AsyncRead + Send + Unpin + 'static,
+) {
+    let (name, feed) = (format!("log {}", feed.path().display()), feed.clone());
+    spawn_essential(outputs, name, broken, async move { feed.carry(stream, from).await });
 }

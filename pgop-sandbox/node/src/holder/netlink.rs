@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
+use pgop_sandbox_tasks::spawn;
 use rtnetlink::Handle;
 
 /// A handle that configures the network namespace of the socket. Its task ends with it.
@@ -13,6 +14,6 @@ pub(crate) fn routing(socket: OwnedFd) -> io::Result<Handle> {
     let mut socket = unsafe { TokioSocket::from_raw_fd(socket.into_raw_fd()) };
     socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
     let (connection, handle, _) = rtnetlink::from_socket(socket);
-    tokio::spawn(connection);
+    spawn("network configuration", connection);
     Ok(handle)
 }

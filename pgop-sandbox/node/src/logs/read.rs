@@ -179,6 +179,7 @@ fn start_of_tail(lines: &[Line], count: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test sees a panic of its own tasks
 mod tests {
     use super::read;
     use crate::logs::{Feed, Stream};
@@ -221,7 +222,7 @@ mod tests {
             .await,
             "one\nt"
         );
-        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
+        let later = pgop_sandbox_tasks::now() + jiff::SignedDuration::from_secs(60);
         assert_eq!(
             all(
                 &feed,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{broadcast, watch};
 
@@ -123,7 +122,7 @@ impl Feed {
 
     fn append(&self, stream: Stream, full: bool, text: &[u8]) {
         let mut bytes = Vec::with_capacity(text.len() + 48);
-        line::write(&mut bytes, Timestamp::now(), stream.name(), full, text);
+        line::write(&mut bytes, pgop_sandbox_tasks::now(), stream.name(), full, text);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = append(&self.path, &mut file, &bytes) {
             tracing::warn!(path = %self.path.display(), %error, "can't write a container's log");

@@ -8,7 +8,7 @@ const LAST: u32 = 65_534;
 
 /// Hands out addresses, the longest unused ones first: what still believes in an ended pod doesn't reach a new one.
 #[derive(Debug, Default)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     taken: BTreeSet<u32>,
     last: u32,
 }

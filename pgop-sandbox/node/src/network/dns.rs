@@ -7,6 +7,7 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{CNAME, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use pgop_sandbox_tasks::spawn_in;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -67,7 +68,7 @@ impl Dns {
             };
             while tasks.try_join_next().is_some() {}
             let (dns, question) = (self.clone(), buffer.get(..length).unwrap_or_default().to_vec());
-            tasks.spawn(async move {
+            spawn_in(&mut tasks, "answer to a name", async move {
                 if let Some(answer) = dns.reply(&question, false).await {
                     let _ = dns.udp.send_to(&answer, from).await;
                 }
@@ -83,7 +84,11 @@ impl Dns {
                 continue;
             };
             while tasks.try_join_next().is_some() {}
-            tasks.spawn(self.clone().serve_connection(stream));
+            spawn_in(
+                &mut tasks,
+                "connection for names",
+                self.clone().serve_connection(stream),
+            );
         }
     }
 

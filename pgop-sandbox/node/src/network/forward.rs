@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use pgop_sandbox_tasks::{spawn_in, spawn_tracked, supervise};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -68,7 +69,13 @@ impl Forwarder {
     ) -> io::Result<Self> {
         let listener = network.listen(API)?;
         let token = stop.clone();
-        tasks.spawn(async move { token.run_until_cancelled_owned(accept_for_api(listener, api)).await });
+        let listener = Arc::new(listener);
+        spawn_tracked(&tasks, "connections to the API server", async move {
+            let accepted = supervise("connections to the API server", || {
+                accept_for_api(listener.clone(), api)
+            });
+            token.run_until_cancelled(accepted).await;
+        });
         Ok(Self {
             network,
             open: BTreeMap::new(),
@@ -115,19 +122,29 @@ impl Forwarder {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let network = self.network.clone();
+        let name = format!("service at {address}");
         match protocol {
             Protocol::Tcp => {
-                let listener = network.listen(address)?;
+                let listener = Arc::new(network.listen(address)?);
                 let (tasks, all) = (self.tasks.clone(), self.stop.clone());
-                self.tasks.spawn(async move {
-                    stop.run_until_cancelled_owned(accept(listener, network, route, tasks, all))
-                        .await;
+                spawn_tracked(&self.tasks, name.clone(), async move {
+                    let accepted = || {
+                        accept(
+                            listener.clone(),
+                            network.clone(),
+                            route.clone(),
+                            tasks.clone(),
+                            all.clone(),
+                        )
+                    };
+                    stop.run_until_cancelled(supervise(name, accepted)).await;
                 });
             }
             Protocol::Udp => {
                 let socket = Arc::new(network.datagrams(Some(address))?);
-                self.tasks.spawn(async move {
-                    stop.run_until_cancelled_owned(exchange(socket, network, route)).await;
+                spawn_tracked(&self.tasks, name.clone(), async move {
+                    let exchanged = || exchange(socket.clone(), network.clone(), route.clone());
+                    stop.run_until_cancelled(supervise(name, exchanged)).await;
                 });
             }
         }
@@ -136,7 +153,7 @@ impl Forwarder {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     network: Arc<Network>,
     route: Arc<Route>,
     tasks: TaskTracker,
@@ -147,7 +164,7 @@ async fn accept(
             continue;
         };
         let (network, route, stop) = (network.clone(), route.clone(), stop.clone());
-        tasks.spawn(async move {
+        spawn_tracked(&tasks, "connection to a service", async move {
             stop.run_until_cancelled_owned(async move {
                 for backend in route.order(from.ip()) {
                     if let Ok(Ok(pod)) = timeout(CONNECT, network.connect(backend)).await {
@@ -161,14 +178,14 @@ async fn accept(
     }
 }
 
-async fn accept_for_api(listener: TcpListener, api: SocketAddr) {
+async fn accept_for_api(listener: Arc<TcpListener>, api: SocketAddr) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Some((client, _)) = accepted(&listener).await else {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        connections.spawn(async move {
+        spawn_in(&mut connections, "connection to the API server", async move {
             if let Ok(Ok(server)) = timeout(CONNECT, TcpStream::connect(api)).await {
                 let _ = server.set_nodelay(true);
                 join(client, server).await;
@@ -219,7 +236,11 @@ async fn exchange(socket: Arc<UdpSocket>, network: Arc<Network>, route: Arc<Rout
                     continue;
                 }
                 let pod = Arc::new(pod);
-                let task = answers.spawn(answer(socket.clone(), pod.clone(), from));
+                let task = spawn_in(
+                    &mut answers,
+                    "answers of a pod",
+                    answer(socket.clone(), pod.clone(), from),
+                );
                 new.insert((pod.clone(), task));
                 pod
             }

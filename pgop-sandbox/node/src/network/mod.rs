@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use crate::holder::{Holder, routing};
-use addresses::Addresses;
+pub(crate) use addresses::Addresses;
 
 /// The bridge: the pods' way to services, and the address that probes and forwarded connections come from.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -63,7 +63,7 @@ pub(crate) struct Network {
     holder: Arc<Holder>,
     handle: Handle,
     bridge: u32,
-    addresses: Mutex<Addresses>,
+    addresses: Arc<Mutex<Addresses>>,
 }
 
 /// A pod's place in it. When it is dropped and no process of the pod is left, the kernel takes it down.
@@ -72,13 +72,29 @@ pub(crate) struct PodNetwork {
     pub(crate) net: Arc<OwnedFd>,
     /// The pod's address.
     pub(crate) address: Ipv4Addr,
-    network: Arc<Network>,
+    addresses: Arc<Mutex<Addresses>>,
+}
+
+impl PodNetwork {
+    /// The number of the descriptor of its namespace.
+    pub(crate) fn number(&self) -> i32 {
+        self.net.as_raw_fd()
+    }
+
+    /// Takes an address, in a network namespace.
+    pub(crate) fn new(net: Arc<OwnedFd>, addresses: &Arc<Mutex<Addresses>>) -> Option<Self> {
+        let address = addresses.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Self {
+            net,
+            address,
+            addresses: addresses.clone(),
+        })
+    }
 }
 
 impl Drop for PodNetwork {
     fn drop(&mut self) {
-        self.network
-            .addresses
+        self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .give_back(self.address);
@@ -120,24 +136,15 @@ impl Network {
             holder,
             handle,
             bridge,
-            addresses: Mutex::new(Addresses::default()),
+            addresses: Arc::default(),
         }))
     }
 
     /// Makes a pod's network: a namespace with `eth0` on the bridge.
-    pub(crate) async fn attach(self: &Arc<Self>) -> Result<PodNetwork, NetworkError> {
+    pub(crate) async fn attach(&self) -> Result<PodNetwork, NetworkError> {
         let net = Arc::new(self.holder.new_net()?);
-        let address = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .ok_or(NetworkError::NoAddress)?;
-        let pod = PodNetwork {
-            net,
-            address,
-            network: self.clone(),
-        };
+        let pod = PodNetwork::new(net, &self.addresses).ok_or(NetworkError::NoAddress)?;
+        let address = pod.address;
         let [_, _, high, low] = address.octets();
         let peer = LinkMessageBuilder::<LinkUnspec>::new()
             .name("eth0")

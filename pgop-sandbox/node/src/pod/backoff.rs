@@ -3,27 +3,31 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_secs(300);
+use pgop_sandbox_tasks::Doubling;
+
+const WAITS: Doubling = Doubling {
+    first: Duration::from_secs(10),
+    longest: Duration::from_secs(300),
+};
 /// A container that ran that long begins anew.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// The waits of one container.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    last: Option<Duration>,
+    /// How often it was started again in a row.
+    again: u64,
 }
 
 impl Backoff {
     /// The wait after a run of that length. The first restart is at once.
     pub(crate) fn after(&mut self, ran: Duration) -> Duration {
-        let Some(last) = self.last.filter(|_| ran < FORGOTTEN) else {
-            self.last = Some(Duration::ZERO);
-            return Duration::ZERO;
-        };
-        let next = if last.is_zero() { FIRST } else { (last * 2).min(LONGEST) };
-        self.last = Some(next);
-        next
+        if ran >= FORGOTTEN {
+            self.again = 0;
+        }
+        let wait = self.again.checked_sub(1).map_or(Duration::ZERO, |n| WAITS.after(n));
+        self.again = self.again.saturating_add(1);
+        wait
     }
 }
 
@@ -49,6 +53,15 @@ mod tests {
             .map(|_| backoff.after(Duration::from_secs(1)).as_secs())
             .collect();
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
+    }
+
+    #[test]
+    fn a_container_may_fail_a_million_times() {
+        let mut backoff = Backoff::default();
+        for _ in 0..1_000_000 {
+            assert!(backoff.after(Duration::from_secs(1)) <= Duration::from_secs(300));
+        }
+        assert_eq!(backoff.after(Duration::ZERO), Duration::from_secs(300));
     }
 
     #[test]

@@ -121,7 +121,10 @@ impl Container {
             reason: status.reason.clone().unwrap_or_default(),
             message: status.message.clone(),
             started: status.started_at.as_ref().map(|t| t.0),
-            finished: status.finished_at.as_ref().map_or_else(Timestamp::now, |t| t.0),
+            finished: status
+                .finished_at
+                .as_ref()
+                .map_or_else(pgop_sandbox_tasks::now, |t| t.0),
             id: status.container_id.clone(),
         };
         self.last = before
@@ -139,11 +142,11 @@ impl Container {
                 code: 137,
                 reason: "ContainerStatusUnknown".to_owned(),
                 message: Some(
-                    "The container could not be located when the pod was restarted: the sandbox had been stopped"
+                    "The container could not be located when the pod was restarted: the sandbox had been stopped, or its work on the pod had failed"
                         .to_owned(),
                 ),
                 started: running.started_at.as_ref().map(|t| t.0),
-                finished: Timestamp::now(),
+                finished: pgop_sandbox_tasks::now(),
                 id: before.container_id.clone(),
             });
         }
@@ -221,7 +224,7 @@ impl PodState {
         Self {
             since: status
                 .and_then(|s| s.start_time.as_ref())
-                .map_or_else(Timestamp::now, |t| t.0),
+                .map_or_else(pgop_sandbox_tasks::now, |t| t.0),
             address: None,
             can_start: false,
             initialized: inits.is_empty(),

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodStatus};
+use pgop_sandbox_tasks::{in_seconds, spawn_essential};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::state::{PodState, Policy, Role, State};
 use super::writer;
@@ -45,6 +49,10 @@ pub(crate) struct PodRun {
     pub(super) written: Mutex<Option<PodStatus>>,
     main: watch::Sender<Option<StopOrder>>,
     side: watch::Sender<Option<StopOrder>>,
+    /// Counts what still works for it.
+    busy: TaskTracker,
+    /// A part of it has panicked.
+    broken: CancellationToken,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,7 +76,32 @@ impl PodRun {
             written: Mutex::default(),
             main: watch::Sender::new(None),
             side: watch::Sender::new(None),
+            busy: TaskTracker::new(),
+            broken: CancellationToken::new(),
         })
+    }
+
+    /// One that begins again what this one, whose work has panicked, can't go on with: as after a stop of the node.
+    pub(crate) fn again(&self) -> Arc<Self> {
+        Self::new(self.shared.clone(), self.pod(), self.object.clone())
+    }
+
+    /// Waits until nothing works for it any more, and nothing runs of it: two may not have its volumes.
+    pub(crate) async fn cleared(&self) {
+        self.busy.close();
+        self.busy.wait().await;
+        let network = lock(&self.network).take();
+        if let Some(network) = network {
+            self.shared.runtime.clear(&network).await;
+        }
+    }
+
+    pub(crate) fn busy(&self) -> &TaskTracker {
+        &self.busy
+    }
+
+    pub(crate) fn broken(&self) -> &CancellationToken {
+        &self.broken
     }
 
     /// The object as it was last seen.
@@ -82,6 +115,11 @@ impl PodRun {
     /// Changes what is known; the status follows.
     pub(crate) fn update(&self, change: impl FnOnce(&mut PodState)) {
         self.state.send_modify(change);
+    }
+
+    /// As [`update`](Self::update), for what mostly changes nothing: it tells whether it did.
+    pub(crate) fn update_if(&self, change: impl FnOnce(&mut PodState) -> bool) {
+        self.state.send_if_modified(change);
     }
 
     /// What is known, and learns of changes.
@@ -138,7 +176,7 @@ impl PodRun {
             .is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
-    /// Works until the object is gone or the node stops.
+    /// Works until the object is gone or the node stops. Panics when a part of it has.
     pub(crate) async fn work(self: Arc<Self>) {
         let finished = matches!(
             self.pod().status.as_ref().and_then(|s| s.phase.as_deref()),
@@ -150,6 +188,7 @@ impl PodRun {
                 () = self.control() => {}
                 () = self.follow_objects() => {}
                 () = writer::keep(&self) => {}
+                () = self.broken.cancelled() => resume_unwind(Box::new("a part of the pod panicked")),
             }
             // What the containers were given goes with the last of them.
             lock(&self.network).take();
@@ -222,13 +261,12 @@ impl PodRun {
             });
             let mut mains = JoinSet::new();
             for spec in self.pod().spec.iter().flat_map(|s| &s.containers) {
-                mains.spawn(self.life(spec, Role::Main).live());
+                self.begin(&mut mains, spec, Role::Main);
             }
             while mains.join_next().await.is_some() {}
         }
-        let seconds = u64::try_from(self.grace()).unwrap_or(0);
         let order = StopOrder {
-            by: Instant::now() + Duration::from_secs(seconds),
+            by: in_seconds(self.grace()),
         };
         self.side.send_if_modified(|side| {
             side.is_none()
@@ -252,7 +290,21 @@ impl PodRun {
             // What an init container has made may be gone with a former node, so it runs again where anything does.
             again: role == Role::Init && policy != Policy::Never,
             stop,
+            _busy: self.busy.token(),
         }
+    }
+
+    /// Starts the life of a container.
+    fn begin(self: &Arc<Self>, lives: &mut JoinSet<()>, spec: &Spec, role: Role) {
+        let name = format!("container {} of {}", spec.name, self.name());
+        spawn_essential(lives, name, &self.broken, self.life(spec, role).live());
+    }
+
+    /// What its tasks are called in the log.
+    pub(crate) fn name(&self) -> String {
+        let pod = self.pod();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("pod {}/{}", text(&pod.metadata.namespace), text(&pod.metadata.name))
     }
 
     /// Runs the init containers one by one; sidecars are started in their turn. Whether all went well.
@@ -261,7 +313,7 @@ impl PodRun {
         for spec in pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten()) {
             let mut watch = self.watch();
             if spec.restart_policy.as_deref() == Some("Always") {
-                sidecars.spawn(self.life(spec, Role::Sidecar).live());
+                self.begin(sidecars, spec, Role::Sidecar);
                 let started = |state: &PodState| state.containers.iter().any(|c| c.name == spec.name && c.started);
                 let mut stop = self.main.subscribe();
                 tokio::select! {
@@ -287,7 +339,7 @@ impl PodRun {
     async fn prepare(self: &Arc<Self>) {
         self.tell_what_is_not_given();
         let network = loop {
-            match self.shared.network.attach().await {
+            match self.shared.runtime.attach().await {
                 Ok(network) => break network,
                 Err(error) => {
                     self.shared
@@ -332,7 +384,7 @@ impl PodRun {
     /// Groups are not to be had where there is one user. Pods run without: their files belong to them anyway.
     fn tell_what_is_not_given(&self) {
         let missing = groups_not_given(&self.pod());
-        if missing.is_empty() || self.shared.holder.users().are_real() {
+        if missing.is_empty() || self.shared.users.are_real() {
             return;
         }
         let list = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -364,7 +416,7 @@ impl PodRun {
                 () = self.shared.stop.cancelled() => {
                     self.order(self.grace().min(NODE_GRACE));
                     self.shared.hurry.cancelled().await;
-                    tracing::info!("pod {} is ended at once", self.pod().metadata.name.as_deref().unwrap_or_default());
+                    tracing::info!("{} is ended at once", self.name());
                     self.order(0);
                     return std::future::pending().await;
                 }
@@ -400,7 +452,7 @@ impl PodRun {
 
     /// Tells all containers to end within so many seconds, if that is sooner than they were told before.
     fn order(&self, seconds: i64) {
-        let by = Instant::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let by = in_seconds(seconds);
         let sooner = |order: &mut Option<StopOrder>| {
             let sooner = order.is_none_or(|before| by < before.by);
             if sooner {
@@ -434,12 +486,9 @@ impl PodRun {
         if self.state.borrow().failed.is_some() {
             return None;
         }
-        let end = self.state.borrow().since + jiff::SignedDuration::from_secs(seconds);
-        Some(
-            end.duration_since(jiff::Timestamp::now())
-                .try_into()
-                .unwrap_or(Duration::ZERO),
-        )
+        let ran = pgop_sandbox_tasks::now().duration_since(self.state.borrow().since);
+        let left = jiff::SignedDuration::from_secs(seconds).saturating_sub(ran);
+        Some(left.try_into().unwrap_or(Duration::ZERO))
     }
 
     fn fail_late(&self) {

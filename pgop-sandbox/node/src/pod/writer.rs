@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
@@ -64,7 +63,7 @@ pub(super) async fn write(run: &PodRun) {
             },
         };
         let state = run.watch().borrow().clone();
-        let new = status(&pod, &state, Timestamp::now());
+        let new = status(&pod, &state, pgop_sandbox_tasks::now());
         if pod.status.as_ref() == Some(&new) {
             let behind = lock(&run.written).as_ref().is_some_and(|written| *written != new);
             if !fresh && behind {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
 use pgop_sandbox_kubelet::{KubeletError, Reader, Session, Streams, Target, Writer};
+use pgop_sandbox_tasks::spawn;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, oneshot};
@@ -61,7 +62,7 @@ fn follow(live: &Live, wanted: Stream) -> Reader {
     let mut pieces = live.feed.live();
     let mut ends = live.feed.ends();
     let (mut writer, reader) = tokio::io::duplex(32 << 10);
-    tokio::spawn(async move {
+    spawn("output to a client", async move {
         loop {
             let piece = tokio::select! {
                 biased;
@@ -88,7 +89,7 @@ fn follow(live: &Live, wanted: Stream) -> Reader {
 
 fn exit(run: Arc<PodRun>, container: String) -> oneshot::Receiver<i32> {
     let (sender, receiver) = oneshot::channel();
-    tokio::spawn(async move {
+    spawn("end of a container, to a client", async move {
         let mut watch = run.watch();
         let over = |state: &crate::pod::state::PodState| {
             state

@@ -5,12 +5,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use pgop_sandbox_kubelet::{Duplex, KubeletError, Target};
 
 use super::not_running;
+use crate::network::Network;
 use crate::pod::worker::PodRun;
 
 /// Connects to the loopback of the pod: IPv4, or else IPv6.
-pub(super) async fn connect(run: &PodRun, target: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
+pub(super) async fn connect(
+    all: &Network,
+    run: &PodRun,
+    target: &Target,
+    port: u16,
+) -> Result<Box<dyn Duplex>, KubeletError> {
     let network = run.network().ok_or_else(|| not_running(run, target))?;
-    let inside = async |to: SocketAddr| run.shared.network.connect_in(&network.net, to).await;
+    let inside = async |to: SocketAddr| all.connect_in(&network.net, to).await;
     let first = inside((Ipv4Addr::LOCALHOST, port).into()).await;
     let stream = match first {
         Ok(stream) => Ok(stream),

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 
 use nix::libc;
 use pgop_sandbox_kubelet::{KubeletError, Reader, Session, Streams, Writer};
+use pgop_sandbox_tasks::spawn;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,7 +82,7 @@ async fn with_terminal(live: &Live, command: &[String], streams: &Streams) -> io
 /// Takes new sizes for a terminal.
 pub(super) fn resizes(terminal: Terminal) -> mpsc::Sender<(u16, u16)> {
     let (sender, mut receiver) = mpsc::channel::<(u16, u16)>(4);
-    tokio::spawn(async move {
+    spawn("sizes of a terminal", async move {
         while let Some((columns, rows)) = receiver.recv().await {
             set_size(terminal.raw(), columns, rows);
         }
@@ -92,7 +93,7 @@ pub(super) fn resizes(terminal: Terminal) -> mpsc::Sender<(u16, u16)> {
 /// Tells the exit code; when nobody waits for it any more, ends the process.
 fn watch(process: Process) -> oneshot::Receiver<i32> {
     let (mut sender, receiver) = oneshot::channel();
-    tokio::spawn(async move {
+    spawn("end of a command", async move {
         let code = tokio::select! {
             code = process.wait() => code.unwrap_or(255),
             () = sender.closed() => {

@@ -41,11 +41,11 @@ impl Kubelet for Node {
     }
 
     async fn connect(&self, target: &Target, port: u16) -> Result<Box<dyn Duplex>, KubeletError> {
-        connect::connect(&*self.pods.find(target)?, target, port).await
+        connect::connect(&self.network, &*self.pods.find(target)?, target, port).await
     }
 
     async fn dial(&self, address: SocketAddr) -> io::Result<Box<dyn Duplex>> {
-        Ok(Box::new(self.pods.network().connect(address).await?))
+        Ok(Box::new(self.network.connect(address).await?))
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn write(folder: &Path, files: &Files, owner: Owner) -> io::Result<bo
     }
     let name = format!(
         "..{}.{:08x}",
-        jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S"),
+        pgop_sandbox_tasks::now().strftime("%Y_%m_%d_%H_%M_%S"),
         rand::random::<u32>()
     );
     let version = folder.join(&name);

@@ -159,7 +159,7 @@ impl Volumes<'_> {
     }
 
     fn owner(&self) -> Owner {
-        Owner::of(self.pod, self.shared.holder.users())
+        Owner::of(self.pod, &self.shared.users)
     }
 }
 

@@ -37,7 +37,7 @@ impl Tokens {
         let audience = wanted.audience.clone().unwrap_or_default();
         let seconds = wanted.expiration_seconds.unwrap_or(DEFAULT_SECONDS);
         let key = (uid, audience, seconds);
-        let now = Timestamp::now();
+        let now = pgop_sandbox_tasks::now();
         if let Some(token) = self.lock().get(&key).filter(|token| token.renew > now) {
             return Ok(token.text.clone());
         }
@@ -82,7 +82,7 @@ async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64)
         },
         ..TokenRequest::default()
     };
-    let asked = Timestamp::now();
+    let asked = pgop_sandbox_tasks::now();
     let answer = accounts
         .create_token_request(&account, &PostParams::default(), &request)
         .await;

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt as _};
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use pgop_sandbox_kubelet::{KubeletError, Reader, Session, Streams, Writer};
+use pgop_sandbox_tasks::spawn;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
@@ -68,7 +69,7 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
         Err(error @ KubeletError::Start { .. }) => Err(refused(&error).status()),
         Err(error) => return Err(refused(&error)),
     };
-    tokio::spawn(async move {
+    spawn("exec", async move {
         if let Err(error) = serve(pending, started, &streams).await {
             tracing::debug!(%error, "exec: the connection broke");
         }
@@ -80,7 +81,7 @@ pub(super) async fn exec(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Resp
 fn ends_well(session: Session) -> Session {
     let (mut sender, exit) = oneshot::channel();
     let ended = session.exit;
-    tokio::spawn(async move {
+    spawn("end of what is attached to", async move {
         tokio::select! {
             ended = ended => if ended.is_ok() {
                 let _ = sender.send(0); // fails when the client has just gone

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use pgop_sandbox_kubelet::{Duplex, Kubelet, KubeletError, Target};
+use pgop_sandbox_tasks::spawn;
 
 use super::upgrade::{Opened, Pending, Spoken};
 use super::{kubelet, pod, reason, target_pod};
@@ -35,7 +36,7 @@ pub(super) fn forward(call: &Call, upgrade: Option<OnUpgrade>) -> Result<Respons
     } else {
         Vec::new()
     };
-    tokio::spawn(async move {
+    spawn("port-forward", async move {
         let served = async {
             match pending.open().await? {
                 Opened::Channels(websocket) => channels::serve(*websocket, &kubelet, &target, &ports).await,

@@ -50,7 +50,7 @@ fn options(query: &Query, pod: &str) -> Result<LogOptions> {
     if !wrong.is_empty() {
         return Err(ApiError::invalid_kind("", "PodLogOptions", pod, &wrong));
     }
-    let ago = |seconds| Timestamp::now().saturating_sub(SignedDuration::from_secs(seconds));
+    let ago = |seconds| pgop_sandbox_tasks::now().saturating_sub(SignedDuration::from_secs(seconds));
     Ok(LogOptions {
         follow: query.flag("follow"),
         tail_lines: tail.and_then(|lines| u64::try_from(lines).ok()),

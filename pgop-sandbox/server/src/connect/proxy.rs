@@ -18,6 +18,7 @@ use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use pgop_sandbox_kubelet::Duplex;
+use pgop_sandbox_tasks::spawn;
 use tokio::time::timeout;
 
 use self::target::{Scheme, Target};
@@ -149,7 +150,7 @@ async fn send(call: &Call, target: &Target, request: Request<Outgoing>) -> Resul
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(&error))?;
-    tokio::spawn(async move {
+    spawn("proxy", async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "proxy: the connection broke");
         }
@@ -161,7 +162,7 @@ async fn send(call: &Call, target: &Target, request: Request<Outgoing>) -> Resul
 fn join(ours: Option<OnUpgrade>, response: &mut Response<Incoming>) {
     let theirs = hyper::upgrade::on(response);
     let Some(ours) = ours else { return };
-    tokio::spawn(async move {
+    spawn("upgraded proxy", async move {
         let carried = async {
             let (ours, theirs) = futures::future::try_join(ours, theirs)
                 .await

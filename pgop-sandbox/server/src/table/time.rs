@@ -6,7 +6,7 @@ use serde_json::Value;
 /// How long ago a time was.
 pub(super) fn since(time: &Value) -> String {
     match time.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
-        Some(time) => span(Timestamp::now().as_second() - time.as_second()),
+        Some(time) => span(pgop_sandbox_tasks::now().as_second() - time.as_second()),
         None => "<unknown>".into(),
     }
 }

@@ -1,6 +1,5 @@
 //! What the server says of an object, whatever its kind: names, times, uid, generation, and when a deletion is done.
 
-use jiff::Timestamp;
 use pgop_sandbox_schema::Cause;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Map, Value};
@@ -73,7 +72,7 @@ pub(crate) fn random_suffix() -> String {
 }
 
 pub(crate) fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    pgop_sandbox_tasks::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What the server alone says of a new object.

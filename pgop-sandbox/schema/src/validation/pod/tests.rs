@@ -186,7 +186,7 @@ fn volumes_and_the_pod_itself() {
     expect(
         "/hostname",
         json!("a.b"),
-        "spec.hostname: Invalid value: \"a.b\": a lowercase RFC 1123 label",
+        "spec.hostname: Invalid value: \"a.b\": must not contain dots",
     );
     expect(
         "/tolerations",
