@@ -7,7 +7,6 @@ use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use pgop_core::Registry;
 use pgop_core::crd::PgCluster;
 use pgop_core::label::{MANAGER, SECRET_TYPE};
-use pgop_core::manifest::Kind;
 use pgop_core::observed::Observed;
 use pgop_core::plan::{Plan, plan};
 use pgop_core::resource::Managed;
@@ -61,10 +60,7 @@ fn plan_of(space: &Space, number: usize, registry: &Registry) -> Plan {
     let mut cluster: PgCluster = serde_json::from_value(resource(number)).unwrap();
     cluster.metadata.namespace = Some(space.name().to_owned());
     cluster.metadata.uid = Some(UNKNOWN.to_owned());
-    let nothing = Observed {
-        served: Kind::ALL.into(),
-        ..Observed::default()
-    };
+    let nothing = Observed::default();
     let strategy = PgCluster::family(registry).get(cluster.strategy()).unwrap();
     let validated = cluster.validate(&nothing, strategy.description()).unwrap();
     plan(strategy.as_ref(), &validated, &nothing).unwrap()
