@@ -127,15 +127,20 @@ async fn drift_is_put_back_claims_only_grow_and_a_password_is_made_once() {
     };
     let grown = json!({"spec": {"resources": {"requests": {"storage": "9Gi"}}}});
     cluster.change("v1", "PersistentVolumeClaim", "hippo-pvc", &grown).await;
-    let port = async || cluster.get("v1", "Service", "hippo").await.unwrap()["spec"]["ports"][0]["port"].clone();
+    // What somebody else has put beside it stays: server-side apply takes out nothing of another manager's.
+    let serves = async |port: u16| {
+        let service = cluster.get("v1", "Service", "hippo").await.unwrap();
+        let ports = service["spec"]["ports"].as_array().unwrap();
+        ports.iter().any(|there| there["port"] == port)
+    };
     let drifted = json!({"spec": {"ports": [{"name": "postgresql", "port": 1, "protocol": "TCP"}]}});
     cluster.change("v1", "Service", "hippo", &drifted).await;
-    until(async || port().await == 5432).await;
+    until(async || serves(5432).await).await;
     assert_eq!(size().await, "9Gi", "a bigger claim is left alone");
 
     let change = json!({"spec": {"postgres": {"port": 7777}, "storage": {"size": "11Gi"}}});
     cluster.change(PGOP, "PgCluster", "hippo", &change).await;
-    until(async || port().await == 7777 && size().await == "11Gi").await;
+    until(async || serves(7777).await && !serves(5432).await && size().await == "11Gi").await;
     let encoded = "Nzc3Nw=="; // 7777
     until(async || secret().await["port"] == encoded).await;
     assert_eq!(secret().await["password"], password);
