@@ -63,7 +63,7 @@ pub struct PgBackupSpec {
 impl PgBackup {
     /// Whether it is a backup of this very source, and not of a former one of the same name. Backups of an older pgop did not record the uid;
     /// those are of no source that is younger.
-    pub(crate) fn is_of(&self, source: &ObjectMeta) -> bool {
+    pub fn is_of(&self, source: &ObjectMeta) -> bool {
         let recorded = self.status.as_ref().and_then(|status| status.source_uid.as_ref());
         match recorded {
             Some(uid) => source.uid.as_ref() == Some(uid),
