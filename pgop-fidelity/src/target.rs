@@ -91,7 +91,7 @@ impl Target {
         format!("{}.fidelity.example.com", self.run)
     }
 
-    /// Makes sure that `widgets` is served; its schema is in [`widget_definition`].
+    /// Makes sure that `widgets` is served; its schema is `widget_definition`.
     pub async fn widgets(&self) {
         self.widgets
             .get_or_init(|| async {
