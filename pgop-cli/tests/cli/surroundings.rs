@@ -75,28 +75,12 @@ fn one_resource_that_a_newer_version_stored_does_not_hide_the_others() {
 
 #[test]
 fn a_log_that_nobody_reads_any_more_ends() {
-    let pod =
-        json!({"metadata": {"name": "hippo-0", "labels": {"pgop.dev/role": "primary"}}, "spec": {"containers": []}});
     let (taken, whether) = std::sync::mpsc::channel();
-    let api = Api::start(move |line| match line {
-        line if line.contains("/log?") => Answer::Lines("one line of a log that is followed\n", 200_000, taken.clone()),
-        line if line.contains("/pods?") => {
-            Answer::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
-        }
-        line if line.contains("/pgdatabases/hippo") => Answer::json(&database("hippo", "Retain")),
-        _ => Answer::not_found(),
+    let (line, code) = first_line_of_a_followed_log(move || {
+        Answer::Lines("one line of a log that is followed\n", 200_000, taken.clone())
     });
-    let mut running = Test::new("logs -f hippo")
-        .file("k", &api.kubeconfig("", ""))
-        .env("KUBECONFIG", "k")
-        .start(Stdio::piped(), Stdio::null());
-    let mut line = String::new();
-    BufReader::new(running.child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
     assert_eq!(line, "one line of a log that is followed\n");
-    // The reader is gone with the statement above.
-    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert_eq!(code, Some(0));
     assert!(
         !whether.recv().unwrap(),
         "it has read the whole of a log that goes on for ever"
@@ -105,10 +89,18 @@ fn a_log_that_nobody_reads_any_more_ends() {
 
 #[test]
 fn a_reader_that_goes_while_the_log_is_idle_is_noticed() {
+    let (line, code) = first_line_of_a_followed_log(|| Answer::Idle("the only line\n"));
+    assert_eq!(line, "the only line\n");
+    // Without the mend it waits for the next line, which never comes.
+    assert_eq!(code, Some(0));
+}
+
+/// Reads one line of `pgo logs -f` and goes away: the line, and how pgo ends then.
+fn first_line_of_a_followed_log(log: impl Fn() -> Answer + Send + Sync + 'static) -> (String, Option<i32>) {
     let pod =
         json!({"metadata": {"name": "hippo-0", "labels": {"pgop.dev/role": "primary"}}, "spec": {"containers": []}});
     let api = Api::start(move |line| match line {
-        line if line.contains("/log?") => Answer::Idle("the only line\n"),
+        line if line.contains("/log?") => log(),
         line if line.contains("/pods?") => {
             Answer::json(&json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod.clone()]}))
         }
@@ -123,9 +115,9 @@ fn a_reader_that_goes_while_the_log_is_idle_is_noticed() {
     BufReader::new(running.child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    assert_eq!(line, "the only line\n");
-    // Without the mend it waits for the next line, which never comes.
-    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    // The reader is gone with the statement above.
+    let code = running.child.wait().unwrap().code();
+    (line, code)
 }
 
 #[test]
