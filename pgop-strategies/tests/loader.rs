@@ -150,7 +150,7 @@ fn a_broken_descriptor_is_told_with_its_line() {
     assert_eq!(
         refusal(&[("strategy.yaml", "name: tiny\nkind: PgDatabase\nversion: 1\nsumary: x\n")]),
         "/etc/strategies/tiny/strategy.yaml can't be read: unknown field `sumary`, expected one of name, aliases, kind, version, \
-         summary, parameters, files, partials, members at line 4, column 1"
+         summary, parameters, files, partials, members, names at line 4, column 1"
     );
     assert_eq!(
         refusal(&[("strategy.yaml", "name: tiny\nkind: PgDatabse\nversion: 1\nsummary: x\n")]),
