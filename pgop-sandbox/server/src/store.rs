@@ -2,7 +2,7 @@
 //!
 //! - A *table* is one kind of object, named `plural.group` (`pods`, `deployments.apps`).
 //! - Every write takes the next *revision*, which becomes the object's `metadata.resourceVersion`.
-//! - Each table remembers its last changes, bounded in number and bytes. Watchers *pull* from that history, each with its own
+//! - Each table remembers its last changes, bounded in number, bytes and age. Watchers *pull* from that history, each with its own
 //!   cursor: nothing is queued per watcher, nothing can be lost or reordered, and a watcher that falls out of the history is told.
 //! - A list at an earlier revision is the table of now with the changes since taken back; so continue tokens need no kept snapshots.
 
@@ -179,8 +179,8 @@ impl Store {
         }
         let mut objects = table.objects.clone();
         for change in table.since(revision).rev() {
-            match &change.before {
-                Some(before) => objects.insert(change.key.clone(), before.clone()),
+            match change.before {
+                Some(before) => objects.insert(change.key, before),
                 None => objects.remove(&change.key),
             };
         }

@@ -8,6 +8,7 @@ use super::{Change, RevisionError, Store};
 
 /// How many changes a watcher takes at once.
 const BATCH: usize = 256;
+
 /// A watcher's place in the history of a table.
 pub(crate) struct Follower {
     pub(super) store: Arc<Store>,
@@ -49,7 +50,7 @@ impl Follower {
                 oldest: table.forgotten,
             });
         }
-        let changes: Vec<Change> = table.since(self.cursor).take(BATCH).cloned().collect();
+        let changes: Vec<Change> = table.since(self.cursor).take(BATCH).collect();
         // With nothing more in this table, the watcher has seen all that happened in the store.
         self.cursor = if changes.len() < BATCH {
             inner.revision

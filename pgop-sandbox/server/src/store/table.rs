@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use imbl::OrdMap;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::JournalError;
 
@@ -14,6 +16,11 @@ use super::JournalError;
 pub(super) const HISTORY_CHANGES: usize = 10_000;
 /// The most bytes (as JSON) of the changes that a table remembers.
 pub(super) const HISTORY_BYTES: usize = 32 << 20;
+/// How long a change is remembered: a real cluster's etcd is compacted as often
+/// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--etcd-compaction-interval`).
+pub(super) const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
+/// How many of the last changes are kept as values, for the watchers that keep up. A value takes ten times the memory of its JSON.
+pub(super) const RECENT: usize = 256;
 
 /// Where an object is in its table. Cluster-scoped objects have the empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +80,15 @@ impl Object {
         }
     }
 
+    /// From the text that [`Self::new`] made.
+    fn of_json(json: &Bytes, revision: u64) -> Self {
+        Self {
+            value: serde_json::from_slice(json).unwrap_or_default(),
+            json: json.clone(),
+            revision,
+        }
+    }
+
     pub(super) fn parse(json: &str) -> Result<Self, JournalError> {
         let value: Value = serde_json::from_str(json).map_err(JournalError::Decode)?;
         let revision = value["metadata"]["resourceVersion"]
@@ -93,10 +109,48 @@ pub(super) fn set_revision(value: &mut Value, revision: u64) {
     }
 }
 
+/// A change of a while ago, as JSON.
+struct Past {
+    kind: ChangeKind,
+    key: Key,
+    revision: u64,
+    json: Bytes,
+    /// The revision and the JSON of the object before the write.
+    before: Option<(u64, Bytes)>,
+}
+
+impl From<Change> for Past {
+    fn from(change: Change) -> Self {
+        Self {
+            kind: change.kind,
+            key: change.key,
+            revision: change.object.revision,
+            json: change.object.json.clone(),
+            before: change.before.map(|before| (before.revision, before.json.clone())),
+        }
+    }
+}
+
+impl From<&Past> for Change {
+    fn from(past: &Past) -> Self {
+        Self {
+            kind: past.kind,
+            object: Arc::new(Object::of_json(&past.json, past.revision)),
+            before: past
+                .before
+                .as_ref()
+                .map(|(revision, json)| Arc::new(Object::of_json(json, *revision))),
+            key: past.key.clone(),
+        }
+    }
+}
+
 /// The objects of a kind and their history.
 pub(super) struct Table {
     pub(super) objects: Objects,
-    history: VecDeque<Change>,
+    /// The oldest first; `recent` goes on where it ends.
+    past: VecDeque<(Instant, Past)>,
+    recent: VecDeque<(Instant, Change)>,
     history_bytes: usize,
     /// The revision of the newest change that is no longer in the history.
     pub(super) forgotten: u64,
@@ -108,7 +162,8 @@ impl Table {
     pub(super) fn new(objects: Objects, forgotten: u64) -> Self {
         Self {
             objects,
-            history: VecDeque::new(),
+            past: VecDeque::new(),
+            recent: VecDeque::new(),
             history_bytes: 0,
             forgotten,
             changed: watch::Sender::new(forgotten),
@@ -116,20 +171,51 @@ impl Table {
     }
 
     pub(super) fn remember(&mut self, change: Change) {
+        let now = Instant::now();
         self.history_bytes += change.object.json.len();
-        self.history.push_back(change);
-        while self.history.len() > HISTORY_CHANGES || (self.history_bytes > HISTORY_BYTES && self.history.len() > 1) {
-            let Some(oldest) = self.history.pop_front() else { break };
-            self.history_bytes -= oldest.object.json.len();
-            self.forgotten = oldest.object.revision;
+        self.recent.push_back((now, change));
+        if self.recent.len() > RECENT {
+            let oldest = self.recent.pop_front();
+            self.past.extend(oldest.map(|(made, change)| (made, change.into())));
+        }
+        while self.past.len() + self.recent.len() > HISTORY_CHANGES
+            || self.history_bytes > HISTORY_BYTES
+            || self.oldest().is_some_and(|made| now - made > HISTORY_AGE)
+        {
+            if !self.forget_oldest() {
+                break;
+            }
         }
     }
 
+    fn oldest(&self) -> Option<Instant> {
+        let (past, recent) = (self.past.front(), self.recent.front());
+        past.map(|(made, _)| *made).or(recent.map(|(made, _)| *made))
+    }
+
+    /// Whether there was one to forget: the newest change is always remembered.
+    fn forget_oldest(&mut self) -> bool {
+        let (revision, json) = if let Some((_, past)) = self.past.pop_front() {
+            (past.revision, past.json)
+        } else if self.recent.len() > 1
+            && let Some((_, change)) = self.recent.pop_front()
+        {
+            (change.object.revision, change.object.json.clone())
+        } else {
+            return false;
+        };
+        self.history_bytes -= json.len();
+        self.forgotten = revision;
+        true
+    }
+
     /// The changes after a revision.
-    pub(super) fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = &Change> {
-        let start = self
-            .history
-            .partition_point(|change| change.object.revision <= revision);
-        self.history.range(start..)
+    pub(super) fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = Change> {
+        let past = self.past.partition_point(|(_, past)| past.revision <= revision);
+        let recent = self
+            .recent
+            .partition_point(|(_, change)| change.object.revision <= revision);
+        let past = self.past.range(past..).map(|(_, past)| past.into());
+        past.chain(self.recent.range(recent..).map(|(_, change)| change.clone()))
     }
 }

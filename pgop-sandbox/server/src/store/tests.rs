@@ -140,6 +140,49 @@ fn big_changes_are_forgotten_sooner() {
     assert!(store.follow("configmaps", store.revision() - 1).is_ok());
 }
 
+/// Watchers that sleep for less are not told to begin anew, and a quiet store does not grow for hours.
+#[tokio::test(start_paused = true)]
+async fn changes_are_forgotten_after_five_minutes() {
+    let store = Arc::new(Store::in_memory());
+    let start = put(&store, "one", "0");
+    tokio::time::advance(super::table::HISTORY_AGE).await;
+    let then = put(&store, "one", "1");
+    assert_eq!(store.follow("configmaps", start).unwrap().take().unwrap().len(), 1);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    put(&store, "one", "2");
+    assert!(store.follow("configmaps", start - 1).is_err());
+    assert_eq!(store.follow("configmaps", then).unwrap().take().unwrap().len(), 1);
+}
+
+/// What is remembered as JSON is told as what is remembered as values.
+#[test]
+fn an_old_change_is_told_as_it_was() {
+    let store = Arc::new(Store::in_memory());
+    let start = store.revision();
+    let rounds = super::table::RECENT * 2;
+    for round in 0..rounds {
+        put(&store, "one", &round.to_string());
+    }
+    let mut follower = store.follow("configmaps", start).unwrap();
+    let mut changes = follower.take().unwrap();
+    changes.extend(follower.take().unwrap());
+    assert_eq!(changes.len(), rounds);
+    for (round, change) in changes.iter().enumerate() {
+        let revision = start + 1 + round as u64;
+        assert_eq!(change.object.revision, revision);
+        assert_eq!(change.object.value["metadata"]["resourceVersion"], revision.to_string());
+        assert_eq!(change.object.value["data"]["x"], round.to_string());
+        assert_eq!(
+            serde_json::from_slice::<Value>(&change.object.json).unwrap(),
+            change.object.value
+        );
+        let before = change.before.as_ref().map(|before| before.value["data"]["x"].clone());
+        assert_eq!(before, round.checked_sub(1).map(|before| before.to_string().into()));
+    }
+    let middle = start + 10;
+    assert_eq!(names(&store.list_at("configmaps", middle).unwrap()), [r#""one"="9""#]);
+}
+
 #[test]
 fn a_folder_keeps_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
