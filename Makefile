@@ -8,6 +8,7 @@
 # make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
 # make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
 # make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
+# make helm    the chart on the same cluster: installed, upgraded, uninstalled
 # make generate  rewrites what is generated: deploy/, charts/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
@@ -24,7 +25,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity soak bench bench-fleet image chart generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet image chart generate
 
 test: setup lint purity package unit sandbox
 
@@ -36,7 +37,7 @@ setup:
 lint:
 	cargo fmt --all --check
 	shellcheck -x --source-path=templates/files templates/files/*.sh
-	shellcheck pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
+	shellcheck -x pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # $(1): features, $(2): crates that pgop-core must not depend on with them.
@@ -111,15 +112,27 @@ define with_cluster
 	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
 	fi; \
 	$(if $(filter release,$(1)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run); \
-	export PGO=$(CURDIR)/target/$(1)/pgo; \
-	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); $(LAB)/image $(CURDIR)/target/$(1)/pgop-operator pgop/operator:dev; fi
+	export PGO=$(CURDIR)/target/$(1)/pgo
+endef
+
+# Puts PostgreSQL's image and that of the operator's Dockerfile on the lab's nodes; other clusters have theirs. $(1): debug or release.
+define with_images
+	$(call with_cluster,$(1)); \
+	if [ "$$KUBECONFIG" = $(LAB_KUBECONFIG) ]; then \
+	  $(LAB)/image postgres:$(PG); export PGOP_E2E_POSTGRES_IMAGE=lab/postgres:$(PG); \
+	  $(MAKE) --no-print-directory image IMAGES=operator IMAGE_PROFILE=$(1); deploy/lab.sh target/image/operator.tar; \
+	fi
 endef
 
 e2e:
-	@$(call with_cluster,debug); $(STORIES)
+	@$(call with_images,debug); $(STORIES)
 
 fidelity:
 	@$(call with_cluster,debug); $(FIDELITY)
+
+# The chart, on a cluster that nobody uses.
+helm:
+	@$(call with_images,debug); HELM=$(HELM) deploy/helm.sh $${PGOP_E2E_IMAGE:-pgop/operator:dev} $${PGOP_E2E_POSTGRES_IMAGE:-postgres:$(PG)}
 
 HOURS ?= 0.05
 SOAK = target/debug/soak --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
@@ -129,7 +142,7 @@ soak: pods
 	@if [ -n "$${KUBECONFIG:-}" ]; then $(SOAK); else $(call on_sandbox,soak,$(SOAK)); fi
 
 bench: pods
-	@$(call with_cluster,release); cargo run --release --quiet -p pgop-e2e --bin bench
+	@$(call with_images,release); cargo run --release --quiet -p pgop-e2e --bin bench
 
 # Also of smaller fleets, so that growth shows. The operator is a process of this machine; the definitions have to be there.
 N ?= 1000
