@@ -104,15 +104,18 @@ unit: pods
 	$(TESTS) --quiet
 	cargo doc --workspace --no-deps --quiet
 
-# Brings the lab up when no cluster is named; never touches one that is. $(1): debug or release.
+BUILD_debug := $(TESTS) --quiet --no-run
+BUILD_release := cargo build --quiet --release -p pgop-operator -p pgop-cli
+BUILD_fleet := cargo build --quiet --release -p pgop-operator -p pgop-e2e --bin pgop-operator --bin bench-fleet
+
+# Brings the lab up when no cluster is named; never touches one that is. $(1): what is built.
 define with_cluster
 	set -euo pipefail; \
 	if [ -z "$${KUBECONFIG:-}" ]; then \
 	  [ -x $(LAB)/up ] || { echo "set KUBECONFIG to a cluster whose nodes have the images (see docs/)" >&2; exit 1; }; \
 	  $(LAB)/up; export KUBECONFIG=$(LAB_KUBECONFIG); \
 	fi; \
-	$(if $(filter release,$(1)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run); \
-	export PGO=$(CURDIR)/target/$(1)/pgo
+	$(BUILD_$(1)); export PGO=$(CURDIR)/target/$(1)/pgo
 endef
 
 # Puts PostgreSQL's image and that of the operator's Dockerfile on the lab's nodes; other clusters have theirs. $(1): debug or release.
@@ -147,8 +150,8 @@ bench: pods
 # Also of smaller fleets, so that growth shows. The operator is a process of this machine; the definitions have to be there.
 N ?= 1000
 bench-fleet:
-	@$(call with_cluster,release); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
-	cargo run --release --quiet -p pgop-e2e --bin bench-fleet -- $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
+	@$(call with_cluster,fleet); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
+	target/release/bench-fleet $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
 
 # Images, from programs that cargo makes here: Dockerfiles that compile would do it all again. In the lab there is no registry to pull the base image from.
 IMAGES ?= operator pgo
@@ -156,7 +159,7 @@ IMAGE_PROFILE ?= release
 IMAGE_BASE ?= $(if $(wildcard $(LAB)/up),debootstrap,pull)
 image:
 	@$(call install,buildah:buildah debootstrap:debootstrap)
-	$(if $(filter release,$(IMAGE_PROFILE)),cargo build --quiet --release -p pgop-operator -p pgop-cli,$(TESTS) --quiet --no-run)
+	$(BUILD_$(IMAGE_PROFILE))
 	deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
 
 HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
