@@ -1,8 +1,8 @@
 //! What becomes of a claim, in words. Every verb that says something about one asks here. Pure.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use pgop_core::ResourceKind;
 use pgop_core::crd::GROUP;
-use pgop_core::resource::ResourceKind;
 
 /// What becomes of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,14 +5,37 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::AttachParams;
+use pgop_core::crd::ServerStatus;
+use pgop_core::strategy::Names;
 use tokio::io::AsyncReadExt;
 
 use crate::cluster::{Cluster, ClusterError};
 
-/// The container with the server, in the pods of every built-in strategy.
-pub const CONTAINER: &str = "postgres";
-/// Where the server's socket lies.
-pub const SOCKET: &str = "/pgop/run";
+/// Where a server is to be found in its pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its container.
+    pub container: String,
+    /// Directory of its socket there.
+    pub socket: String,
+}
+
+impl Place {
+    /// As the strategy's description says, which the status tells; the usual one where it does not yet.
+    pub fn of(status: Option<&ServerStatus>) -> Self {
+        let usual = Names::default();
+        let (container, socket) = status.map_or((None, None), |it| (it.container.clone(), it.socket.clone()));
+        Self {
+            container: container.unwrap_or(usual.container),
+            socket: socket.unwrap_or(usual.socket),
+        }
+    }
+
+    /// The words that connect `psql` to the server, as its superuser.
+    pub fn psql(&self) -> [&str; 7] {
+        ["psql", "-h", &self.socket, "-p", "5432", "-U", "postgres"]
+    }
+}
 
 /// What a program left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +52,12 @@ pub struct Output {
 pub async fn capture(
     cluster: &Cluster,
     pod: &str,
+    container: &str,
     command: &[&str],
     timeout: Duration,
 ) -> Result<Output, ClusterError> {
     let api = cluster.api::<Pod>();
-    let params = AttachParams::default().container(CONTAINER).stdout(true).stderr(true);
+    let params = AttachParams::default().container(container).stdout(true).stderr(true);
     let action = format!("run {} in pod {pod}", command.first().copied().unwrap_or_default());
     let work = async {
         let mut process = api.exec(pod, command.iter().copied(), &params).await?;
@@ -92,6 +116,26 @@ mod tests {
 
     fn code(text: &str) -> i32 {
         exit_code(Some(&serde_json::from_str(text).unwrap()))
+    }
+
+    #[test]
+    fn a_server_is_where_its_status_tells() {
+        let usual = Place::of(None);
+        assert_eq!(
+            (usual.container.as_str(), usual.socket.as_str()),
+            ("postgres", "/pgop/run")
+        );
+        assert_eq!(Place::of(Some(&ServerStatus::default())), usual, "of an older operator");
+        let told = ServerStatus {
+            container: Some("patroni".to_owned()),
+            socket: Some("/var/run/postgresql".to_owned()),
+            ..ServerStatus::default()
+        };
+        let place = Place::of(Some(&told));
+        assert_eq!(
+            (place.container.as_str(), place.psql()[2]),
+            ("patroni", "/var/run/postgresql")
+        );
     }
 
     #[test]

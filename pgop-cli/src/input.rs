@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use pgop_core::ResourceKind;
 use pgop_core::crd;
-use pgop_core::resource::ResourceKind;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;

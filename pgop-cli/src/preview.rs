@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use pgop_core::Managed;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, SourceKind};
 use pgop_core::invalid::{self, Invalid};
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::{self, Plan, PlanError, SecretChange};
 use pgop_core::registry::Registry;
-use pgop_core::resource::Managed;
-use pgop_core::strategy::UnknownStrategy;
+use pgop_core::strategy::{Names, UnknownStrategy};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -86,8 +86,10 @@ pub fn assumed<R: Managed>(resource: &R) -> Observed {
 }
 
 fn is_superuser_secret<R: Managed>(resource: &R, name: &str) -> bool {
-    let spec = serde_json::to_value(resource).unwrap_or_default();
-    spec.pointer("/spec/credentials/superuser").and_then(Value::as_str) == Some(name)
+    resource
+        .servers()
+        .and_then(|spec| spec.credentials.superuser.as_deref())
+        == Some(name)
 }
 
 /// Checks a resource as the operator will. A strategy that only the operator knows is left to it, with `false` for "not checked".
@@ -99,6 +101,14 @@ pub fn check<R: Managed>(registry: &Registry, resource: &R, observed: &Observed)
         Ok(_) => Ok(true),
         Err(problems) => Err(refused(resource, problems)),
     }
+}
+
+/// What the strategy of a resource calls what it makes; the usual names where only the operator knows the strategy.
+pub fn names<R: Managed>(resource: &R) -> Names {
+    let strategy = resource.strategy_in_use().unwrap_or(resource.strategy());
+    let registry = pgop_strategies::builtin().ok();
+    let known = registry.and_then(|registry| R::family(&registry).get(strategy).cloned().ok());
+    known.map_or_else(Names::default, |strategy| strategy.description().names.clone())
 }
 
 /// The plan for a resource that does not exist yet.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::crd::Role;
 
 /// What a strategy is, as `strategy.yaml` of a bundle says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,21 @@ pub struct Description {
     pub names: Names,
 }
 
+impl Description {
+    /// A strategy of that name, with its first version, no parameters, the usual names, and nothing that tells members apart.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            version: 1,
+            summary: String::new(),
+            parameters: json!({"type": "object", "additionalProperties": false}),
+            members: Members::default(),
+            names: Names::default(),
+        }
+    }
+}
+
 /// Names of what others have to find: `{name}` stands for the resource's name, `{ordinal}` for the number of a replica. Nothing else derives them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -38,6 +55,10 @@ pub struct Names {
     pub read_write: String,
     /// Service of the replicas.
     pub read_only: String,
+    /// Container that runs the server, in the pods of the members.
+    pub container: String,
+    /// Directory of the server's socket in that container.
+    pub socket: String,
 }
 
 impl Default for Names {
@@ -48,6 +69,8 @@ impl Default for Names {
             replica_pod: "{name}-replica-{ordinal}".to_owned(),
             read_write: "{name}".to_owned(),
             read_only: "{name}-replica".to_owned(),
+            container: "postgres".to_owned(),
+            socket: "/pgop/run".to_owned(),
         }
     }
 }
@@ -87,6 +110,12 @@ impl Names {
             ("names.readWrite", &self.read_write, false),
             ("names.readOnly", &self.read_only, false),
         ];
+        if !self.socket.starts_with('/') {
+            return Err(("names.socket", "is no directory: give its whole path"));
+        }
+        if self.container.is_empty() {
+            return Err(("names.container", "is empty"));
+        }
         for (field, name, is_numbered) in all {
             if !name.contains("{name}") {
                 return Err((field, "has no `{name}`: two resources would share it"));
@@ -115,6 +144,17 @@ pub struct Members {
     /// Labels of the replicas' pods.
     #[serde(default)]
     pub replica: BTreeMap<String, String>,
+}
+
+impl Members {
+    /// Told apart by the label `pgop.dev/role`, as in the built-in strategies.
+    pub fn by_role() -> Self {
+        let of = |role: Role| [("pgop.dev/role".to_owned(), role.as_str().to_owned())].into();
+        Self {
+            primary: of(Role::Primary),
+            replica: of(Role::Replica),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +191,10 @@ mod tests {
             ..Names::default()
         };
         assert_eq!(shared.check().unwrap_err().0, "names.claim");
+        let elsewhere = Names {
+            socket: "run".to_owned(),
+            ..Names::default()
+        };
+        assert_eq!(elsewhere.check().unwrap_err().0, "names.socket");
     }
 }

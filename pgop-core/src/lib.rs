@@ -96,11 +96,3 @@ pub use managed::Managed;
 pub use owner::{Owner, ResourceKind};
 pub use registry::Registry;
 pub use strategy::Strategy;
-
-/// The former place of these three.
-#[cfg(feature = "steps")]
-#[doc(hidden)]
-pub mod resource {
-    pub use crate::managed::Managed;
-    pub use crate::owner::{Owner, ResourceKind};
-}

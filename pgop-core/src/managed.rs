@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase, Servers};
+use crate::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec, Servers};
 use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::observed::{Foreign, Observed};
@@ -36,8 +36,8 @@ pub trait Managed: Checked + Clone + Debug + PartialEq + Serialize + Deserialize
         None
     }
 
-    /// What becomes of the data claims when the resource is deleted, where it has any.
-    fn deletion_policy(&self) -> Option<DeletionPolicy> {
+    /// What is asked of its servers, where it runs any.
+    fn servers(&self) -> Option<&ServerSpec> {
         None
     }
 
@@ -77,8 +77,8 @@ macro_rules! managed_servers {
                 $check(self, observed, strategy).in_force()
             }
 
-            fn deletion_policy(&self) -> Option<DeletionPolicy> {
-                Some(self.spec.server.deletion_policy)
+            fn servers(&self) -> Option<&ServerSpec> {
+                Some(&self.spec.server)
             }
 
             fn foreign(&self) -> Foreign {

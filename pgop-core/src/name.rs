@@ -99,11 +99,6 @@ pub fn check_role(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Claim of a database, or of a cluster's primary.
-pub fn data_claim(server: &str) -> String {
-    format!("{server}-pvc")
-}
-
 /// Claim that all backups of a database or cluster share.
 pub fn backup_claim(source: &str) -> String {
     format!("{source}-backup-pvc")
@@ -112,11 +107,6 @@ pub fn backup_claim(source: &str) -> String {
 /// Folder of a source's snapshots in a backup claim.
 pub fn backup_folder(source: &str) -> String {
     format!("{source}-backups")
-}
-
-/// `StatefulSet` and Service of a cluster's replicas.
-pub fn replica(cluster: &str) -> String {
-    format!("{cluster}-replica")
 }
 
 /// Secret of the superuser.
@@ -206,12 +196,10 @@ mod tests {
     fn every_derived_name_fits_a_label() {
         let longest = "a".repeat(MAX_SERVER_NAME);
         for name in [
-            data_claim(&longest),
             backup_claim(&longest),
             superuser_secret(&longest),
             replication_secret(&longest),
             restore_job(&longest, "claim", "path"),
-            format!("{}-{}", replica(&longest), "0123456789"), // controller-revision-hash
         ] {
             assert!(name.len() <= 63, "{name}");
         }

@@ -17,6 +17,7 @@ use crate::label;
 use crate::manifest::Manifest;
 use crate::observed::{Live, Observed, controller, controller_uid};
 use crate::owner::Owner;
+use crate::ownership::adopted;
 use crate::quantity::milli;
 use crate::strategy::{Step, Strategy, StrategyError};
 use crate::validated::{Checked, SecretUse, Server, Validated};
@@ -34,6 +35,8 @@ pub struct Plan {
     pub unchanged: Vec<(Kind, String)>,
     /// Objects to delete.
     pub prune: Vec<Prune>,
+    /// Claims that go with the resource from now on, beside those of its manifests.
+    pub adopt: Vec<Adopt>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
     /// What the strategy wants done next, when nothing else is to be done.
@@ -49,6 +52,7 @@ impl Plan {
         self.secrets.iter().all(|secret| secret.change == SecretChange::None)
             && self.apply.is_empty()
             && self.prune.is_empty()
+            && self.adopt.is_empty()
             && self.step.is_none()
     }
 
@@ -78,6 +82,7 @@ impl Plan {
             apply,
             unchanged: self.unchanged.into_iter().chain(left).collect(),
             prune: Vec::new(),
+            adopt: Vec::new(),
             held: self.held,
             step: None,
             unused_secrets: Vec::new(),
@@ -163,6 +168,15 @@ pub struct Prune {
     pub uid: String,
 }
 
+/// A claim that gets the resource as its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopt {
+    /// Its name.
+    pub claim: String,
+    /// Its uid: one of the same name that somebody makes meanwhile stays.
+    pub uid: String,
+}
+
 /// An object that has to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -232,6 +246,14 @@ pub fn plan<R: Checked>(
         place(&mut plan, manifest, validated, &observed.live, &own, &occupied);
     }
     plan.prune = prune(&observed.live, &wanted, validated.owner());
+    let adopted = validated
+        .server()
+        .map(|server| adopted(server, &observed.live, &wanted));
+    plan.adopt = adopted
+        .into_iter()
+        .flatten()
+        .map(|(claim, uid)| Adopt { claim, uid })
+        .collect();
     // What the strategy would decide on while something is still on its way would be decided on what is no more.
     if plan.is_empty() && plan.held.is_empty() {
         plan.step = next_step(strategy, validated, &own)?;

@@ -14,6 +14,7 @@ use crate::description::Description;
 use crate::invalid::{self, Invalid};
 use crate::kind::Kind;
 use crate::observed::{Live, Observed};
+use crate::ownership::created;
 use crate::plan::Why;
 use crate::round::{Outcome, Round};
 use crate::validated::{Checked, Server, Validated};
@@ -45,16 +46,10 @@ pub(crate) fn of_server<R: Checked + Servers>(resource: &R, round: &Round<'_, R>
 
 /// Claims that are older than the resource: their data is served again.
 fn adopted(meta: &ObjectMeta, observed: &Observed) -> Vec<String> {
-    let Some(created) = meta.creation_timestamp.as_ref() else {
+    let Some(since) = meta.creation_timestamp.as_ref() else {
         return Vec::new();
     };
-    let is_older = |claim: &serde_json::Value| {
-        let made = claim
-            .pointer("/metadata/creationTimestamp")
-            .and_then(serde_json::Value::as_str);
-        made.and_then(|text| text.parse::<jiff::Timestamp>().ok())
-            .is_some_and(|made| made < created.0)
-    };
+    let is_older = |claim: &serde_json::Value| created(claim).is_some_and(|made| made < since.0);
     let claims = observed
         .live
         .objects
@@ -187,6 +182,8 @@ impl Whole<'_> {
             primary: members.iter().find(|m| m.role == Role::Primary).map(|m| m.name.clone()),
             members: members.clone(),
             endpoints: Some(self.endpoints()),
+            container: Some(self.strategy.names.container.clone()),
+            socket: Some(self.strategy.names.socket.clone()),
             claims: if self.server.storage.make {
                 self.applied.claims(&observed.live)
             } else {

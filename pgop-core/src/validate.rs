@@ -13,13 +13,13 @@ mod strategy_parameters;
 
 use jiff::Timestamp;
 
-use crate::crd::{MAX_REPLICAS, PgBackup, PgCluster, PgDatabase};
+use crate::crd::{MAX_REPLICAS, PgBackup, PgCluster, PgDatabase, Servers};
 use crate::description::Description;
 use crate::invalid::{Invalid, Refuses};
 use crate::name;
 use crate::observed::Observed;
-use crate::owner::Owner;
-use crate::validated::{ValidatedCluster, ValidatedDatabase};
+use crate::owner::{Kinded, Owner};
+use crate::validated::{Server, ValidatedCluster, ValidatedDatabase};
 
 use self::before::Before;
 pub(crate) use backup::backup;
@@ -57,52 +57,47 @@ pub(crate) fn database(
     observed: &Observed,
     strategy: &Description,
 ) -> Judged<ValidatedDatabase> {
-    let before = Before::of(&database.metadata, database.status.as_ref(), &observed.live, strategy);
-    let mut invalid = Vec::new();
-    let server = server::check(
-        &Owner::of(database),
-        &database.spec.server,
-        &before,
-        observed,
-        strategy,
-        0,
-        &mut invalid,
-    );
-    Judged {
-        validated: ValidatedDatabase { server },
-        invalid,
-        was_accepted: before.accepted.is_some(),
-    }
+    judged(database, observed, strategy, |server, _| ValidatedDatabase { server })
 }
 
 pub(crate) fn cluster(cluster: &PgCluster, observed: &Observed, strategy: &Description) -> Judged<ValidatedCluster> {
-    let before = Before::of(&cluster.metadata, cluster.status.as_ref(), &observed.live, strategy);
-    let mut invalid = Vec::new();
     let replicas = cluster.spec.replicas;
-    if !(0..=MAX_REPLICAS).contains(&replicas) {
-        invalid.push(Invalid::new(
-            "spec.replicas",
-            format!("is {replicas}"),
-            format!("give 0 to {MAX_REPLICAS}"),
-        ));
-    }
-    let replica_service = cluster.spec.replica_service.clone();
-    service::check("spec.replicaService", &replica_service, &mut invalid);
+    judged(cluster, observed, strategy, |server, invalid| {
+        if !(0..=MAX_REPLICAS).contains(&replicas) {
+            invalid.push(Invalid::new(
+                "spec.replicas",
+                format!("is {replicas}"),
+                format!("give 0 to {MAX_REPLICAS}"),
+            ));
+        }
+        ValidatedCluster {
+            server,
+            replicas,
+            replica_service: service::check("spec.replicaService", &cluster.spec.replica_service, invalid),
+        }
+    })
+}
+
+/// Judges a resource that runs servers; `whole` adds what only its kind has.
+fn judged<R: Kinded + Servers, V>(
+    resource: &R,
+    observed: &Observed,
+    strategy: &Description,
+    whole: impl FnOnce(Server, &mut Vec<Invalid>) -> V,
+) -> Judged<V> {
+    let before = Before::of(resource.meta(), resource.status(), &observed.live, strategy);
+    let mut invalid = Vec::new();
     let server = server::check(
-        &Owner::of(cluster),
-        &cluster.spec.server,
+        &Owner::of(resource),
+        resource.server(),
         &before,
         observed,
         strategy,
-        replicas,
+        resource.replicas().unwrap_or(0),
         &mut invalid,
     );
     Judged {
-        validated: ValidatedCluster {
-            server,
-            replicas,
-            replica_service,
-        },
+        validated: whole(server, &mut invalid),
         invalid,
         was_accepted: before.accepted.is_some(),
     }

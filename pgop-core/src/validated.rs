@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde_json::{Map, Value};
 
@@ -86,9 +87,15 @@ pub struct ValidatedBackup {
     pub source: Source,
     /// Its uid, where it exists.
     pub source_uid: Option<String>,
+    /// Its database, where it is known.
+    pub source_database: Option<String>,
+    /// Its ordinary role, where it is known.
+    pub source_user: Option<String>,
     /// Whether its primary serves, and with which image is known: a backup waits for that.
     pub source_serves: bool,
-    /// Port of the source's Service, whose name is the source's.
+    /// Service of the source's primary.
+    pub host: String,
+    /// Its port.
     pub port: i32,
     /// Image of the source.
     pub image: String,
@@ -115,6 +122,8 @@ pub struct ValidatedBackup {
 pub struct Server {
     /// For whom objects are made.
     pub owner: Owner,
+    /// When the resource was created; `None` before it exists.
+    pub created: Option<Timestamp>,
     /// Image with bash and the server programs.
     pub image: String,
     /// When it is pulled.

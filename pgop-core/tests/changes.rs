@@ -6,21 +6,13 @@ use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerStatus};
 use pgop_core::invalid::Invalid;
 use pgop_core::manifest::Kind;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::strategy::{Description, Members, Names};
+use pgop_core::strategy::{Description, Members};
 use serde_json::{Value, json};
 
 fn strategy() -> Description {
     Description {
-        name: "streaming".to_owned(),
-        aliases: Vec::new(),
-        version: 1,
-        summary: String::new(),
-        parameters: json!({"type": "object"}),
-        members: Members {
-            primary: [("pgop.dev/role".to_owned(), "primary".to_owned())].into(),
-            replica: [("pgop.dev/role".to_owned(), "replica".to_owned())].into(),
-        },
-        names: Names::default(),
+        members: Members::by_role(),
+        ..Description::new("streaming")
     }
 }
 
@@ -437,6 +429,12 @@ fn a_backup_has_the_image_and_user_of_what_runs_also_where_the_source_asks_for_a
     assert!(!check(&source).source_serves);
     source.status = serde_json::from_value(json!({"members": ready, "accepted": {"image": "postgres:17"}})).unwrap();
     assert!(check(&source).source_serves);
+    assert_eq!((check(&source).host.as_str(), check(&source).port), ("hippo", 5432));
+    // What its strategy calls the Service, and the port that is in force.
+    let endpoints = json!({"readWrite": "hippo-rw.zoo.svc:6432"});
+    source.status =
+        serde_json::from_value(json!({"endpoints": endpoints, "accepted": {"image": "postgres:17"}})).unwrap();
+    assert_eq!((check(&source).host.as_str(), check(&source).port), ("hippo-rw", 6432));
 }
 
 #[test]

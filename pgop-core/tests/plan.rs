@@ -6,7 +6,7 @@ use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::observed::{Live, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::{Action, Plan, PlanError, SecretChange, Why, plan};
-use pgop_core::strategy::{Description, Members, Names, Step, Strategy, StrategyError};
+use pgop_core::strategy::{Description, Step, Strategy, StrategyError};
 use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
 use pgop_core::{Managed, Owner};
 use serde_json::{Value, json};
@@ -18,13 +18,8 @@ struct Given(Description, Vec<Value>);
 impl Given {
     fn new(manifests: Vec<Value>) -> Self {
         let description = Description {
-            name: "given".to_owned(),
-            aliases: Vec::new(),
             version: 7,
-            summary: String::new(),
-            parameters: json!({"type": "object"}),
-            members: Members::default(),
-            names: Names::default(),
+            ..Description::new("given")
         };
         Self(description, manifests)
     }
@@ -486,6 +481,61 @@ fn claims_are_owned_only_when_they_go_with_the_resource() {
         Why::Changed,
         "and back again"
     );
+}
+
+#[test]
+fn with_delete_the_claims_of_replicas_that_were_scaled_away_get_the_owner_and_nothing_else_does() {
+    let claim = |name: &str, change: Value| {
+        let mut claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name, "uid": format!("uid-of-{name}"),
+            "creationTimestamp": "2026-11-22T10:00:05Z",
+            "labels": {"app.kubernetes.io/managed-by": "pgop", "pgop.dev/cluster": "hippo"}}});
+        for (key, value) in change.as_object().unwrap() {
+            claim["metadata"][key] = value.clone();
+        }
+        claim
+    };
+    let mut cluster = hippo();
+    cluster.metadata.creation_timestamp = serde_json::from_value(json!("2026-11-22T10:00:00Z")).unwrap();
+    let observed = observed(vec![
+        claim("data-hippo-replica-1", json!({})),
+        claim("hippo-pvc", json!({})),
+        claim("of-a-former-one", json!({"creationTimestamp": "2026-11-22T09:59:59Z"})),
+        claim(
+            "own-claim-of-a-person",
+            json!({"labels": {"pgop.dev/cluster": "hippo"}}),
+        ),
+        claim(
+            "of-another",
+            json!({"labels": {"app.kubernetes.io/managed-by": "pgop", "pgop.dev/cluster": "rhino"}}),
+        ),
+        claim(
+            "with-an-owner",
+            json!({"ownerReferences": [{"uid": "other", "controller": true}]}),
+        ),
+        claim("going", json!({"deletionTimestamp": "2026-11-22T10:00:09Z"})),
+    ]);
+    let wanted = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}});
+    let strategy = Given::new(vec![wanted]);
+    let adopted = |cluster: &PgCluster| {
+        let validated = cluster.validate(&observed, &strategy.0).unwrap();
+        let plan = plan::<PgCluster>(&strategy, &validated, &observed).unwrap();
+        assert!(
+            plan.clone().only_care().adopt.is_empty(),
+            "not by a spec that is refused"
+        );
+        let adopted: Vec<String> = plan
+            .adopt
+            .into_iter()
+            .map(|it| format!("{} {}", it.claim, it.uid))
+            .collect();
+        adopted
+    };
+    assert_eq!(adopted(&cluster), [""; 0], "with Retain");
+    cluster.spec.server.deletion_policy = pgop_core::crd::DeletionPolicy::Delete;
+    assert_eq!(adopted(&cluster), ["data-hippo-replica-1 uid-of-data-hippo-replica-1"]);
+    cluster.metadata.creation_timestamp = None;
+    assert_eq!(adopted(&cluster), [""; 0], "nobody knows what is older");
 }
 
 #[test]

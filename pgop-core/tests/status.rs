@@ -10,22 +10,15 @@ use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
 use pgop_core::plan::Held;
 use pgop_core::round::{Carried, Outcome, Round};
-use pgop_core::strategy::{Description, Members, Names};
+use pgop_core::strategy::{Description, Members};
 use pgop_core::{Managed, manifest::Kind};
 use serde_json::json;
 
 fn strategy() -> Description {
     Description {
-        name: "streaming".to_owned(),
-        aliases: Vec::new(),
         version: 3,
-        summary: String::new(),
-        parameters: json!({"type": "object"}),
-        members: Members {
-            primary: [("pgop.dev/role".to_owned(), "primary".to_owned())].into(),
-            replica: [("pgop.dev/role".to_owned(), "replica".to_owned())].into(),
-        },
-        names: Names::default(),
+        members: Members::by_role(),
+        ..Description::new("streaming")
     }
 }
 
@@ -115,6 +108,11 @@ fn from_start_to_ready_and_then_nothing_changes() {
         Some("hippo-replica.zoo.svc:5432")
     );
     assert_eq!(now.strategy.as_ref().unwrap().version, 3);
+    // Where `pgo` finds the server, also of a strategy that it does not know.
+    assert_eq!(
+        (now.container.as_deref(), now.socket.as_deref()),
+        (Some("postgres"), Some("/pgop/run"))
+    );
     assert_eq!(
         round(&ready, &applied, &members(true, &[true, true]), 99),
         ready,
@@ -484,6 +482,9 @@ fn backup_of(source: &str, state: JobState, before: Option<&PgBackup>) -> PgBack
     let backup = before.cloned().unwrap_or(new);
     let mut cluster = hippo("{}");
     cluster.metadata.uid = Some(source.to_owned());
+    let names =
+        json!({"image": "postgres:17", "database": format!("db-of-{source}"), "user": format!("role-of-{source}")});
+    cluster.status = serde_json::from_value(json!({"accepted": names})).unwrap();
     let observed = Observed {
         source: Some(SourceFacts::Cluster(Box::new(cluster))),
         ..Observed::default()
@@ -511,7 +512,14 @@ fn backup_of(source: &str, state: JobState, before: Option<&PgBackup>) -> PgBack
 
 #[test]
 fn a_backup_knows_of_which_source_it_is_also_when_another_has_its_name() {
-    let uid = |backup: &PgBackup| backup.status.as_ref().unwrap().source_uid.clone().unwrap();
+    let uid = |backup: &PgBackup| {
+        let status = backup.status.clone().unwrap();
+        let uid = status.source_uid.unwrap();
+        // A restore has to be told these, maybe when the source is gone.
+        let names = (status.database.unwrap(), status.user.unwrap());
+        assert_eq!(names, (format!("db-of-{uid}"), format!("role-of-{uid}")));
+        uid
+    };
     let running = || JobState::Running {
         waits: None,
         started: None,

@@ -6,20 +6,17 @@ use kube::CustomResourceExt;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
-use pgop_core::strategy::{Description, Members, Names};
+use pgop_core::strategy::Description;
+use pgop_core::validated::ValidatedCluster;
 use pgop_core::{Managed, name};
 use serde_json::{Value, json};
 
 fn strategy() -> Description {
     Description {
-        name: "streaming".to_owned(),
         aliases: vec!["1".to_owned()],
-        version: 1,
-        summary: String::new(),
         parameters: json!({"type": "object", "additionalProperties": false,
             "properties": {"walKeep": {"type": "string", "default": "1GB"}, "fast": {"type": "boolean"}}}),
-        members: Members::default(),
-        names: Names::default(),
+        ..Description::new("streaming")
     }
 }
 
@@ -337,6 +334,84 @@ fn each_bad_field_is_named_with_what_mends_it() {
             "{spec}: {found:?}"
         );
     }
+}
+
+/// One that serves, made with nothing in its spec, after a change to `spec`.
+fn changed_to(spec: &str) -> PgCluster {
+    let status = json!({"initialized": true, "accepted": {"image": "postgres:17", "version": "17", "user": "app", "database": "app"}});
+    PgCluster {
+        status: serde_json::from_value(status).unwrap(),
+        ..cluster(spec)
+    }
+}
+
+fn in_force(spec: &str) -> Option<ValidatedCluster> {
+    changed_to(spec).in_force(&observed(), &strategy())
+}
+
+#[test]
+fn a_setting_of_pods_or_services_refuses_the_change_and_what_is_left_of_them_is_in_force_and_valid() {
+    let of_these = [
+        "spec.pod.",
+        "spec.service.",
+        "spec.replicaService.",
+        "spec.postgres.imagePullSecrets",
+    ];
+    let mut seen = 0;
+    for (spec, field, _) in REFUSED {
+        if !of_these.iter().any(|prefix| field.starts_with(prefix)) {
+            continue;
+        }
+        seen += 1;
+        let left = in_force(spec).unwrap_or_else(|| panic!("{spec} ends the care for what runs"));
+        let mut again = changed_to("{}");
+        again.spec.replica_service = left.replica_service;
+        again.spec.server.service = left.server.service;
+        again.spec.server.pod = left.server.pod;
+        again.spec.server.postgres.image_pull_secrets = left.server.image_pull_secrets;
+        assert_eq!(refusals(&again), [], "{spec}");
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
+fn with_a_volume_that_is_refused_goes_what_mounts_it_and_the_rest_stays() {
+    let pod = in_force(
+        "{pod: {nodeSelector: {disk: ssd}, priorityClassName: 'a b', labels: {team: blue, pgop.dev/role: x},
+            env: [{name: TZ, value: UTC}, {name: PGDATA, value: /x}],
+            volumes: [{name: node, hostPath: {path: /}}, {name: ca, secret: {secretName: ca}}],
+            volumeMounts: [{name: node, mountPath: /node}, {name: ca, mountPath: /etc/ca}],
+            containers: [{name: spy, image: x, volumeMounts: [{name: node, mountPath: /n}]},
+                {name: exporter, image: x, volumeMounts: [{name: ca, mountPath: /ca}, {name: data, mountPath: /d, readOnly: true}]}]}}",
+    )
+    .unwrap()
+    .server
+    .pod;
+    let left = serde_json::to_value(pod).unwrap();
+    assert_eq!(
+        left,
+        json!({"nodeSelector": {"disk": "ssd"}, "labels": {"team": "blue"}, "env": [{"name": "TZ", "value": "UTC"}],
+            "volumes": [{"name": "ca", "secret": {"secretName": "ca"}}],
+            "volumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+            "containers": [{"name": "exporter", "image": "x", "volumeMounts": [
+                {"name": "ca", "mountPath": "/ca"}, {"name": "data", "mountPath": "/d", "readOnly": true}]}]})
+    );
+}
+
+#[test]
+fn a_service_is_never_open_to_more_than_its_spec_says() {
+    let service = |ranges: &str| {
+        let spec = format!(
+            "{{service: {{type: LoadBalancer, externalTrafficPolicy: Local, annotations: {{a: b}}, loadBalancerSourceRanges: [{ranges}]}}}}"
+        );
+        serde_json::to_value(in_force(&spec).unwrap().server.service).unwrap()
+    };
+    let narrow = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "annotations": {"a": "b"}, "loadBalancerSourceRanges": ["192.0.2.0/24"]});
+    assert_eq!(service("192.0.2.0/24, 192.0.2.0/33"), narrow);
+    assert_eq!(
+        service("192.0.2.0/33"),
+        json!({"type": "ClusterIP", "annotations": {"a": "b"}})
+    );
 }
 
 #[test]

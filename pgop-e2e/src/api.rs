@@ -11,6 +11,7 @@ use kube::api::{
     Api, ApiResource, AttachParams, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams, PostParams,
 };
 use kube::core::GroupVersionKind;
+use pgop_core::kind::Kind;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
@@ -53,6 +54,12 @@ pub fn client() -> Client {
 pub fn kind(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// The kinds of all that is made for a resource: what a strategy may create, Secrets and pods.
+pub fn made() -> impl Iterator<Item = ApiResource> {
+    let of_strategies = Kind::ALL.into_iter().map(|it| kind(&it.api_version(), it.as_str()));
+    of_strategies.chain([kind("v1", "Secret"), kind("v1", "Pod")])
 }
 
 /// One of the custom resources.

@@ -146,23 +146,12 @@ impl Space {
 
     /// Everything that pgop made here and that is not data: `kind/name`. Claims hold data.
     pub fn made(&self) -> Vec<String> {
-        let kinds = [
-            ("apps/v1", "StatefulSet"),
-            ("batch/v1", "Job"),
-            ("v1", "ConfigMap"),
-            ("v1", "Secret"),
-            ("v1", "Service"),
-            ("v1", "Pod"),
-        ];
-        let all = kinds.iter().flat_map(|(version, kind)| {
-            let found = api::names(
-                &self.name,
-                &api::kind(version, kind),
-                "app.kubernetes.io/managed-by=pgop",
-            );
-            found.into_iter().map(move |name| format!("{kind}/{name}"))
-        });
-        all.collect()
+        let all = api::made().filter(|kind| kind.kind != "PersistentVolumeClaim");
+        all.flat_map(|kind| {
+            let found = api::names(&self.name, &kind, "app.kubernetes.io/managed-by=pgop");
+            found.into_iter().map(move |name| format!("{}/{name}", kind.kind))
+        })
+        .collect()
     }
 
     /// A pod that holds a claim at `/claim` and does what it is told, for looking at volumes and spoiling them.

@@ -95,6 +95,8 @@ pub(crate) struct Case {
     pub(crate) given: Given,
     /// What its description names: claims and Services that have to be there.
     pub(crate) named: Vec<(Kind, String)>,
+    /// The container with the server, where it has one.
+    pub(crate) container: Option<String>,
     pub(crate) manifests: Vec<Manifest>,
 }
 
@@ -182,6 +184,7 @@ fn case<R: Conformant>(
         backup_source: validated.backup_source().map(str::to_owned),
         given: R::given(&validated),
         named: named(&validated, &description.names),
+        container: validated.server().map(|_| description.names.container.clone()),
         manifests,
     };
     Ok((validated, case))

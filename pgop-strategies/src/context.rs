@@ -298,7 +298,7 @@ impl TemplateContext for PgBackup {
             source: SourceContext {
                 kind: validated.source.kind.as_str(),
                 name: &validated.source.name,
-                host: &validated.source.name,
+                host: &validated.host,
                 port: validated.port,
             },
             image: &validated.image,

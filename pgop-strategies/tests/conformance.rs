@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
-use pgop_core::strategy::{Description, Strategy, StrategyError};
+use pgop_core::strategy::{Description, Names, Strategy, StrategyError};
 use pgop_core::validated::ValidatedCluster;
 use pgop_strategies::conformance::{self, Conformant, Fixture, Rule, Violation};
 use serde_json::{Map, Value, json};
@@ -291,16 +291,22 @@ fn keeps_its_names() {
     let violations = conformance::check_on(&altered, &fixture("cluster-plain"), &Map::new());
     // The strategy still makes what validation told it: the name of the description.
     assert!(violations.is_empty(), "{violations:?}");
-    let mut description = streaming().description().clone();
-    description.names.read_only = "{name}-ro".to_owned();
-    let altered = Altered {
-        description,
-        inner: streaming(),
-        alter: |_: &ValidatedCluster, made| Ok(made),
-    };
-    let violations = conformance::check_on(&altered, &fixture("cluster-plain"), &Map::new());
-    let broken: BTreeSet<Rule> = violations.iter().map(|v| v.rule).collect();
-    assert_eq!(broken, [Rule::KeepsItsNames].into(), "{violations:?}");
+    let changes: [fn(&mut Names); 2] = [
+        |names| names.read_only = "{name}-ro".to_owned(),
+        |names| names.container = "server".to_owned(),
+    ];
+    for change in changes {
+        let mut description = streaming().description().clone();
+        change(&mut description.names);
+        let altered = Altered {
+            description,
+            inner: streaming(),
+            alter: |_: &ValidatedCluster, made| Ok(made),
+        };
+        let violations = conformance::check_on(&altered, &fixture("cluster-plain"), &Map::new());
+        let broken: BTreeSet<Rule> = violations.iter().map(|v| v.rule).collect();
+        assert_eq!(broken, [Rule::KeepsItsNames].into(), "{violations:?}");
+    }
 }
 
 #[test]

@@ -4,10 +4,10 @@ mod send;
 
 use std::time::Duration;
 
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec, SourceKind};
+use pgop_core::Managed;
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, Servers, SourceKind};
 use pgop_core::observed::Observed;
 use pgop_core::registry::Registry;
-use pgop_core::resource::Managed;
 use serde_json::Value;
 
 use super::{Context, create_backup, for_each, restore, unique};
@@ -104,7 +104,7 @@ async fn create<R: Waitable>(
     let code = for_each(context, resources, async |context, resource| {
         let settings = &context.config.settings;
         let passwords = resource
-            .server()
+            .servers()
             .map(|server| request::passwords(&name_of(&resource), server, settings));
         created.extend(one(resource, passwords.unwrap_or_default(), context, registry, sending).await?);
         Ok(ExitCode::Ok)
@@ -179,8 +179,6 @@ fn show_plan<R: Managed>(
 
 /// A resource that can be waited for.
 pub(super) trait Waitable: Managed {
-    /// Its servers, if it has any.
-    fn server(&self) -> Option<&ServerSpec>;
     /// What it is to become.
     const GOAL: &'static str;
     /// How it stands.
@@ -189,45 +187,34 @@ pub(super) trait Waitable: Managed {
     async fn hint(&self, cluster: &cluster::Cluster, settings: &Settings) -> String;
 }
 
-impl Waitable for PgDatabase {
-    const GOAL: &'static str = "ready";
-    fn server(&self) -> Option<&ServerSpec> {
-        Some(&self.spec.server)
-    }
-    fn stands(&self) -> wait::Verdict {
-        wait::server(self.metadata.generation, self.status.as_ref())
-    }
-    async fn hint(&self, _: &cluster::Cluster, _: &Settings) -> String {
-        connect_hint(self, &self.spec.server)
-    }
+macro_rules! waitable_servers {
+    ($resource:ty) => {
+        impl Waitable for $resource {
+            const GOAL: &'static str = "ready";
+
+            fn stands(&self) -> wait::Verdict {
+                wait::server(self.metadata.generation, self.status.as_ref())
+            }
+
+            async fn hint(&self, _: &cluster::Cluster, _: &Settings) -> String {
+                connect_hint(self)
+            }
+        }
+    };
 }
 
-impl Waitable for PgCluster {
-    const GOAL: &'static str = "ready";
-    fn server(&self) -> Option<&ServerSpec> {
-        Some(&self.spec.server)
-    }
-    fn stands(&self) -> wait::Verdict {
-        wait::server(self.metadata.generation, self.status.as_ref())
-    }
-    async fn hint(&self, _: &cluster::Cluster, _: &Settings) -> String {
-        connect_hint(self, &self.spec.server)
-    }
-}
+waitable_servers!(PgDatabase);
+waitable_servers!(PgCluster);
 
 impl Waitable for PgBackup {
     const GOAL: &'static str = "complete";
-    fn server(&self) -> Option<&ServerSpec> {
-        None
-    }
     fn stands(&self) -> wait::Verdict {
         wait::backup(self)
     }
     async fn hint(&self, cluster: &cluster::Cluster, settings: &Settings) -> String {
         let source = &self.spec.source;
         let status = self.status.clone().unwrap_or_default();
-        // A source that is gone by now, or that this person may not see, leaves the hint without its names.
-        let server = restore::source(cluster, source).await.ok().flatten();
+        let server = restore::source(cluster, self).await;
         let flags = server.map(|server| restore::flags(&server, status.server_version.as_deref(), settings));
         let mut words = vec![format!(
             "restore it with: pgo create {} NEW -n {} --backup-pvc={} --backup-path={}",
@@ -245,13 +232,21 @@ impl Waitable for PgBackup {
     }
 }
 
-fn connect_hint<R: Managed>(resource: &R, server: &ServerSpec) -> String {
+fn connect_hint<R: Managed + Servers>(resource: &R) -> String {
     let name = name_of(resource);
     let namespace = resource.meta().namespace.as_deref().unwrap_or("default");
+    let server = resource.server();
+    let told = resource.status().and_then(|status| status.endpoints.clone());
+    let address = told.map_or_else(
+        || {
+            let service = preview::names(resource).read_write_of(&name);
+            format!("{service}.{namespace}.svc:{}", server.postgres.port)
+        },
+        |endpoints| endpoints.read_write,
+    );
     let given = server.credentials.user.clone();
     format!(
-        "connect with: pgo psql {name} -n {namespace}; applications use {name}.{namespace}.svc:{} and Secret {}",
-        server.postgres.port,
+        "connect with: pgo psql {name} -n {namespace}; applications use {address} and Secret {}",
         given.unwrap_or_else(|| pgop_core::name::user_secret(&name))
     )
 }

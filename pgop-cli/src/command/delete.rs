@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{DeleteParams, ListParams, Preconditions};
-use pgop_core::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase, ServerSpec};
-use pgop_core::resource::Managed;
+use pgop_core::Managed;
+use pgop_core::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase};
 
 use super::ask::confirm;
 use super::show::find;
@@ -14,6 +14,7 @@ use crate::claim::{Partition, named, partition};
 use crate::cluster::{Cluster, ClusterError};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::preview::names;
 use crate::wait::{self, Verdict};
 
 /// Deletes what was asked for.
@@ -34,8 +35,6 @@ pub async fn run(args: Delete, context: &mut Context<'_>) -> Result<ExitCode, Er
 
 /// A resource that can be deleted.
 trait Deletable: Managed {
-    /// Its servers, if it has any.
-    fn server(&self) -> Option<&ServerSpec>;
     /// Path of the snapshot that it made.
     fn snapshot(&self) -> Option<&str> {
         None
@@ -46,22 +45,11 @@ trait Deletable: Managed {
     }
 }
 
-impl Deletable for PgDatabase {
-    fn server(&self) -> Option<&ServerSpec> {
-        Some(&self.spec.server)
-    }
-}
+impl Deletable for PgDatabase {}
 
-impl Deletable for PgCluster {
-    fn server(&self) -> Option<&ServerSpec> {
-        Some(&self.spec.server)
-    }
-}
+impl Deletable for PgCluster {}
 
 impl Deletable for PgBackup {
-    fn server(&self) -> Option<&ServerSpec> {
-        None
-    }
     fn snapshot(&self) -> Option<&str> {
         self.status.as_ref()?.path.as_deref()
     }
@@ -179,7 +167,7 @@ fn loses_data<R: Deletable>(resource: &R, claims: Option<&[PersistentVolumeClaim
 
 fn by_policy<R: Deletable>(resource: &R) -> bool {
     resource
-        .server()
+        .servers()
         .is_some_and(|server| server.deletion_policy == DeletionPolicy::Delete)
 }
 
@@ -267,7 +255,7 @@ async fn one<R: Deletable>(
 
 /// What becomes of what it held, as it stood a moment before.
 fn kept<R: Deletable>(resource: &R, claims: Option<&[PersistentVolumeClaim]>) -> String {
-    let Some(server) = resource.server() else {
+    let Some(server) = resource.servers() else {
         return resource.snapshot().map_or_else(
             || "; it had made no snapshot".to_owned(),
             |path| format!("; its snapshot {path} stays on the volume"),
@@ -284,7 +272,7 @@ fn kept<R: Deletable>(resource: &R, claims: Option<&[PersistentVolumeClaim]>) ->
         };
     };
     let sorted = of(resource, claims);
-    let primary = pgop_core::name::data_claim(name(resource));
+    let primary = names(resource).claim_of(name(resource));
     let mut said = Vec::new();
     if !sorted.going.is_empty() {
         said.push(format!(

@@ -9,7 +9,6 @@ use super::Context;
 use super::psql::{Server, find_server};
 use crate::args::operate::Logs;
 use crate::error::Error;
-use crate::exec::CONTAINER;
 use crate::exit_code::ExitCode;
 use crate::screen::{Style, reader_gone};
 
@@ -21,7 +20,7 @@ pub async fn run(args: Logs, context: &mut Context<'_>) -> Result<ExitCode, Erro
     let cluster = context.cluster().await?;
     let api = cluster.api::<Pod>();
     let params = LogParams {
-        container: Some(CONTAINER.to_owned()),
+        container: Some(server.place.container.clone()),
         follow: args.follow,
         previous: args.previous,
         tail_lines: args.tail,
@@ -97,6 +96,7 @@ fn chosen(server: &Server, member: Option<&str>) -> Result<Vec<String>, Error> {
 mod tests {
     use super::super::psql::Member;
     use super::*;
+    use crate::exec::Place;
 
     #[test]
     fn members_are_named_by_pod_or_role() {
@@ -109,6 +109,7 @@ mod tests {
             kind: "cluster",
             name: "hippo".into(),
             database: "app".into(),
+            place: Place::of(None),
             pods: vec![member("hippo-0", "primary"), member("hippo-replica-0", "replica")],
         };
         assert_eq!(chosen(&server, None).unwrap(), ["hippo-0", "hippo-replica-0"]);

@@ -5,15 +5,15 @@ mod terminal;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, AttachedProcess, ListParams};
+use pgop_core::Owner;
 use pgop_core::crd::{PgCluster, PgDatabase};
 use pgop_core::label;
-use pgop_core::resource::Owner;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::Context;
 use crate::args::operate::Psql;
 use crate::error::Error;
-use crate::exec::{CONTAINER, SOCKET, exit_code};
+use crate::exec::{Place, exit_code};
 use crate::exit_code::ExitCode;
 
 /// A pod of a server.
@@ -36,6 +36,8 @@ pub struct Server {
     pub name: String,
     /// The database that was made for applications.
     pub database: String,
+    /// Where the server is in a pod.
+    pub place: Place,
     /// Its pods, primaries first.
     pub pods: Vec<Member>,
 }
@@ -47,11 +49,11 @@ pub async fn run(args: Psql, context: &mut Context<'_>) -> Result<ExitCode, Erro
     let pod = choose(&server, args.replica)?;
     let database = args.dbname.clone().unwrap_or_else(|| server.database.clone());
     let tty = context.env.stdin_terminal && context.env.stdout_terminal;
-    let command = command(&database, &args.args, tty, context.env.get("TERM"));
+    let command = command(&server.place, &database, &args.args, tty, context.env.get("TERM"));
     let cluster = context.cluster().await?;
     let api = cluster.api::<Pod>();
     let params = AttachParams::default()
-        .container(CONTAINER)
+        .container(&server.place.container)
         .stdin(true)
         .stdout(true)
         .stderr(!tty)
@@ -78,7 +80,7 @@ pub async fn run(args: Psql, context: &mut Context<'_>) -> Result<ExitCode, Erro
 }
 
 /// The words of the command. Nothing of what was typed is read by a shell.
-fn command(database: &str, args: &[String], tty: bool, term: Option<&str>) -> Vec<String> {
+fn command(place: &Place, database: &str, args: &[String], tty: bool, term: Option<&str>) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     words.push("env".to_owned());
     // A pod's root is read-only, so psql's history goes to /tmp.
@@ -89,9 +91,10 @@ fn command(database: &str, args: &[String], tty: bool, term: Option<&str>) -> Ve
         words.push(format!("TERM={term}"));
     }
     if !tty {
+        words.push(format!("PGOP_SOCKET={}", place.socket));
         words.extend(["bash", "-c", PIPE, "psql"].map(str::to_owned));
     }
-    words.extend(["psql", "-h", SOCKET, "-p", "5432", "-U", "postgres"].map(str::to_owned));
+    words.extend(place.psql().map(str::to_owned));
     words.extend(args.iter().cloned());
     words
 }
@@ -110,7 +113,7 @@ exec "$@" < <(
     exec >&- 4>&-
     cat >/dev/null
   fi
-  psql -XAtq -h /pgop/run -p 5432 -U postgres -d postgres -c \
+  psql -XAtq -h "$PGOP_SOCKET" -p 5432 -U postgres -d postgres -c \
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '$PGAPPNAME' and client_addr is null" >/dev/null
   kill -TERM $$
 )"#;
@@ -249,15 +252,15 @@ pub async fn find_server(name: &str, context: &mut Context<'_>) -> Result<Server
     let cluster = context.cluster().await?;
     let database = cluster.get::<PgDatabase>(name).await?;
     let of_cluster = cluster.get::<PgCluster>(name).await?;
-    let (owner, spec) = match (&database, &of_cluster) {
+    let (owner, spec, status) = match (&database, &of_cluster) {
         (Some(_), Some(_)) => {
             return Err(Error::Object(format!(
                 "{name} is a database and a cluster in namespace {}, and only one of them can run: `pgo show` tells which",
                 cluster.namespace
             )));
         }
-        (Some(database), None) => (Owner::of(database), &database.spec.server),
-        (None, Some(found)) => (Owner::of(found), &found.spec.server),
+        (Some(it), None) => (Owner::of(it), &it.spec.server, &it.status),
+        (None, Some(it)) => (Owner::of(it), &it.spec.server, &it.status),
         (None, None) => {
             return Err(Error::Object(format!(
                 "there is no database or cluster {name} in namespace {}; `pgo show database all` and `pgo show cluster all` list them",
@@ -279,6 +282,7 @@ pub async fn find_server(name: &str, context: &mut Context<'_>) -> Result<Server
         kind: owner.kind.component(),
         name: name.to_owned(),
         database,
+        place: Place::of(status.as_ref()),
         pods,
     })
 }
@@ -313,6 +317,7 @@ mod tests {
             kind: "cluster",
             name: "hippo".into(),
             database: "app".into(),
+            place: Place::of(None),
             pods: pods.collect(),
         }
     }
@@ -339,7 +344,7 @@ mod tests {
     #[test]
     fn what_was_typed_stays_one_word_each() {
         let args = ["-c".to_owned(), "select '$(id)'; --\"".to_owned()];
-        let words = command("my db", &args, true, Some("xterm"));
+        let words = command(&Place::of(None), "my db", &args, true, Some("xterm"));
         assert_eq!(
             words[..4],
             [
@@ -362,7 +367,7 @@ mod tests {
             "select=Order \"x\"",
         ] {
             for tty in [true, false] {
-                let words = command(name, &[], tty, None);
+                let words = command(&Place::of(None), name, &[], tty, None);
                 let holds: Vec<_> = words.iter().filter(|word| word.contains(name)).collect();
                 assert_eq!(holds, [&format!("PGDATABASE={name}")]);
             }

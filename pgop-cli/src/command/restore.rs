@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec, Source, SourceKind};
+use pgop_core::crd::{PgBackup, PgBackupStatus, PgCluster, PgDatabase, ServerSpec, Source, SourceKind};
 
 use crate::args::create::Server;
 use crate::cluster::{Cluster, ClusterError};
@@ -12,12 +12,45 @@ use crate::request;
 /// The database and the ordinary role where a spec names none.
 const DEFAULT_NAME: &str = "app";
 
-/// The spec of a source, while it exists.
-pub async fn source(cluster: &Cluster, source: &Source) -> Result<Option<ServerSpec>, ClusterError> {
-    Ok(match source.kind {
-        SourceKind::PgDatabase => cluster.get::<PgDatabase>(&source.name).await?.map(|d| d.spec.server),
-        SourceKind::PgCluster => cluster.get::<PgCluster>(&source.name).await?.map(|c| c.spec.server),
-    })
+/// What a backup was made of, as far as it can be known: its source may be gone, or this person may not look.
+pub async fn source(cluster: &Cluster, backup: &PgBackup) -> Option<ServerSpec> {
+    let spec = existing(cluster, backup).await.ok().flatten();
+    made_of(spec, &backup.status.clone().unwrap_or_default())
+}
+
+/// The spec of a backup's source, while that very source exists.
+async fn existing(cluster: &Cluster, backup: &PgBackup) -> Result<Option<ServerSpec>, ClusterError> {
+    let Source { kind, name } = &backup.spec.source;
+    let found = match kind {
+        SourceKind::PgDatabase => cluster
+            .get::<PgDatabase>(name)
+            .await?
+            .map(|it| (it.metadata, it.spec.server)),
+        SourceKind::PgCluster => cluster
+            .get::<PgCluster>(name)
+            .await?
+            .map(|it| (it.metadata, it.spec.server)),
+    };
+    Ok(found.filter(|(meta, _)| backup.is_of(meta)).map(|(_, spec)| spec))
+}
+
+/// The source's spec with the names that the backup recorded. Of a source that is gone the record is all that is left.
+fn made_of(spec: Option<ServerSpec>, recorded: &PgBackupStatus) -> Option<ServerSpec> {
+    let is_known = spec.is_some() || recorded.database.is_some();
+    let mut spec = spec.unwrap_or_else(|| {
+        let mut gone = ServerSpec::default();
+        gone.postgres.version = recorded.server_version.as_deref().and_then(major);
+        gone
+    });
+    let names = &mut spec.postgres;
+    names.database = recorded.database.clone().or(names.database.take());
+    names.user = recorded.user.clone().or(names.user.take());
+    is_known.then_some(spec)
+}
+
+/// The major version of a `server_version`.
+fn major(server_version: &str) -> Option<String> {
+    server_version.split('.').next().map(str::to_owned)
 }
 
 /// The flags that a restore needs beside claim and path, where this configuration would choose something else than the source has.
@@ -38,10 +71,7 @@ pub fn flags(source: &ServerSpec, server_version: Option<&str>, settings: &Setti
         None if user(source) != user(&chosen) => flags.push(("user", user(source).to_owned())),
         None => {}
     }
-    let version = was
-        .version
-        .clone()
-        .or_else(|| Some(server_version?.split('.').next()?.to_owned()));
+    let version = was.version.clone().or_else(|| server_version.and_then(major));
     match (&was.image, &is.image, version) {
         (Some(image), chosen, _) if chosen.as_ref() != Some(image) => flags.push(("image", image.clone())),
         (None, Some(_), Some(version)) => flags.push(("image", format!("postgres:{version}"))),
@@ -93,7 +123,7 @@ pub fn user(spec: &ServerSpec) -> &str {
 }
 
 /// What is to be said before a snapshot is restored under other names than it was made with: `PostgreSQL` would make the new ones, empty.
-/// `None` also where it can't be known: the source is gone, or this person may not look.
+/// `None` also where it can't be known: this person may not look, or the source is gone and an older pgop made the backup.
 pub async fn other_names(cluster: &Cluster, wanted: &ServerSpec) -> Option<String> {
     let restore = wanted.restore.as_ref()?;
     let backups = cluster.list::<PgBackup>(&ListParams::default()).await.ok()?;
@@ -101,8 +131,12 @@ pub async fn other_names(cluster: &Cluster, wanted: &ServerSpec) -> Option<Strin
         let status = backup.status.as_ref();
         status.is_some_and(|s| s.claim.as_ref() == Some(&restore.claim) && s.path.as_ref() == Some(&restore.path))
     })?;
-    let spec = source(cluster, &made.spec.source).await.ok()??;
-    let (was, is) = (role(cluster, &spec).await, role(cluster, wanted).await);
+    let spec = source(cluster, &made).await?;
+    let was = match made.status.and_then(|status| status.user) {
+        Some(recorded) => Some(recorded),
+        None => role(cluster, &spec).await,
+    };
+    let is = role(cluster, wanted).await;
     let name = format!("{} {}", made.spec.source.kind.as_str(), made.spec.source.name);
     differ(
         &name,
@@ -131,8 +165,8 @@ fn differ(source: &str, was: (&str, Option<&str>), is: (&str, Option<&str>)) -> 
     }
     (!said.is_empty()).then(|| {
         format!(
-            "the snapshot is of {source}, which has {}: what the snapshot lacks is made anew, without data or rights on it; \
-             to serve what was backed up create it with the source's names (--database, --user)",
+            "the snapshot is of {source}, and has {}: what the snapshot lacks is made anew, without data or rights on it; \
+             to serve what was backed up create it with the snapshot's names (--database, --user)",
             said.join(" and ")
         )
     })
@@ -202,6 +236,37 @@ mod tests {
     }
 
     #[test]
+    fn of_a_source_that_is_gone_the_hint_repeats_what_the_backup_recorded() {
+        let recorded = PgBackupStatus {
+            database: Some("goods".to_owned()),
+            user: Some("shop".to_owned()),
+            server_version: Some("15.18".to_owned()),
+            ..PgBackupStatus::default()
+        };
+        let hint = |spec| {
+            let source = made_of(spec, &recorded).unwrap();
+            flags(&source, recorded.server_version.as_deref(), &settings(&[])).join(" ")
+        };
+        assert_eq!(hint(None), "--database=goods --user=shop --pg-version=15");
+        // What the source asks for by now may be refused: what it had counts.
+        let mut changed = ServerSpec::default();
+        changed.postgres.database = Some("second".into());
+        changed.postgres.version = Some("15".into());
+        changed.pod.run_as_user = Some(70);
+        assert_eq!(
+            hint(Some(changed)),
+            "--database=goods --user=shop --pg-version=15 --run-as-user=70"
+        );
+        // An older pgop recorded nothing.
+        let nothing = PgBackupStatus::default();
+        assert_eq!(made_of(None, &nothing), None);
+        assert_eq!(
+            made_of(Some(ServerSpec::default()), &nothing),
+            Some(ServerSpec::default())
+        );
+    }
+
+    #[test]
     fn a_shell_reads_a_name_as_it_was_written() {
         let name = "--database=se'lect=$(id) \"x\"";
         let output = std::process::Command::new("sh")
@@ -219,7 +284,7 @@ mod tests {
         assert_eq!(said(("shop", None), ("shop", Some("other"))), None);
         let text = said(("shop", Some("shop")), ("app", Some("app"))).unwrap();
         assert!(
-            text.contains("PgDatabase src, which has database `shop` and not `app` and role `shop` and not `app`"),
+            text.contains("PgDatabase src, and has database `shop` and not `app` and role `shop` and not `app`"),
             "{text}"
         );
         assert!(

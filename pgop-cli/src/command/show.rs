@@ -10,8 +10,8 @@ mod wide;
 
 use futures::stream::{self, StreamExt};
 use kube::api::ListParams;
-use pgop_core::crd::{PgCluster, PgDatabase, ServerSpec, ServerStatus};
-use pgop_core::resource::{Managed, Owner};
+use pgop_core::crd::{PgCluster, PgDatabase, Servers};
+use pgop_core::{Managed, Owner};
 use serde_json::Value;
 
 use super::{Context, is_all, unique};
@@ -32,37 +32,6 @@ pub async fn run(args: Show, context: &mut Context<'_>) -> Result<ExitCode, Erro
         Shown::Cluster(names) => servers::<PgCluster>(&names, context).await,
         Shown::Backup(args) => backup::run(args, context).await,
         Shown::Pvc(args) => pvc::run(args, context).await,
-    }
-}
-
-/// A database or a cluster.
-pub(super) trait ServerResource: Managed {
-    fn server(&self) -> &ServerSpec;
-    fn status(&self) -> Option<&ServerStatus>;
-    fn replicas(&self) -> Option<i32>;
-}
-
-impl ServerResource for PgDatabase {
-    fn server(&self) -> &ServerSpec {
-        &self.spec.server
-    }
-    fn status(&self) -> Option<&ServerStatus> {
-        self.status.as_ref()
-    }
-    fn replicas(&self) -> Option<i32> {
-        None
-    }
-}
-
-impl ServerResource for PgCluster {
-    fn server(&self) -> &ServerSpec {
-        &self.spec.server
-    }
-    fn status(&self) -> Option<&ServerStatus> {
-        self.status.as_ref()
-    }
-    fn replicas(&self) -> Option<i32> {
-        Some(self.spec.replicas)
     }
 }
 
@@ -131,7 +100,7 @@ fn missing<R: Managed>(name: &str, namespace: &str, context: &mut Context<'_>) -
     )))
 }
 
-async fn servers<R: ServerResource>(names: &Names, context: &mut Context<'_>) -> Result<ExitCode, Error> {
+async fn servers<R: Managed + Servers>(names: &Names, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
     let (found, code) = find::<R>(&names.names, context, &cluster).await?;
     let single = names.names.len() == 1 && !is_all(&names.names)? && !context.config.all_namespaces;

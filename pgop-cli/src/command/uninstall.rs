@@ -3,9 +3,9 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams};
+use pgop_core::Managed;
 use pgop_core::crd::{DeletionPolicy, PgBackup, PgCluster, PgDatabase};
 use pgop_core::install::{self, Options};
-use pgop_core::resource::Managed;
 use serde_json::Value;
 
 use super::ask::confirm;

@@ -125,6 +125,12 @@ pub struct PgBackupStatus {
     /// Uid of the source: a database or cluster that is made again under the same name is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_uid: Option<String>,
+    /// Database of the source when its Job was made. A restore has to be told it, to serve it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// The ordinary role of the source, which owns the database. A restore has to be told it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Claim that holds the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,

@@ -16,7 +16,7 @@ use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
 use crate::manifest::Manifest;
 use crate::owner::Owner;
-use crate::plan::{Action, Apply, Held, NextStep, Plan, Prune, SecretChange, SecretRequest, Why};
+use crate::plan::{Action, Adopt, Apply, Held, NextStep, Plan, Prune, SecretChange, SecretRequest, Why};
 use crate::reference::{Referent, references};
 
 /// Why something of a plan could not be carried out.
@@ -57,6 +57,9 @@ pub(crate) enum ApplyError {
     /// A pod could not be restarted.
     #[error("could not restart pod {name}: {source}")]
     Restart { name: String, source: CallError },
+    /// A claim could not be made to go with its resource.
+    #[error("could not set the owner of claim {name}, which stays till then when its resource goes: {source}")]
+    Adopt { name: String, source: CallError },
     /// A claim could not be kept from going with its resource.
     #[error("could not take the owner off claim {name}, which goes with its resource till then: {source}")]
     Release { name: String, source: CallError },
@@ -72,6 +75,7 @@ impl ApplyError {
             Self::GenerateSecret { .. } => "SecretFailed",
             Self::Prune { .. } => "PruneFailed",
             Self::Restart { .. } => "RestartFailed",
+            Self::Adopt { .. } => "AdoptFailed",
             Self::Release { .. } => "ReleaseFailed",
         }
     }
@@ -85,6 +89,7 @@ impl ApplyError {
             | Self::GenerateSecret { source, .. }
             | Self::Prune { source, .. }
             | Self::Restart { source, .. }
+            | Self::Adopt { source, .. }
             | Self::Release { source, .. } => source.code().is_none(),
         }
     }
@@ -97,6 +102,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         apply,
         unchanged,
         prune,
+        adopt,
         held,
         step,
         unused_secrets,
@@ -128,6 +134,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
     run.secrets(&secrets).await;
     run.objects(apply, strangers).await;
     run.prune(prune).await;
+    run.adopt(adopt).await;
     run.step(step).await;
     run.applied
 }
@@ -348,6 +355,17 @@ impl Run<'_> {
                     source,
                 };
                 self.failed(Some((kind, name)), &error);
+            }
+        }
+    }
+
+    async fn adopt(&mut self, adopt: Vec<Adopt>) {
+        for Adopt { claim: name, uid } in adopt {
+            if self.is_silent {
+                return;
+            }
+            if let Err(source) = cluster::adopt(self.client, self.owner, &name, &uid).await {
+                self.failed(None, &ApplyError::Adopt { name, source });
             }
         }
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::kind::Kind;
 use crate::label::{self, MANAGER};
+use crate::owner::Owner;
 use crate::reference::Referent;
 
 /// Longest time one call may take.
@@ -172,15 +173,25 @@ fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
     }
 }
 
+/// Makes an owner that of this very claim; one that is gone already is fine.
+pub(crate) async fn adopt(client: &Client, owner: &Owner, claim: &str, uid: &str) -> Result<(), CallError> {
+    let change = json!({"metadata": {"uid": uid, "ownerReferences": [owner.reference()]}});
+    gone(patch_claim(client, &owner.namespace, claim, &change).await)
+}
+
 /// Takes an owner off a claim.
 pub(crate) async fn release(client: &Client, namespace: &str, claim: &str, uid: &str) -> Result<(), CallError> {
     let change = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": uid}]}});
+    patch_claim(client, namespace, claim, &change).await
+}
+
+async fn patch_claim(client: &Client, namespace: &str, claim: &str, change: &Value) -> Result<(), CallError> {
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let api = api(client, Kind::PersistentVolumeClaim, namespace);
-    call(api.patch(claim, &params, &Patch::Strategic(&change)))
+    call(api.patch(claim, &params, &Patch::Strategic(change)))
         .await
         .map(drop)
 }

@@ -20,9 +20,10 @@ use super::queue::Action;
 use super::report::{Report, conditions};
 use crate::applied::{Applied, Failed};
 use crate::condition::{Fact, is_true, merge};
+use crate::crd::DeletionPolicy;
 use crate::invalid::Invalid;
 use crate::managed::Managed;
-use crate::observed::Observed;
+use crate::observed::{Live, Observed};
 use crate::owner::Owner;
 use crate::ownership::released;
 use crate::plan::{Plan, PlanError, plan};
@@ -125,7 +126,10 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
         Err((seen, error)) => (seen, Some(error)),
     };
     // Whatever else is wrong with it: claims that are to stay don't go with the resource.
-    let kept = keep_claims(&resource, &observed, context).await;
+    let kept = match resource.servers() {
+        Some(spec) => keep_claims(&Owner::of(&resource), spec.deletion_policy, &observed.live, context).await,
+        None => Vec::new(),
+    };
     // 2. to 4.: validate and plan (pure), apply (client)
     let mut attempt = match error {
         None => attempt(&resource, &observed, context).await,
@@ -159,12 +163,24 @@ async fn unreadable<R: Managed>(
     error: &serde_json::Error,
     context: &Context,
 ) -> Result<Action, ReconcileError> {
+    // As for those that can be read: what a backup told when it ended is true for ever, and nobody would take this back.
+    let is_over = |pointer: &str| raw.pointer(pointer).is_some_and(|at| !at.is_null());
+    if is_over("/metadata/deletionTimestamp") || is_over("/status/finishedAt") {
+        return Ok(Action::await_change());
+    }
     let owner = Owner {
         kind: R::KIND,
         name: object.name_any(),
         namespace: object.namespace().unwrap_or_default(),
         uid: object.uid().unwrap_or_default(),
     };
+    // Claims go with it only where it plainly says so.
+    let policy = match raw.pointer("/spec/deletionPolicy").and_then(Value::as_str) {
+        Some("Delete") => DeletionPolicy::Delete,
+        _ => DeletionPolicy::Retain,
+    };
+    let live = context.caches.live(&owner, None);
+    let failed = keep_claims(&owner, policy, &live, context).await.into_iter().next();
     let old = conditions(raw);
     let message = format!(
         "can't be read: {error}; set back what this version of pgop does not know, or install the version that does"
@@ -190,21 +206,17 @@ async fn unreadable<R: Managed>(
             Err(error) => return Err(ReconcileError::Status(error)),
         }
     }
-    Ok(Action::requeue(RESYNC))
+    failed.map_or(Ok(Action::requeue(RESYNC)), |failed| Err(ReconcileError::Apply(failed)))
 }
 
 /// Carries `deletionPolicy: Retain` out on the claims.
-async fn keep_claims<R: Managed>(resource: &R, observed: &Observed, context: &Context) -> Vec<Failed> {
-    let owner = Owner::of(resource);
-    let due = resource
-        .deletion_policy()
-        .map(|policy| released(&owner, policy, &observed.live))
-        .unwrap_or_default();
+async fn keep_claims(owner: &Owner, policy: DeletionPolicy, live: &Live, context: &Context) -> Vec<Failed> {
+    let due = released(owner, policy, live);
     for claim in &due {
-        let (kind, Owner { namespace, name, .. }) = (R::KIND.as_str(), &owner);
+        let (kind, Owner { namespace, name, .. }) = (owner.kind.as_str(), owner);
         info!(kind, namespace, name, claim, "stays when the resource goes");
     }
-    release(&context.client, &owner, due).await
+    release(&context.client, owner, due).await
 }
 
 /// Whether the watches tell of everything that this resource depends on.
@@ -290,6 +302,9 @@ fn log_plan<R: Managed>(resource: &R, plan: &Plan) {
     }
     for prune in &plan.prune {
         info!(kind, namespace, name, object = %prune.kind, object_name = prune.name, "delete");
+    }
+    for adopt in &plan.adopt {
+        info!(kind, namespace, name, claim = adopt.claim, "goes with the resource");
     }
     if let Some(step) = &plan.step {
         info!(kind, namespace, name, why = step.why, "step");

@@ -59,16 +59,19 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
     let (validated, strategy, applied) = (carried.validated, carried.strategy, carried.applied);
     let old_conditions = old.conditions.clone();
     let state = carried.assessment.job.clone().unwrap_or(JobState::Absent);
+    // Until its Job is there it is a backup of whoever has the name then.
+    let of_source = |recorded: Option<&String>, now: Option<&String>| match state {
+        JobState::Absent => now.cloned(),
+        _ => recorded.or(now).cloned(),
+    };
     let started = PgBackupStatus {
         strategy: Some(StrategyInUse {
             name: strategy.name.clone(),
             version: strategy.version,
         }),
-        // Until its Job is there it is a backup of whoever has the name then.
-        source_uid: match state {
-            JobState::Absent => validated.source_uid.clone(),
-            _ => old.source_uid.clone().or_else(|| validated.source_uid.clone()),
-        },
+        source_uid: of_source(old.source_uid.as_ref(), validated.source_uid.as_ref()),
+        database: of_source(old.database.as_ref(), validated.source_database.as_ref()),
+        user: of_source(old.user.as_ref(), validated.source_user.as_ref()),
         claim: Some(validated.storage.claim.clone()),
         // Told only when the snapshot is complete.
         path: None,

@@ -4,7 +4,7 @@ use super::image::image_of;
 use super::server::check_parameters;
 use super::storage::{DEFAULT_SIZE, check_storage};
 use super::{check_name, created, pod};
-use crate::crd::{PgBackup, PgBackupSpec, Role, ServerSpec, SourceKind};
+use crate::crd::{PgBackup, PgBackupSpec, Postgres, Role, ServerSpec, ServerStatus, SourceKind};
 use crate::description::Description;
 use crate::invalid::Invalid;
 use crate::name::{self, MAX_BACKUP_NAME};
@@ -56,7 +56,9 @@ pub(crate) fn backup(
         observed,
         &mut invalid,
     );
-    pod::check(&spec.pod, &mut invalid, |claim| claim == storage.claim);
+    let mut pod = pod::check(&spec.pod, &strategy.names.container, &mut invalid, |claim| {
+        claim == storage.claim
+    });
     if !spec.pod.containers.is_empty() {
         invalid.push(Invalid::new(
             "spec.pod.containers",
@@ -70,10 +72,10 @@ pub(crate) fn backup(
         return Err(invalid);
     }
     let postgres = &source.postgres;
+    let (host, port) = address(&spec.source.name, postgres, status);
     // What runs counts, and not what the source's spec may ask for and be refused.
     let in_force = status.and_then(|status| status.accepted.as_ref());
     let image = in_force.map_or_else(|| image_of(postgres, None).name, |accepted| accepted.image.clone());
-    let mut pod = spec.pod.clone();
     let user_of_data = in_force.and_then(|accepted| accepted.run_as_user);
     pod.run_as_user = pod.run_as_user.or(user_of_data).or(source.pod.run_as_user);
     pod.run_as_group = pod.run_as_group.or(source.pod.run_as_group);
@@ -85,9 +87,12 @@ pub(crate) fn backup(
         owner: Owner::of(backup),
         source: spec.source.clone(),
         source_uid: meta.uid.clone(),
+        source_database: in_force.and_then(|accepted| accepted.database.clone()),
+        source_user: in_force.and_then(|accepted| accepted.user.clone()),
         source_serves: in_force.is_some()
             && status.is_some_and(|s| s.members.iter().any(|m| m.role == Role::Primary && m.ready)),
-        port: postgres.port,
+        host,
+        port,
         image,
         image_pull_policy: postgres
             .image_pull_policy
@@ -123,6 +128,17 @@ fn check_backup_claim(spec: &PgBackupSpec, source: &ServerSpec, observed: &Obser
     );
     let mend = "leave it out, or name a claim that holds no database";
     invalid.push(Invalid::new("spec.storage.claim", problem, mend));
+}
+
+/// Service and port of a source, as its strategy calls it: its status tells. Before it does the source does not serve, and nothing is made.
+fn address(source: &str, postgres: &Postgres, status: Option<&ServerStatus>) -> (String, i32) {
+    let told = status
+        .and_then(|status| status.endpoints.as_ref())
+        .and_then(|endpoints| {
+            let (host, port) = endpoints.read_write.split_once(':')?;
+            Some((host.split('.').next()?.to_owned(), port.parse().ok()?))
+        });
+    told.unwrap_or_else(|| (source.to_owned(), postgres.port))
 }
 
 /// Twice the source's size: room for a snapshot while another is kept.

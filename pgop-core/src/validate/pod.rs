@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, SecurityContext, Volume, Vol
 
 use crate::crd::PodSettings;
 use crate::invalid::Invalid;
+use crate::label;
 use crate::name;
 
-/// Names of pgop's own containers.
-const CONTAINERS: [&str; 3] = ["postgres", "restore", "backup"];
+/// Names of the containers of pgop's own Jobs.
+const CONTAINERS: [&str; 2] = ["restore", "backup"];
 /// Names of the volumes of pgop's own pods.
 const VOLUMES: [&str; 9] = [
     DATA,
@@ -29,88 +30,140 @@ const DATA: &str = "data";
 /// Where pgop's own containers mount them.
 const PATHS: [&str; 5] = ["/pgop", "/pgdata", "/backup", "/tmp", "/dev"];
 
-/// Checks the settings. `has_data` tells of a claim whether the resource's own data lies there.
-pub(super) fn check(pod: &PodSettings, invalid: &mut Vec<Invalid>, has_data: impl Fn(&str) -> bool) {
+/// Why one setting is refused.
+struct Refusal {
+    part: String,
+    problem: String,
+    mend: &'static str,
+}
+
+impl Refusal {
+    fn new(part: impl Into<String>, problem: impl Into<String>, mend: &'static str) -> Self {
+        Self {
+            part: part.into(),
+            problem: problem.into(),
+            mend,
+        }
+    }
+}
+
+/// Checks the settings. `server` is the name of the server's container; `has_data` tells of a claim whether the resource's own data lies there.
+///
+/// Gives the settings without what is refused of them: these stay in force beside it.
+pub(super) fn check(
+    pod: &PodSettings,
+    server: &str,
+    invalid: &mut Vec<Invalid>,
+    has_data: impl Fn(&str) -> bool,
+) -> PodSettings {
+    let mut fine = pod.clone();
+    check_words(&mut fine, invalid);
+    fine.env = kept("env", &pod.env, invalid, |variable| {
+        let problem = of_variable(variable);
+        problem.into_iter().collect()
+    });
+    let mut names = BTreeSet::from(VOLUMES);
+    fine.volumes = kept("volumes", &pod.volumes, invalid, |volume| {
+        let taken = (!names.insert(&volume.name)).then(|| {
+            let problem = format!("`{}` is the name of another volume of the pod", volume.name);
+            Refusal::new("name", problem, "use another name")
+        });
+        taken.into_iter().chain(of_volume(volume, &has_data)).collect()
+    });
+    let added: BTreeSet<&str> = pod.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    fine.volume_mounts = kept("volumeMounts", &pod.volume_mounts, invalid, |mount| {
+        of_mount(mount, &added)
+    });
+    let mut containers = BTreeSet::from(CONTAINERS);
+    containers.insert(server);
+    fine.containers = kept("containers", &pod.containers, invalid, |container| {
+        let taken = (!containers.insert(&container.name)).then(|| {
+            let problem = format!("`{}` is the name of another container of the pod", container.name);
+            Refusal::new("name", problem, "use another name")
+        });
+        taken.into_iter().chain(of_container(container, &names)).collect()
+    });
+    leave_out_mounts(&mut fine);
+    fine
+}
+
+/// The items of a list that are not refused.
+fn kept<'a, T: Clone>(
+    list: &str,
+    given: &'a [T],
+    invalid: &mut Vec<Invalid>,
+    mut problems: impl FnMut(&'a T) -> Vec<Refusal>,
+) -> Vec<T> {
+    let mut kept = Vec::new();
+    for (i, item) in given.iter().enumerate() {
+        let found = problems(item);
+        if found.is_empty() {
+            kept.push(item.clone());
+        }
+        let refused = found
+            .into_iter()
+            .map(|it| Invalid::change(format!("spec.pod.{list}[{i}].{}", it.part), it.problem, it.mend));
+        invalid.extend(refused);
+    }
+    kept
+}
+
+/// What is no list.
+fn check_words(pod: &mut PodSettings, invalid: &mut Vec<Invalid>) {
     let mut refuse = |field: String, problem: String, mend: &str| {
-        invalid.push(Invalid::new(format!("spec.pod.{field}"), problem, mend));
+        invalid.push(Invalid::change(format!("spec.pod.{field}"), problem, mend));
     };
+    for (field, map) in [("labels", &mut pod.labels), ("annotations", &mut pod.annotations)] {
+        map.retain(|key, _| {
+            if label::is_reserved(key) {
+                let problem = "belongs to pgop or Kubernetes".to_owned();
+                refuse(format!("{field}.{key}"), problem, "use another key");
+            }
+            !label::is_reserved(key)
+        });
+    }
     for (field, given) in [
-        ("priorityClassName", &pod.priority_class_name),
-        ("serviceAccountName", &pod.service_account_name),
-        ("schedulerName", &pod.scheduler_name),
-        ("runtimeClassName", &pod.runtime_class_name),
+        ("priorityClassName", &mut pod.priority_class_name),
+        ("serviceAccountName", &mut pod.service_account_name),
+        ("schedulerName", &mut pod.scheduler_name),
+        ("runtimeClassName", &mut pod.runtime_class_name),
     ] {
         if let Some(Err(error)) = given.as_deref().map(name::check_object) {
             refuse(field.to_owned(), error.to_string(), "give the name of one that exists");
+            *given = None;
         }
     }
-    if pod
-        .termination_grace_period_seconds
-        .is_some_and(|seconds| !(10..=86_400).contains(&seconds))
-    {
+    let grace = &mut pod.termination_grace_period_seconds;
+    if grace.is_some_and(|seconds| !(10..=86_400).contains(&seconds)) {
+        let problem = "is less than 10 or more than 86400".to_owned();
         let field = "terminationGracePeriodSeconds".to_owned();
-        refuse(
-            field,
-            "is less than 10 or more than 86400".to_owned(),
-            "give a server time to stop",
-        );
-    }
-    for (i, variable) in pod.env.iter().enumerate() {
-        if let Some(problem) = of_variable(variable) {
-            refuse(format!("env[{i}].name"), problem, "use another name");
-        }
-    }
-    let mut names = BTreeSet::from(VOLUMES);
-    for (i, volume) in pod.volumes.iter().enumerate() {
-        let field = format!("volumes[{i}]");
-        if !names.insert(&volume.name) {
-            let problem = format!("`{}` is the name of another volume of the pod", volume.name);
-            refuse(format!("{field}.name"), problem, "use another name");
-        }
-        if let Some((part, problem)) = of_volume(volume, &has_data) {
-            refuse(format!("{field}.{part}"), problem, "use another volume");
-        }
-    }
-    let added: BTreeSet<&str> = pod.volumes.iter().map(|volume| volume.name.as_str()).collect();
-    for (i, mount) in pod.volume_mounts.iter().enumerate() {
-        if !added.contains(mount.name.as_str()) {
-            let problem = format!("`{}` is not in spec.pod.volumes", mount.name);
-            refuse(
-                format!("volumeMounts[{i}].name"),
-                problem,
-                "name a volume that you add there",
-            );
-        }
-        if let Some(path) = PATHS.iter().find(|path| overlap(path, &mount.mount_path)) {
-            let problem = format!("`{}` would hide what pgop has in {path}", mount.mount_path);
-            refuse(format!("volumeMounts[{i}].mountPath"), problem, "use another path");
-        }
-        if let Some(problem) = of_mount(mount) {
-            refuse(format!("volumeMounts[{i}].mountPropagation"), problem, "leave it out");
-        }
-    }
-    let mut containers = BTreeSet::from(CONTAINERS);
-    for (i, container) in pod.containers.iter().enumerate() {
-        let field = format!("containers[{i}]");
-        if !containers.insert(&container.name) {
-            let problem = format!("`{}` is the name of another container of the pod", container.name);
-            refuse(format!("{field}.name"), problem, "use another name");
-        }
-        for (part, problem) in of_container(container, &names) {
-            refuse(format!("{field}.{part}"), problem, "leave it out or change it");
-        }
+        refuse(field, problem, "give a server time to stop");
+        *grace = None;
     }
 }
 
-fn of_variable(variable: &EnvVar) -> Option<String> {
+/// With a volume that is refused goes what mounts it.
+fn leave_out_mounts(pod: &mut PodSettings) {
+    let added: BTreeSet<&str> = pod.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    pod.volume_mounts.retain(|mount| added.contains(mount.name.as_str()));
+    let is_there = |mount: &VolumeMount| added.contains(mount.name.as_str()) || VOLUMES.contains(&mount.name.as_str());
+    pod.containers
+        .retain(|container| container.volume_mounts.iter().flatten().all(is_there));
+}
+
+fn of_variable(variable: &EnvVar) -> Option<Refusal> {
     let name = variable.name.as_str();
     let is_ours = name.starts_with("PG") || name == "PATH";
-    is_ours.then(|| format!("`{name}` is read by PostgreSQL's programs or by pgop"))
+    is_ours.then(|| {
+        let problem = format!("`{name}` is read by PostgreSQL's programs or by pgop");
+        Refusal::new("name", problem, "use another name")
+    })
 }
 
-fn of_volume(volume: &Volume, has_data: impl Fn(&str) -> bool) -> Option<(&'static str, String)> {
+fn of_volume(volume: &Volume, has_data: impl Fn(&str) -> bool) -> Option<Refusal> {
+    const MEND: &str = "use another volume";
     if volume.host_path.is_some() {
-        return Some(("hostPath", "is a folder of the node".to_owned()));
+        return Some(Refusal::new("hostPath", "is a folder of the node", MEND));
     }
     let claim = volume.persistent_volume_claim.as_ref()?;
     let is_written = claim.read_only != Some(true);
@@ -119,49 +172,63 @@ fn of_volume(volume: &Volume, has_data: impl Fn(&str) -> bool) -> Option<(&'stat
             "`{}` holds this resource's data, which only its server may write; mount it readOnly",
             claim.claim_name
         );
-        ("persistentVolumeClaim", problem)
+        Refusal::new("persistentVolumeClaim", problem, MEND)
     })
 }
 
-fn of_mount(mount: &VolumeMount) -> Option<String> {
+fn of_mount(mount: &VolumeMount, added: &BTreeSet<&str>) -> Vec<Refusal> {
+    let mut problems = Vec::new();
+    if !added.contains(mount.name.as_str()) {
+        let problem = format!("`{}` is not in spec.pod.volumes", mount.name);
+        problems.push(Refusal::new("name", problem, "name a volume that you add there"));
+    }
+    if let Some(path) = PATHS.iter().find(|path| overlap(path, &mount.mount_path)) {
+        let problem = format!("`{}` would hide what pgop has in {path}", mount.mount_path);
+        problems.push(Refusal::new("mountPath", problem, "use another path"));
+    }
+    if let Some(problem) = of_propagation(mount) {
+        problems.push(Refusal::new("mountPropagation", problem, "leave it out"));
+    }
+    problems
+}
+
+fn of_propagation(mount: &VolumeMount) -> Option<&'static str> {
     let shared = mount.mount_propagation.as_deref() == Some("Bidirectional");
-    shared.then(|| "`Bidirectional` changes the node, and takes a privileged container".to_owned())
+    shared.then_some("`Bidirectional` changes the node, and takes a privileged container")
 }
 
 /// What a container that people add may not have, by its field.
-fn of_container(container: &Container, volumes: &BTreeSet<&str>) -> Vec<(String, String)> {
+fn of_container(container: &Container, volumes: &BTreeSet<&str>) -> Vec<Refusal> {
     let mut problems = Vec::new();
-    let mut refuse = |field: &str, problem: String| problems.push((field.to_owned(), problem));
+    let mut refuse = |field: String, problem: String| {
+        problems.push(Refusal::new(field, problem, "leave it out or change it"));
+    };
     if container.image.as_deref().unwrap_or_default().is_empty() {
-        refuse("image", "is missing".to_owned());
+        refuse("image".to_owned(), "is missing".to_owned());
     }
     for (i, port) in container.ports.iter().flatten().enumerate() {
         if port.host_port.is_some_and(|port| port != 0) {
-            refuse(&format!("ports[{i}].hostPort"), "is a port of the node".to_owned());
+            refuse(format!("ports[{i}].hostPort"), "is a port of the node".to_owned());
         }
     }
     for (i, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        let field = |part: &str| format!("volumeMounts[{i}].{part}");
         if !volumes.contains(mount.name.as_str()) {
-            refuse(
-                &format!("volumeMounts[{i}].name"),
-                format!("`{}` is no volume of the pod", mount.name),
-            );
+            refuse(field("name"), format!("`{}` is no volume of the pod", mount.name));
         }
         if mount.name == DATA && mount.read_only != Some(true) {
-            let problem = "is the server's data, which only the server may write; mount it readOnly".to_owned();
-            refuse(&format!("volumeMounts[{i}].name"), problem);
+            let problem = "is the server's data, which only the server may write; mount it readOnly";
+            refuse(field("name"), problem.to_owned());
         }
-        if let Some(problem) = of_mount(mount) {
-            refuse(&format!("volumeMounts[{i}].mountPropagation"), problem);
+        if let Some(problem) = of_propagation(mount) {
+            refuse(field("mountPropagation"), problem.to_owned());
         }
     }
-    if let Some(security) = &container.security_context {
-        for (field, problem) in of_security(security) {
-            refuse(
-                &format!("securityContext.{field}"),
-                format!("{problem}, which the `restricted` Pod Security Standard does not allow"),
-            );
-        }
+    for (field, problem) in container.security_context.iter().flat_map(of_security) {
+        refuse(
+            format!("securityContext.{field}"),
+            format!("{problem}, which the `restricted` Pod Security Standard does not allow"),
+        );
     }
     problems
 }

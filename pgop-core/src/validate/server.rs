@@ -13,7 +13,6 @@ use crate::complete::DEFAULT_USER;
 use crate::crd::{Accepted, MAX_REPLICAS, PodSettings, Postgres, ServerSpec};
 use crate::description::Description;
 use crate::invalid::Invalid;
-use crate::label;
 use crate::name::{self, MAX_SERVER_NAME};
 use crate::observed::{Foreign, Observed};
 use crate::owner::Owner;
@@ -54,13 +53,14 @@ pub(super) fn check(
     unchanged_strategy(strategy, before, invalid);
     let postgres = &spec.postgres;
     check_postgres(postgres, invalid);
+    let image_pull_secrets = check_pull_secrets(postgres, invalid);
     let names = &strategy.names;
-    pod_settings::check(&spec.pod, invalid, |claim| {
+    let pod = pod_settings::check(&spec.pod, &names.container, invalid, |claim| {
         spec.storage.claim.as_deref() == Some(claim)
             || claim == names.claim_of(&owner.name)
             || (0..MAX_REPLICAS).any(|ordinal| claim == names.claim_of_replica(&owner.name, ordinal))
     });
-    service::check("spec.service", &spec.service, invalid);
+    let service = service::check("spec.service", &spec.service, invalid);
     let parameters = check_settings(postgres, replicas, invalid);
     let image = check_image(postgres, before, invalid);
     let database = check_database(spec, before, invalid);
@@ -77,7 +77,7 @@ pub(super) fn check(
     storage.make = claim.is_none();
     storage.claim = claim.clone().unwrap_or_else(|| strategy.names.claim_of(&owner.name));
     let restore = check_restore(spec.restore.as_ref(), before, observed, invalid);
-    let pod = check_pod(&spec.pod, before, invalid);
+    let pod = check_user_of_data(pod, before, invalid);
     let accepted = Accepted {
         image: image.name.clone(),
         version: image.version.map(|major| major.to_string()),
@@ -89,12 +89,13 @@ pub(super) fn check(
     };
     Server {
         owner: owner.clone(),
+        created: before.meta.creation_timestamp.as_ref().map(|time| time.0),
         image: image.name,
         image_pull_policy: postgres
             .image_pull_policy
             .clone()
             .unwrap_or_else(|| "IfNotPresent".to_owned()),
-        image_pull_secrets: postgres.image_pull_secrets.clone(),
+        image_pull_secrets,
         parameters,
         port: postgres.port,
         database,
@@ -102,7 +103,7 @@ pub(super) fn check(
         storage,
         initialize: restore.is_none() && !before.has_data(),
         deletion_policy: spec.deletion_policy,
-        service: spec.service.clone(),
+        service,
         resources: spec.resources.as_ref().map(quantity::canonical_resources),
         pod,
         restore: restore.map(|restore| restore::job(&owner.name, restore)),
@@ -150,15 +151,6 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
             "give 1 to 65535",
         ));
     }
-    for (i, secret) in postgres.image_pull_secrets.iter().enumerate() {
-        if let Err(error) = name::check_object(secret) {
-            invalid.push(Invalid::new(
-                field(&format!("imagePullSecrets[{i}]")),
-                error.to_string(),
-                "name a Secret of this namespace",
-            ));
-        }
-    }
     for (which, role) in [
         ("user", &postgres.user),
         ("replicationUser", &postgres.replication_user),
@@ -167,6 +159,22 @@ fn check_postgres(postgres: &Postgres, invalid: &mut Vec<Invalid>) {
             invalid.push(Invalid::change(field(which), error.to_string(), "choose another name"));
         }
     }
+}
+
+/// The names that can be those of Secrets.
+fn check_pull_secrets(postgres: &Postgres, invalid: &mut Vec<Invalid>) -> Vec<String> {
+    let mut fine = Vec::new();
+    for (i, secret) in postgres.image_pull_secrets.iter().enumerate() {
+        match name::check_object(secret) {
+            Ok(()) => fine.push(secret.clone()),
+            Err(error) => invalid.push(Invalid::change(
+                format!("spec.postgres.imagePullSecrets[{i}]"),
+                error.to_string(),
+                "name a Secret of this namespace",
+            )),
+        }
+    }
+    fine
 }
 
 /// The settings that are not refused.
@@ -189,21 +197,8 @@ fn check_settings(postgres: &Postgres, replicas: i32, invalid: &mut Vec<Invalid>
     fine
 }
 
-/// Settings of the pods. The files of a server belong to its user, so that another one can't read them.
-fn check_pod(pod: &PodSettings, before: &Before<'_>, invalid: &mut Vec<Invalid>) -> PodSettings {
-    let mut pod = pod.clone();
-    for (field, map) in [("labels", &mut pod.labels), ("annotations", &mut pod.annotations)] {
-        map.retain(|key, _| {
-            if label::is_reserved(key) {
-                invalid.push(Invalid::change(
-                    format!("spec.pod.{field}.{key}"),
-                    "belongs to pgop or Kubernetes",
-                    "use another key",
-                ));
-            }
-            !label::is_reserved(key)
-        });
-    }
+/// The files of a server belong to its user, so that another one can't read them.
+fn check_user_of_data(mut pod: PodSettings, before: &Before<'_>, invalid: &mut Vec<Invalid>) -> PodSettings {
     let user = pod.run_as_user.unwrap_or(DEFAULT_USER);
     if let Some(old) = before
         .of_data()

@@ -46,6 +46,21 @@ impl Cluster {
         (text("status"), text("reason"))
     }
 
+    /// Replaces a definition by a newer pgop's, whose field `spec.<field>` has values that this one does not know.
+    async fn takes_any_word(&self, definition: &str, field: &str) {
+        let definitions: Api<DynamicObject> = Api::all_with(
+            self.client.clone(),
+            &cluster::kind("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        );
+        let mut newer = definitions.get(definition).await.unwrap();
+        let at = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
+        *newer.data.pointer_mut(&at).unwrap() = json!({"type": "string"});
+        definitions
+            .replace(definition, &PostParams::default(), &newer)
+            .await
+            .unwrap();
+    }
+
     async fn is(&self, kind: &str, status: &str, reason: &str) {
         until(async || self.condition(kind).await == (status.to_owned(), reason.to_owned())).await;
     }
@@ -200,35 +215,91 @@ async fn a_refused_spec_does_not_stop_healing_and_retain_is_in_force_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resource_that_cant_be_read_says_so() {
+async fn with_delete_also_the_claims_of_replicas_that_were_scaled_away_go_with_their_cluster() {
     let cluster = Cluster::start().await;
-    let definitions: Api<DynamicObject> = Api::all_with(
-        cluster.client.clone(),
-        &cluster::kind("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
-    );
-    // A newer pgop's definition, with a value that this one does not know.
-    let mut newer = definitions.get("pgclusters.pgop.dev").await.unwrap();
-    let at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/deletionPolicy";
-    let policy = newer.data.pointer_mut(at).unwrap().as_object_mut().unwrap();
-    policy.remove("enum");
-    policy.remove("oneOf");
-    policy.insert("type".to_owned(), json!("string"));
-    definitions
-        .replace("pgclusters.pgop.dev", &PostParams::default(), &newer)
-        .await
-        .unwrap();
+    cluster.create(hippo(&json!({"replicas": 1}))).await;
+    let operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let owner = async |claim: &str| {
+        let claim = cluster.get("v1", "PersistentVolumeClaim", claim).await.unwrap();
+        claim["metadata"]["ownerReferences"][0]["name"].clone()
+    };
+    cluster
+        .change(PGOP, "PgCluster", "hippo", &json!({"spec": {"replicas": 0}}))
+        .await;
+    cluster.all_ready().await;
+    for (policy, expected) in [
+        ("Delete", json!("hippo")),
+        ("Retain", Value::Null),
+        ("Delete", json!("hippo")),
+    ] {
+        cluster
+            .change(PGOP, "PgCluster", "hippo", &json!({"spec": {"deletionPolicy": policy}}))
+            .await;
+        for claim in ["hippo-pvc", "data-hippo-replica-0"] {
+            until(async || owner(claim).await == expected).await;
+        }
+    }
+    operator.is_quiet(1).await;
+    cluster.delete(PGOP, "PgCluster", "hippo").await;
+    until(async || {
+        let all = ListParams::default();
+        cluster.list("v1", "PersistentVolumeClaim", &all).await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_cant_be_read_says_so_keeps_its_claims_and_is_looked_after_again_when_it_can() {
+    let cluster = Cluster::start().await;
+    cluster.takes_any_word("pgclusters.pgop.dev", "deletionPolicy").await;
     cluster
         .create(hippo(&json!({"replicas": 0, "deletionPolicy": "Archive"})))
         .await;
     let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
     cluster.is("Accepted", "False", "Unreadable").await;
-    cluster
-        .change(
-            PGOP,
-            "PgCluster",
-            "hippo",
-            &json!({"spec": {"deletionPolicy": "Retain"}}),
-        )
-        .await;
+    let set_policy = async |policy: &str| {
+        let change = json!({"spec": {"deletionPolicy": policy}});
+        cluster.change(PGOP, "PgCluster", "hippo", &change).await;
+    };
+    set_policy("Delete").await;
     cluster.all_ready().await;
+    let owners = async || {
+        let claim = cluster.get("v1", "PersistentVolumeClaim", "hippo-pvc").await.unwrap();
+        claim["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(owners().await, 1);
+    set_policy("Archive").await;
+    cluster.is("Accepted", "False", "Unreadable").await;
+    until(async || owners().await == 0).await;
+    cluster.delete("v1", "Service", "hippo").await;
+    set_policy("Retain").await;
+    cluster.all_ready().await;
+    assert!(cluster.get("v1", "Service", "hippo").await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_has_ended_keeps_its_status_also_where_it_cant_be_read() {
+    let cluster = Cluster::start().await;
+    cluster
+        .takes_any_word("pgbackups.pgop.dev", "source/properties/kind")
+        .await;
+    let source = json!({"source": {"kind": "PgFleet", "name": "hippo"}});
+    for name in ["done", "new"] {
+        let meta = json!({"name": name});
+        cluster
+            .create(json!({"apiVersion": PGOP, "kind": "PgBackup", "metadata": meta, "spec": source}))
+            .await;
+    }
+    let told = json!({"phase": "Succeeded", "path": "hippo-backups/x", "finishedAt": "2026-11-22T10:00:00Z"});
+    cluster
+        .api(PGOP, "PgBackup")
+        .patch_status("done", &PatchParams::default(), &Patch::Merge(json!({"status": told})))
+        .await
+        .unwrap();
+    let operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    let status = async |name: &str| cluster.get(PGOP, "PgBackup", name).await.unwrap()["status"].clone();
+    until(async || status("new").await["phase"] == "Invalid").await;
+    operator.is_quiet(2).await;
+    assert_eq!(status("done").await, told);
 }

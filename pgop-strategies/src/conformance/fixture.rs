@@ -60,60 +60,43 @@ macro_rules! fixture {
     };
 }
 
-impl Conformant for PgDatabase {
-    const MAX_NAME: usize = MAX_SERVER_NAME;
+macro_rules! conformant_servers {
+    ($resource:ty, $($fixture:literal),+) => {
+        impl Conformant for $resource {
+            const MAX_NAME: usize = MAX_SERVER_NAME;
 
-    fn fixtures() -> Vec<Fixture<Self>> {
-        vec![fixture!("database-plain", None), fixture!("database-full", None)]
-    }
+            fn fixtures() -> Vec<Fixture<Self>> {
+                vec![$(fixture!($fixture, None)),+]
+            }
 
-    fn set_strategy(&mut self, strategy: &str, parameters: &Map<String, Value>) {
-        strategy.clone_into(&mut self.spec.strategy);
-        self.spec.server.strategy_parameters.clone_from(parameters);
-    }
+            fn set_strategy(&mut self, strategy: &str, parameters: &Map<String, Value>) {
+                strategy.clone_into(&mut self.spec.strategy);
+                self.spec.server.strategy_parameters.clone_from(parameters);
+            }
 
-    fn given(validated: &Self::Validated) -> Given {
-        given_to_server(&validated.server)
-    }
+            fn given(validated: &Self::Validated) -> Given {
+                given_to_server(&validated.server)
+            }
 
-    fn texts(validated: &mut Self::Validated) -> Vec<(String, &mut String)> {
-        server_texts(&mut validated.server)
-    }
+            fn texts(validated: &mut Self::Validated) -> Vec<(String, &mut String)> {
+                server_texts(&mut validated.server)
+            }
 
-    fn parameters(validated: &mut Self::Validated) -> &mut Map<String, Value> {
-        &mut validated.server.strategy_parameters
-    }
+            fn parameters(validated: &mut Self::Validated) -> &mut Map<String, Value> {
+                &mut validated.server.strategy_parameters
+            }
+        }
+    };
 }
 
-impl Conformant for PgCluster {
-    const MAX_NAME: usize = MAX_SERVER_NAME;
-
-    fn fixtures() -> Vec<Fixture<Self>> {
-        vec![
-            fixture!("cluster-plain", None),
-            fixture!("cluster-full", None),
-            fixture!("cluster-shared", None),
-            fixture!("cluster-alone", None),
-        ]
-    }
-
-    fn set_strategy(&mut self, strategy: &str, parameters: &Map<String, Value>) {
-        strategy.clone_into(&mut self.spec.strategy);
-        self.spec.server.strategy_parameters.clone_from(parameters);
-    }
-
-    fn given(validated: &Self::Validated) -> Given {
-        given_to_server(&validated.server)
-    }
-
-    fn texts(validated: &mut Self::Validated) -> Vec<(String, &mut String)> {
-        server_texts(&mut validated.server)
-    }
-
-    fn parameters(validated: &mut Self::Validated) -> &mut Map<String, Value> {
-        &mut validated.server.strategy_parameters
-    }
-}
+conformant_servers!(PgDatabase, "database-plain", "database-full");
+conformant_servers!(
+    PgCluster,
+    "cluster-plain",
+    "cluster-full",
+    "cluster-shared",
+    "cluster-alone"
+);
 
 impl Conformant for PgBackup {
     const MAX_NAME: usize = MAX_BACKUP_NAME;

@@ -276,8 +276,15 @@ fn names_its_service(case: &Case) -> Vec<String> {
 fn keeps_its_names(case: &Case) -> Vec<String> {
     let is_made = |(kind, name): &&(Kind, String)| of(case, *kind).any(|m| m.name() == name);
     let missing = case.named.iter().filter(|named| !is_made(named));
-    missing
-        .map(|(kind, name)| format!("{kind} {name}, which `names` in its description tells of, is not made"))
+    let has = |container: &&String| {
+        let mut all = case.manifests.iter().flat_map(containers);
+        all.any(|it| text(it, "/name") == **container)
+    };
+    let objects = missing.map(|(kind, name)| format!("{kind} {name}"));
+    let container = case.container.iter().filter(|it| !has(it));
+    objects
+        .chain(container.map(|name| format!("container {name}")))
+        .map(|what| format!("{what}, which `names` in its description tells of, is not made"))
         .collect()
 }
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use pgop_core::label;
-use pgop_core::name;
-use pgop_core::resource::{Managed, Owner};
+use pgop_core::{Managed, Owner};
 
 use super::{Waitable, cluster_of, name_of};
 use crate::claim::{Fate, fate, made_for, named};
 use crate::cluster::{Cluster, ClusterError};
 use crate::command::{Context, restore};
 use crate::error::Error;
+use crate::preview::names;
 use crate::request::Password;
 
 /// Creates a resource. The name of one that exists is an error, and the existing one is left as it is.
@@ -34,7 +34,7 @@ pub async fn send<R: Waitable>(
     }
     claims_exist(&resource, &cluster, &object).await?;
     let former = former_claims(&resource, &cluster, &object).await?;
-    if let Some(server) = resource.server()
+    if let Some(server) = resource.servers()
         && let Some(told) = restore::other_names(&cluster, server).await
     {
         context.screen.warn(told);
@@ -96,11 +96,11 @@ async fn former_claims<R: Waitable>(
     cluster: &Cluster,
     object: &str,
 ) -> Result<Vec<PersistentVolumeClaim>, Error> {
-    let Some(server) = resource.server().filter(|server| server.storage.claim.is_none()) else {
+    let Some(server) = resource.servers().filter(|server| server.storage.claim.is_none()) else {
         return Ok(Vec::new());
     };
     let name = name_of(resource);
-    let primary = name::data_claim(&name);
+    let primary = names(resource).claim_of(&name);
     let mut found: Vec<_> = cluster
         .get::<PersistentVolumeClaim>(&primary)
         .await
@@ -133,9 +133,9 @@ async fn former_claims<R: Waitable>(
 
 /// What becomes of the data that a former resource of this name left.
 fn what_is_served<R: Waitable>(resource: &R, former: &[PersistentVolumeClaim]) -> Option<String> {
-    let server = resource.server()?;
+    let server = resource.servers()?;
     let name = name_of(resource);
-    let primary = name::data_claim(&name);
+    let primary = names(resource).claim_of(&name);
     let is_primary = |claim: &PersistentVolumeClaim| claim.metadata.name.as_ref() == Some(&primary);
     let Some(claim) = former.iter().find(|claim| is_primary(claim)) else {
         let staying: Vec<_> = former.iter().filter(|claim| fate(claim) == Fate::Stays).collect();

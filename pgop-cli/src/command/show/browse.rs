@@ -1,8 +1,10 @@
 //! With what a claim is looked into: image and identity of the resource that uses it.
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
-use pgop_core::crd::{PgCluster, PgDatabase, PodSettings, ServerSpec, ServerStatus};
-use pgop_core::name;
+use pgop_core::Managed;
+use pgop_core::crd::{PgCluster, PgDatabase, PodSettings, ServerSpec, ServerStatus, Servers};
+use pgop_core::label::BACKUPS_OF;
 
 use crate::args::show::Browsed;
 use crate::cluster::Cluster;
@@ -56,54 +58,70 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
 }
 
 /// The database or cluster that uses a claim, for its data or its backups.
-pub async fn user_of(cluster: &Cluster, claim: &str) -> Option<ServerSpec> {
-    let databases = cluster
-        .list::<PgDatabase>(&ListParams::default())
-        .await
-        .map(|l| l.items)
-        .unwrap_or_default();
-    let clusters = cluster
-        .list::<PgCluster>(&ListParams::default())
-        .await
-        .map(|l| l.items)
-        .unwrap_or_default();
-    let of_databases = databases
-        .iter()
-        .map(|d| (&d.metadata.name, &d.spec.server, d.status.as_ref()));
-    let of_clusters = clusters
-        .iter()
-        .map(|c| (&c.metadata.name, &c.spec.server, c.status.as_ref()));
-    of_databases
-        .chain(of_clusters)
-        .find(|(name, spec, status)| uses(name.as_deref().unwrap_or_default(), spec, *status, claim))
-        .map(|(_, spec, _)| spec.clone())
+pub async fn user_of(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<ServerSpec> {
+    match of_kind::<PgDatabase>(cluster, claim).await {
+        Some(spec) => Some(spec),
+        None => of_kind::<PgCluster>(cluster, claim).await,
+    }
 }
 
-fn uses(server: &str, spec: &ServerSpec, status: Option<&ServerStatus>, claim: &str) -> bool {
-    spec.storage.claim.as_deref() == Some(claim)
-        || claim == name::data_claim(server)
-        || claim == name::backup_claim(server)
-        || claim
-            .strip_prefix("data-")
-            .and_then(|rest| rest.rsplit_once('-'))
-            .is_some_and(|(set, _)| set == name::replica(server))
-        || status.is_some_and(|s| {
-            s.claims.iter().any(|c| c == claim) || s.last_backup.as_ref().is_some_and(|last| last.claim == claim)
-        })
+async fn of_kind<R: Managed + Servers>(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<ServerSpec> {
+    let all = cluster.list::<R>(&ListParams::default()).await.ok()?.items;
+    all.iter()
+        .find(|resource| uses(*resource, claim))
+        .map(|it| it.server().clone())
+}
+
+/// Whether a claim is the resource's: its spec names it, its status tells of it, or the claim's own labels say so.
+fn uses<R: Managed + Servers>(resource: &R, claim: &PersistentVolumeClaim) -> bool {
+    let (name, status) = (claim.metadata.name.as_ref(), resource.status());
+    let is_labelled = |key: &str| {
+        let labels = claim.metadata.labels.as_ref();
+        labels.and_then(|all| all.get(key)) == resource.meta().name.as_ref()
+    };
+    let is_told = |status: &ServerStatus| {
+        status.claims.iter().any(|it| Some(it) == name) || status.last_backup.as_ref().map(|last| &last.claim) == name
+    };
+    resource.server().storage.claim.as_ref() == name
+        || is_labelled(R::KIND.label())
+        || is_labelled(BACKUPS_OF)
+        || status.is_some_and(is_told)
 }
 
 #[cfg(test)]
 mod tests {
+    use pgop_core::crd::PgClusterSpec;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn a_claim_is_known_by_its_name() {
-        let spec = ServerSpec::default();
-        for claim in ["hippo-pvc", "hippo-backup-pvc", "data-hippo-replica-3"] {
-            assert!(uses("hippo", &spec, None, claim), "{claim}");
+    fn a_claim_is_known_by_its_labels_its_spec_and_its_status_whatever_its_name_is() {
+        let mut hippo = PgCluster::new("hippo", PgClusterSpec::default());
+        hippo.spec.server.storage.claim = Some("given".to_owned());
+        hippo.status = serde_json::from_value(
+            json!({"claims": ["told"], "lastBackup": {"name": "b", "claim": "vault", "path": "p"}}),
+        )
+        .unwrap();
+        let is_used = |name: &str, labels: serde_json::Value| {
+            let claim = json!({"metadata": {"name": name, "labels": labels}});
+            uses(&hippo, &serde_json::from_value(claim).unwrap())
+        };
+        for (name, labels) in [
+            ("any", json!({"pgop.dev/cluster": "hippo"})),
+            ("any", json!({"pgop.dev/backups-of": "hippo"})),
+            ("given", json!({})),
+            ("told", json!({})),
+            ("vault", json!({})),
+        ] {
+            assert!(is_used(name, labels), "{name}");
         }
-        for claim in ["hippo", "hippo2-pvc", "data-hippo-3", "data-other-replica-0"] {
-            assert!(!uses("hippo", &spec, None, claim), "{claim}");
+        for (name, labels) in [
+            ("hippo-pvc", json!({})),
+            ("any", json!({"pgop.dev/cluster": "rhino"})),
+            ("any", json!({"pgop.dev/database": "hippo"})),
+        ] {
+            assert!(!is_used(name, labels), "{name}");
         }
     }
 }

@@ -7,14 +7,14 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use kube::Resource;
 use kube::api::ListParams;
-use pgop_core::crd::{Role, ServerSpec, ServerStatus};
+use pgop_core::crd::{Role, ServerSpec, ServerStatus, Servers};
 use pgop_core::label;
-use pgop_core::resource::Owner;
+use pgop_core::{Managed, Owner};
 use serde::de::DeserializeOwned;
 
-use super::ServerResource;
 use super::primary::{self, Primary};
 use crate::cluster::{Cluster, ClusterError};
+use crate::exec::Place;
 
 /// What could be read, or why not.
 pub type Read<T> = Result<T, String>;
@@ -47,7 +47,7 @@ pub struct Facts {
 }
 
 /// Asks for everything.
-pub async fn gather<R: ServerResource>(cluster: &Cluster, owner: &Owner, resource: &R) -> Facts {
+pub async fn gather<R: Managed + Servers>(cluster: &Cluster, owner: &Owner, resource: &R) -> Facts {
     let selector = format!("{}={}", owner.kind.label(), owner.name);
     let status = resource.status().cloned().unwrap_or_default();
     let (sets, pods, services, claims, secrets) = tokio::join!(
@@ -60,7 +60,7 @@ pub async fn gather<R: ServerResource>(cluster: &Cluster, owner: &Owner, resourc
     // Jobs' pods carry the label too; servers have a role.
     let pods = pods.map(|pods| pods.into_iter().filter(|pod| role(pod).is_some()).collect::<Vec<_>>());
     let primary = match status.members.iter().find(|m| m.role == Role::Primary && m.ready) {
-        Some(primary) => Some(primary::ask(cluster, &primary.name).await),
+        Some(primary) => Some(primary::ask(cluster, &primary.name, &Place::of(Some(&status))).await),
         None => None,
     };
     Facts {

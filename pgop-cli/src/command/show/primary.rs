@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::exec::{self, SOCKET};
+use crate::exec::{self, Place};
 use crate::output::bytes;
 use crate::screen::one_line;
 
@@ -52,12 +52,10 @@ impl Primary {
 }
 
 /// Asks the primary.
-pub async fn ask(cluster: &Cluster, primary: &str) -> Result<Primary, String> {
-    let psql = [
-        "psql", "-XAtw", "-F", "\t", "-h", SOCKET, "-p", "5432", "-U", "postgres", "-d", "postgres", "-c", REPLICAS,
-        "-c", REFUSED,
-    ];
-    match exec::capture(cluster, primary, &psql, TIMEOUT).await {
+pub async fn ask(cluster: &Cluster, primary: &str, place: &Place) -> Result<Primary, String> {
+    let mut psql = place.psql().to_vec();
+    psql.extend(["-XAtw", "-F", "\t", "-d", "postgres", "-c", REPLICAS, "-c", REFUSED]);
+    match exec::capture(cluster, primary, &place.container, &psql, TIMEOUT).await {
         Ok(output) if output.code == 0 => Ok(parse(&output.stdout)),
         Ok(output) => Err(one_line(output.stderr.trim()).into_owned()),
         Err(ClusterError::Forbidden { .. }) => {

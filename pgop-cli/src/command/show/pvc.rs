@@ -49,7 +49,7 @@ async fn one(name: &str, args: &Browsed, context: &mut Context<'_>) -> Result<Ex
     let mut tree = Tree::new(format!("pvc : {name} ({})", words.join(", ")));
     let mut failed = None;
     if !args.no_volume {
-        let user = browse::user_of(&cluster, name).await;
+        let user = browse::user_of(&cluster, &claim).await;
         let look = browse::look(name, "", user.as_ref(), args, &context.config);
         match volume::list(&cluster, &context.interrupt, &look).await {
             Ok(entries) => draw(&mut tree, &entries.unwrap_or_default()),

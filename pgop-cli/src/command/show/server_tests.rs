@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use pgop_core::crd::{ServerSpec, ServerStatus};
-use pgop_core::resource::{Owner, ResourceKind};
+use pgop_core::{Owner, ResourceKind};
 
 use super::super::primary::{Primary, Refused};
 use super::*;

@@ -1,14 +1,14 @@
 //! Tables, for `-o wide`. Pure.
 
 use jiff::Timestamp;
-use pgop_core::crd::PgBackup;
+use pgop_core::Managed;
+use pgop_core::crd::{PgBackup, Servers};
 
-use super::ServerResource;
 use crate::output::{Table, age, bytes};
 use crate::wait::message;
 
 /// A row for each database or cluster.
-pub fn servers<R: ServerResource>(all: &[R], with_namespace: bool, now: Timestamp) -> String {
+pub fn servers<R: Managed + Servers>(all: &[R], with_namespace: bool, now: Timestamp) -> String {
     let is_cluster = all.iter().any(|r| r.replicas().is_some());
     let mut headings = vec!["NAME", "STATUS", "PRIMARY"];
     if is_cluster {

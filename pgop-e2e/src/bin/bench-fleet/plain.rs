@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use pgop_core::Managed;
 use pgop_core::Registry;
 use pgop_core::crd::PgCluster;
 use pgop_core::label::{MANAGER, SECRET_TYPE};
 use pgop_core::observed::Observed;
 use pgop_core::plan::{Plan, plan};
-use pgop_core::resource::Managed;
 use pgop_e2e::api::{kind, pgop};
 use serde_json::{Value, json};
 

@@ -106,24 +106,12 @@ impl World {
         for claim in api::list(namespace, &claims, &labels)? {
             api::delete(namespace, &claims, &api::text(&claim, "/metadata/name"), false);
         }
-        let kinds = [
-            ("apps/v1", "StatefulSet"),
-            ("batch/v1", "Job"),
-            ("v1", "ConfigMap"),
-            ("v1", "Secret"),
-            ("v1", "Service"),
-            ("v1", "Pod"),
-            ("v1", "PersistentVolumeClaim"),
-        ];
         patiently(&format!("everything of {name} to go"), || {
             let mut left = Vec::new();
-            for (version, kind) in kinds {
-                let objects = api::list(namespace, &api::kind(version, kind), &labels)?;
-                left.extend(
-                    objects
-                        .iter()
-                        .map(|object| format!("{kind} {}", api::text(object, "/metadata/name"))),
-                );
+            for kind in api::made() {
+                let objects = api::list(namespace, &kind, &labels)?;
+                let names = objects.iter().map(|object| api::text(object, "/metadata/name"));
+                left.extend(names.map(|name| format!("{} {name}", kind.kind)));
             }
             if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
         })
