@@ -22,7 +22,8 @@ use crate::table;
 
 /// How long a watch lasts for which no time is asked.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
-/// How often a watch of which nothing is to be told says how far it is.
+/// So long after a change of the kind a watch says how far it is. While nothing changes there is nothing to say: history is kept for each
+/// kind, so where the watch began is as good to go on from.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// The annotation of the bookmark after the objects that were there already.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -49,7 +50,8 @@ struct Watch {
     /// Lines to be sent before anything else.
     pending: VecDeque<Bytes>,
     ends: Instant,
-    next_bookmark: Instant,
+    /// Set by a change.
+    next_bookmark: Option<Instant>,
 }
 
 impl Watch {
@@ -73,7 +75,7 @@ impl Watch {
             ends: now
                 .checked_add(timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs))
                 .unwrap_or(now + DEFAULT_TIMEOUT),
-            next_bookmark: now + BOOKMARK_INTERVAL,
+            next_bookmark: None,
         };
         watch.begin(call)?;
         Ok(watch)
@@ -136,10 +138,16 @@ impl Watch {
                 return Some((Ok(self.drain()), self));
             }
             let follower = self.follower.as_mut()?;
+            let bookmark = self.next_bookmark.filter(|_| self.bookmarks);
             tokio::select! {
                 biased;
                 changes = follower.next() => match changes {
-                    Ok(changes) => changes.iter().for_each(|change| self.tell(change)),
+                    Ok(changes) => {
+                        self.next_bookmark.get_or_insert_with(|| Instant::now() + BOOKMARK_INTERVAL);
+                        for change in &changes {
+                            self.tell(change);
+                        }
+                    }
                     Err(error) => self.fail(&Box::from(error)),
                 },
                 () = tokio::time::sleep_until(self.ends) => {
@@ -150,9 +158,9 @@ impl Watch {
                         self.pending.push_back(line);
                     }
                 }
-                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                () = tokio::time::sleep_until(bookmark.unwrap_or(self.ends)), if bookmark.is_some() => {
                     let seen = follower.seen();
-                    self.next_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                    self.next_bookmark = None;
                     let line = self.bookmark(seen, false);
                     self.pending.push_back(line);
                 }

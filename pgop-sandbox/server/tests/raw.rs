@@ -94,6 +94,33 @@ async fn apply_knows_the_owners_of_fields() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_says_how_far_it_is_when_something_has_changed_and_at_its_end() {
+    let api = Api::new();
+    let path = format!("{MAPS}?watch=1&timeoutSeconds=600&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnone");
+    let bookmarks = async |watch: http::Response<pgop_sandbox_server::Body>| -> Vec<u64> {
+        let lines = watch.into_body().collect().await.unwrap().to_bytes();
+        let lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let events = lines.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+        let told = events.map(|event| {
+            assert_eq!(event["type"], "BOOKMARK", "{event}");
+            let revision = &event["object"]["metadata"]["resourceVersion"];
+            revision.as_str().unwrap().parse().unwrap()
+        });
+        told.collect()
+    };
+    let begin = || Request::get(&path).body(Full::default()).unwrap();
+
+    let quiet = api.send(begin()).await;
+    assert_eq!(bookmarks(quiet).await.len(), 1, "nothing has changed for ten minutes");
+
+    let passed = api.send(begin()).await;
+    let (_, other) = api.post(MAPS, map("other")).await;
+    let revision: u64 = other["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let told = bookmarks(passed).await;
+    assert!(told.len() == 2 && told[0] >= revision, "{told:?}, after {revision}");
+}
+
 #[tokio::test]
 async fn a_watch_is_lines_of_events() {
     let api = Api::new();

@@ -29,8 +29,9 @@ use crate::{
     resources::{Resources, Served},
 };
 
-/// New resources are also found without a change of a definition: aggregated APIs come and go by themselves.
-const REDISCOVER: Duration = Duration::from_secs(30);
+/// New resources are also found without a change of a definition: aggregated APIs come and go by themselves. To list all that is served is
+/// dear, and there is seldom news.
+const REDISCOVER: Duration = Duration::from_secs(10 * 60);
 /// After a change of a definition the server needs a moment to serve the new resource.
 const SOON: Duration = Duration::from_secs(1);
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -191,6 +192,7 @@ impl Monitor {
                     known.difference(&listed).for_each(|uid| self.remove(uid));
                     listed.clear();
                     self.fill(&filled);
+                    self.heed(&id); // what an interrupted watch has missed
                 }
                 watcher::Event::Apply(object) => {
                     self.apply(&id, &object.metadata);
