@@ -48,11 +48,13 @@ define without
 endef
 
 # What a strategy's author needs of the core has no schema validator, only `runtime` has a client and an async runtime, and it compiles so.
-# That its modules lie in layers is a test: pgop-core/tests/layers.rs.
+# That its modules lie in layers is a test: pgop-core/tests/layers.rs. The libraries leave the choice of Kubernetes' version to programs: they also
+# compile with the oldest that k8s-openapi has. (Without tests no crate chooses one by feature, and the variable does.)
 purity:
 	@$(call without,,jsonschema|kube-client|kube-runtime|tokio|handlebars)
 	@$(call without,steps install,kube-client|kube-runtime|tokio|handlebars)
 	cargo clippy --quiet -p pgop-core --lib --tests -- -D warnings
+	K8S_OPENAPI_ENABLED_VERSION=1.33 cargo check --quiet -p pgop-core -p pgop-strategies --features pgop-core/runtime,pgop-core/install
 
 demo: pods
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }

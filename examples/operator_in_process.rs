@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (name, replicas) in [("hippo", 1), ("hippo-replica", 2)] {
         let is_made = await_condition(sets.clone(), name, |set: Option<&StatefulSet>| set.is_some());
         let set = tokio::time::timeout(PATIENCE, is_made).await??.ok_or("it is gone")?;
-        let asked_for = set.spec.as_ref().and_then(|spec| spec.replicas);
+        let asked_for = set.spec.replicas;
         if asked_for != Some(replicas) {
             return Err(format!("{name} has {asked_for:?} replicas").into());
         }

@@ -45,7 +45,7 @@ pub enum NameError {
     Reserved,
 }
 
-/// Checks the name of a resource: a DNS label that starts with a letter (Services want that before Kubernetes 1.34), at most `limit` long.
+/// Checks the name of a resource: a DNS label that starts with a letter (Services want that before Kubernetes 1.36), at most `limit` long.
 pub fn check(name: &str, limit: usize) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);

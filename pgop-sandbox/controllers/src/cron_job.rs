@@ -54,13 +54,10 @@ fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
         status: status(cron, jobs),
         again: None,
     };
-    let Some(spec) = cron
-        .spec
-        .as_ref()
-        .filter(|_| cron.metadata.deletion_timestamp.is_none())
-    else {
+    if cron.metadata.deletion_timestamp.is_some() {
         return plan;
-    };
+    }
+    let spec = &cron.spec;
     plan.actions.extend(seen_completed(cron, jobs));
     plan.actions.extend(surplus(cron, jobs).into_iter().map(Action::Delete));
     if spec.suspend == Some(true) {
@@ -95,7 +92,7 @@ fn due(cron: &CronJob, schedule: &Schedule, now: Timestamp) -> Option<Timestamp>
 }
 
 fn start(cron: &CronJob, jobs: &[Arc<Job>], due: Timestamp, now: Timestamp, plan: &mut Plan) {
-    let Some(spec) = &cron.spec else { return };
+    let spec = &cron.spec;
     let deadline = spec.starting_deadline_seconds.map(|seconds| pod::later(due, seconds));
     if deadline.is_some_and(|deadline| deadline < now) {
         let message = format!("Missed scheduled time to start a job: {due}");
@@ -180,9 +177,9 @@ fn seen_completed<'a>(cron: &'a CronJob, jobs: &'a [Arc<Job>]) -> impl Iterator<
 
 /// The Jobs that ended beyond the history that is kept, oldest first.
 fn surplus(cron: &CronJob, jobs: &[Arc<Job>]) -> Vec<Arc<Job>> {
-    let spec = cron.spec.as_ref();
-    let successes = spec.and_then(|spec| spec.successful_jobs_history_limit).unwrap_or(3);
-    let failures = spec.and_then(|spec| spec.failed_jobs_history_limit).unwrap_or(1);
+    let spec = &cron.spec;
+    let successes = spec.successful_jobs_history_limit.unwrap_or(3);
+    let failures = spec.failed_jobs_history_limit.unwrap_or(1);
     let mut surplus = Vec::new();
     for (end, limit) in [("Complete", successes), ("Failed", failures)] {
         let mut ended: Vec<_> = jobs
@@ -209,11 +206,7 @@ fn job_name(cron: &CronJob, due: Timestamp) -> String {
 }
 
 fn job_for(cron: &CronJob, due: Timestamp) -> Job {
-    let template = cron
-        .spec
-        .as_ref()
-        .map(|spec| spec.job_template.clone())
-        .unwrap_or_default();
+    let template = cron.spec.job_template.clone();
     let meta = template.metadata.unwrap_or_default();
     let mut annotations = meta.annotations.unwrap_or_default();
     annotations.insert(SCHEDULED.into(), due.to_string());

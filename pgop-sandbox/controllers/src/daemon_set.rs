@@ -70,10 +70,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     let Some(set) = context.cache.daemon_sets.get(key) else {
         return Ok(Next::OnChange);
     };
-    let Some(spec) = &set.spec else {
-        return Ok(Next::OnChange);
-    };
-    let Some(selector) = ownership::selector(&spec.selector) else {
+    let Some(selector) = ownership::selector(&set.spec.selector) else {
         return Ok(Next::OnChange);
     };
     let claims = ownership::claims(&set.metadata, &selector, context.cache.pods.within(&key.namespace));
@@ -84,7 +81,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     );
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
     let api = context.namespaced(&key.namespace);
-    let hash = match revision::newest(&api, &*set, &spec.template, collisions, &revisions).await? {
+    let hash = match revision::newest(&api, &*set, &set.spec.template, collisions, &revisions).await? {
         Newest::Have(revision) => hash_of(&set, &revision),
         Newest::Made => return Ok(Next::OnChange),
         Newest::Collision => {
@@ -139,7 +136,7 @@ fn hash_of(set: &DaemonSet, revision: &ControllerRevision) -> String {
 
 /// A pod that the scheduler can only put on this node.
 fn pod_for(set: &DaemonSet, node: &str, hash: &str) -> Pod {
-    let template = set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let template = set.spec.template.clone();
     let base = format!("{}-", set.name_any());
     let namespace = set.namespace().unwrap_or_default();
     let mut made = pod::from_template(
@@ -182,11 +179,7 @@ async fn forget_revisions(
     revisions: &[Arc<ControllerRevision>],
     hash: &str,
 ) -> Result<(), VerbError> {
-    let limit = set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.revision_history_limit)
-        .unwrap_or(10);
+    let limit = set.spec.revision_history_limit.unwrap_or(10);
     let hashes = pods
         .iter()
         .filter_map(|pod| pod.labels().get(HASH_LABEL).cloned())

@@ -40,10 +40,7 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
                 None => {
                     let Some(cache) = weak.upgrade() else { return };
                     for deployment in cache.deployments.within(&namespace) {
-                        let selector = deployment
-                            .spec
-                            .as_ref()
-                            .and_then(|spec| ownership::selector(&spec.selector));
+                        let selector = ownership::selector(&deployment.spec.selector);
                         if selector.is_some_and(|selector| selects(&selector, &set.metadata)) {
                             on_set.add(Key::of(&*deployment));
                         }
@@ -75,11 +72,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let Some(deployment) = context.cache.deployments.get(key) else {
         return Ok(Next::OnChange);
     };
-    let Some(selector) = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| ownership::selector(&spec.selector))
-    else {
+    let Some(selector) = ownership::selector(&deployment.spec.selector) else {
         return Ok(Next::OnChange);
     };
     let claims = ownership::claims(
@@ -118,10 +111,9 @@ async fn act(context: &Context, deployment: &Deployment, sets: &Sets, action: Ac
             replicas,
             annotations,
         } => {
-            let spec = deployment.spec.as_ref();
             let mut patch = json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } });
             if sets.new.as_ref().is_some_and(|new| Arc::ptr_eq(new, &set)) {
-                patch["spec"]["minReadySeconds"] = json!(spec.and_then(|spec| spec.min_ready_seconds).unwrap_or(0));
+                patch["spec"]["minReadySeconds"] = json!(deployment.spec.min_ready_seconds.unwrap_or(0));
             }
             verbs::merge(&api, &set.metadata, patch).await?;
             tell_scaled(context, deployment, &set.name_any(), size(&set), replicas);
@@ -160,11 +152,7 @@ async fn create(
         }
         Err(error) if error.is_already_exists() => {
             let other = verbs::get(api, &name).await?;
-            let template = deployment
-                .spec
-                .as_ref()
-                .map(|spec| spec.template.clone())
-                .unwrap_or_default();
+            let template = deployment.spec.template.clone();
             let uid = deployment.uid().unwrap_or_default();
             if other
                 .is_some_and(|other| is_controlled_by(&other.metadata, &uid) && plan::is_made_from(&other, &template))

@@ -84,7 +84,7 @@ fn plan(
         Ok(goal) => goal,
         Err(message) => {
             let mut status = PodDisruptionBudgetStatus {
-                disruptions_allowed: 0,
+                disruptions_allowed: Some(0),
                 observed_generation: budget.metadata.generation,
                 ..old
             };
@@ -100,10 +100,10 @@ fn plan(
     let current = i32::try_from(healthy.count()).unwrap_or(i32::MAX);
     let allowed = if expected > 0 { (current - desired).max(0) } else { 0 };
     let mut status = PodDisruptionBudgetStatus {
-        current_healthy: current,
-        desired_healthy: desired,
-        expected_pods: expected,
-        disruptions_allowed: allowed,
+        current_healthy: Some(current),
+        desired_healthy: Some(desired),
+        expected_pods: Some(expected),
+        disruptions_allowed: Some(allowed),
         disrupted_pods: (!granted.is_empty()).then_some(granted),
         observed_generation: budget.metadata.generation,
         conditions: old.conditions,
@@ -258,22 +258,16 @@ async fn size_of(context: &Context, key: &Key, owner: &OwnerReference) -> Result
             if let Some((owner, deployment)) =
                 deployment.and_then(|owner| Some((owner, cache.deployments.get(&at(&owner.name))?)))
             {
-                let size = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                let size = deployment.spec.replicas.unwrap_or(1);
                 return Ok(Some((owner.uid.clone(), size)));
             }
-            Ok(Some((
-                owner.uid.clone(),
-                set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
-            )))
+            Ok(Some((owner.uid.clone(), set.spec.replicas.unwrap_or(1))))
         }
         "StatefulSet" => {
             let Some(set) = cache.stateful_sets.get(&at(&owner.name)) else {
                 return Ok(None);
             };
-            Ok(Some((
-                owner.uid.clone(),
-                set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
-            )))
+            Ok(Some((owner.uid.clone(), set.spec.replicas.unwrap_or(1))))
         }
         // Any other kind is asked for its scale, if it has one.
         _ => {
@@ -336,10 +330,10 @@ mod tests {
             NOW.parse().unwrap(),
         );
         (
-            status.current_healthy,
-            status.desired_healthy,
-            status.expected_pods,
-            status.disruptions_allowed,
+            status.current_healthy.unwrap(),
+            status.desired_healthy.unwrap(),
+            status.expected_pods.unwrap(),
+            status.disruptions_allowed.unwrap(),
         )
     }
 
@@ -402,10 +396,13 @@ mod tests {
         let (fresh, again) = planned("2026-11-01T09:59:00Z");
         assert_eq!(
             (fresh.current_healthy, fresh.disruptions_allowed, again),
-            (1, 0, Some(Duration::from_secs(60)))
+            (Some(1), Some(0), Some(Duration::from_secs(60)))
         );
         let (old, again) = planned("2026-11-01T09:50:00Z");
-        assert_eq!((old.disruptions_allowed, old.disrupted_pods, again), (1, None, None));
+        assert_eq!(
+            (old.disruptions_allowed, old.disrupted_pods, again),
+            (Some(1), None, None)
+        );
     }
 
     #[test]
@@ -416,7 +413,7 @@ mod tests {
             Err("no controller".into()),
             NOW.parse().unwrap(),
         );
-        assert_eq!(status.disruptions_allowed, 0);
+        assert_eq!(status.disruptions_allowed, Some(0));
         assert_eq!(status.conditions.unwrap()[0].reason, "SyncFailed");
     }
 

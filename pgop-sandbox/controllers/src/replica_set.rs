@@ -41,7 +41,7 @@ struct Plan {
 
 /// `pods` are those the set owns. `settled` is false while the cache does not show what was made or deleted.
 fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
-    let spec = set.spec.clone().unwrap_or_default();
+    let spec = &set.spec;
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let active: Vec<_> = pods.iter().filter(|pod| pod::is_active(pod)).cloned().collect();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
@@ -59,8 +59,8 @@ fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> P
     };
     let template = spec
         .template
-        .and_then(|template| template.metadata)
-        .and_then(|meta| meta.labels)
+        .as_ref()
+        .and_then(|template| template.metadata.as_ref()?.labels.clone())
         .unwrap_or_default();
     let count = |wanted: &dyn Fn(&Pod) -> bool| {
         i32::try_from(active.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
@@ -132,7 +132,7 @@ pub(crate) fn run(context: &Context) -> BoxFuture<'static, ()> {
                 None => {
                     let Some(cache) = sets.upgrade() else { return };
                     for set in cache.replica_sets.within(&namespace) {
-                        let selector = set.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector));
+                        let selector = ownership::selector(&set.spec.selector);
                         if selector.is_some_and(|selector| selects(&selector, &pod.metadata)) {
                             queue.add(Key::of(&*set));
                         }
@@ -151,7 +151,7 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
     let Some(set) = context.cache.replica_sets.get(key) else {
         return Ok(Next::OnChange);
     };
-    let Some(selector) = set.spec.as_ref().and_then(|spec| ownership::selector(&spec.selector)) else {
+    let Some(selector) = ownership::selector(&set.spec.selector) else {
         return Ok(Next::OnChange);
     };
     let settled = expectations.met(key);
@@ -194,13 +194,14 @@ async fn reconcile(context: &Context, expectations: &Expectations, key: &Key) ->
 /// Shows a failure to make or delete pods as a condition, and takes it away when all is well.
 fn with_failure(mut status: ReplicaSetStatus, error: Option<&VerbError>, now: Timestamp) -> ReplicaSetStatus {
     const TYPE: &str = "ReplicaFailure";
+    let is_shown = |condition: &ReplicaSetCondition| condition.type_.as_deref() == Some(TYPE);
     let mut conditions = status.conditions.take().unwrap_or_default();
     match error {
-        None => conditions.retain(|condition| condition.type_ != TYPE),
-        Some(error) if conditions.iter().all(|condition| condition.type_ != TYPE) => {
+        None => conditions.retain(|condition| !is_shown(condition)),
+        Some(error) if !conditions.iter().any(is_shown) => {
             conditions.push(ReplicaSetCondition {
-                type_: TYPE.into(),
-                status: "True".into(),
+                type_: Some(TYPE.into()),
+                status: Some("True".into()),
                 reason: Some("FailedCreate".into()),
                 message: Some(error.message()),
                 last_transition_time: Some(Time(now)),
@@ -233,11 +234,7 @@ async fn carry_out(control: &PodControl<'_, ReplicaSet>, step: Step) -> Result<(
     let set = control.owner;
     match step {
         Step::Create(count) => {
-            let template = set
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.template.clone())
-                .unwrap_or_default();
+            let template = set.spec.template.clone().unwrap_or_default();
             let base = format!("{}-", set.name_any());
             for _ in 0..count {
                 let name = pod::generated_name(&base);

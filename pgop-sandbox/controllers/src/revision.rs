@@ -39,9 +39,14 @@ fn data(template: &PodTemplateSpec) -> Value {
 
 /// The template that a revision keeps.
 pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
-    let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
+    let mut template = revision.data.0.pointer("/spec/template")?.clone();
     template.as_object_mut()?.remove("$patch");
     serde_json::from_value(template).ok()
+}
+
+/// How new it is among those of its owner.
+fn number(revision: &ControllerRevision) -> i64 {
+    revision.revision.unwrap_or(0)
 }
 
 /// The revisions of an owner, oldest first.
@@ -50,7 +55,7 @@ pub(crate) fn of_owner(uid: &str, all: Vec<Arc<ControllerRevision>>) -> Vec<Arc<
         .into_iter()
         .filter(|revision| is_controlled_by(&revision.metadata, uid))
         .collect();
-    revisions.sort_by_key(|revision| (revision.revision, revision.creation_timestamp(), revision.name_any()));
+    revisions.sort_by_key(|revision| (number(revision), revision.creation_timestamp(), revision.name_any()));
     revisions
 }
 
@@ -62,10 +67,10 @@ fn current(
     collisions: Option<i32>,
     revisions: &[Arc<ControllerRevision>],
 ) -> Step {
-    let next = revisions.last().map_or(1, |last| last.revision + 1);
+    let next = revisions.last().map_or(1, |last| number(last) + 1);
     let made_from = |revision: &&Arc<ControllerRevision>| template(revision).as_ref() == Some(wanted);
     match revisions.iter().rev().find(made_from) {
-        Some(revision) if revision.revision + 1 == next => return Step::Have(revision.clone()),
+        Some(revision) if number(revision) + 1 == next => return Step::Have(revision.clone()),
         Some(revision) => return Step::Renumber(revision.clone(), next),
         None => {}
     }
@@ -85,8 +90,8 @@ fn current(
             owner_references: Some(vec![reference]),
             ..ObjectMeta::default()
         },
-        data: Some(RawExtension(data(wanted))),
-        revision: next,
+        data: RawExtension(data(wanted)),
+        revision: Some(next),
     }))
 }
 
@@ -184,10 +189,10 @@ mod tests {
     fn each_template_gets_one_revision() {
         let first = made(step("a", &[]));
         assert!(first.name_any().starts_with("db-"));
-        assert_eq!(first.revision, 1);
+        assert_eq!(first.revision, Some(1));
         assert_eq!(template(&first), Some(wanted("a")));
         assert_eq!(step("a", std::slice::from_ref(&first)), Step::Have(first.clone()));
-        assert_eq!(made(step("b", &[first])).revision, 2);
+        assert_eq!(made(step("b", &[first])).revision, Some(2));
     }
 
     #[test]

@@ -69,10 +69,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let Some(set) = context.cache.stateful_sets.get(key) else {
         return Ok(Next::OnChange);
     };
-    let Some(spec) = &set.spec else {
-        return Ok(Next::OnChange);
-    };
-    let Some(selector) = ownership::selector(&spec.selector) else {
+    let Some(selector) = ownership::selector(&set.spec.selector) else {
         return Ok(Next::OnChange);
     };
     let named: Vec<_> = context
@@ -88,7 +85,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, VerbError> {
     let revisions = revision::of_owner(&uid, context.cache.revisions.within(&key.namespace));
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
     let api = context.namespaced(&key.namespace);
-    let update = match revision::newest(&api, &*set, &spec.template, collisions, &revisions).await? {
+    let update = match revision::newest(&api, &*set, &set.spec.template, collisions, &revisions).await? {
         Newest::Have(revision) => revision.name_any(),
         Newest::Made => return Ok(Next::OnChange),
         Newest::Collision => {
@@ -153,7 +150,7 @@ async fn act(
                 .iter()
                 .find(|known| known.name_any() == revision)
                 .and_then(|known| revision::template(known));
-            let present = || set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+            let present = || set.spec.template.clone();
             let pod = identity::pod(set, &made_from.unwrap_or_else(present), &revision, ordinal);
             let name = pod.name_any();
             let made = async {
@@ -251,11 +248,7 @@ async fn forget_revisions(
     revisions: &[Arc<ControllerRevision>],
     named: [&String; 2],
 ) -> Result<(), VerbError> {
-    let limit = set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.revision_history_limit)
-        .unwrap_or(10);
+    let limit = set.spec.revision_history_limit.unwrap_or(10);
     let mut used: Vec<&str> = named.into_iter().map(String::as_str).collect();
     used.extend(
         pods.iter()

@@ -11,6 +11,11 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
+/// The minor version of Kubernetes that server and node announce: that of the built-in types' fields.
+pub const MINOR: &str = "37";
+/// The same as a whole version.
+pub const VERSION: &str = "v1.37.0-sandbox";
+
 /// One container of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -94,7 +94,7 @@ impl Machine {
             container_runtime_version: self.runtime.clone(),
             kernel_version: read("/proc/sys/kernel/osrelease"),
             kube_proxy_version: String::new(),
-            kubelet_version: "v1.33.0-sandbox".to_owned(),
+            kubelet_version: pgop_sandbox_kubelet::VERSION.to_owned(),
             machine_id: read("/etc/machine-id"),
             operating_system: "linux".to_owned(),
             os_image: image.to_owned(),

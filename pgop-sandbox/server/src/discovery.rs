@@ -1,17 +1,15 @@
 //! What is served: <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api>.
 
+use pgop_sandbox_kubelet::{MINOR, VERSION};
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
 use crate::resource::{Resource, group_version};
 
-/// The version of Kubernetes that the server is like: that of the built-in types' fields.
-pub(crate) const VERSION: &str = "v1.33.0-sandbox";
-
 /// `/version`
 pub(crate) fn version() -> Value {
     json!({
-        "major": "1", "minor": "33", "gitVersion": VERSION, "gitCommit": env!("CARGO_PKG_VERSION"), "gitTreeState": "clean",
+        "major": "1", "minor": MINOR, "gitVersion": VERSION, "gitCommit": env!("CARGO_PKG_VERSION"), "gitTreeState": "clean",
         "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
     })
 }

@@ -6,7 +6,6 @@ mod protobuf;
 use serde_json::{Map, Value, json};
 
 use crate::catalog::Catalog;
-use crate::discovery;
 use crate::resource::{Resource, group_version};
 
 pub(crate) use protobuf::{ASKED as PROTOBUF_ASKED, MEDIA as PROTOBUF, document as protobuf};
@@ -49,7 +48,7 @@ pub(crate) fn all(catalog: &Catalog) -> Value {
 }
 
 fn info() -> Value {
-    json!({"title": "Kubernetes", "version": discovery::VERSION})
+    json!({"title": "Kubernetes", "version": pgop_sandbox_kubelet::VERSION})
 }
 
 /// The definitions of a document, each once, with references between them.

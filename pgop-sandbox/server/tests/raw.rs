@@ -361,13 +361,13 @@ async fn a_folder_keeps_all_of_it() {
 #[tokio::test]
 async fn the_version_is_that_of_the_fields() {
     // With the types of another version this is not there, and the test can't be compiled: then that one is to be announced.
-    k8s_openapi::k8s_if_1_33! {
-        const FIELDS: &str = "33";
+    k8s_openapi::k8s_if_1_37! {
+        const FIELDS: &str = "37";
     }
     let (_, version) = Api::new().get("/version", "*/*").await;
     assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!(FIELDS)));
     assert!(
-        version["gitVersion"].as_str().unwrap().starts_with("v1.33."),
+        version["gitVersion"].as_str().unwrap().starts_with("v1.37."),
         "{version}"
     );
 }

@@ -189,7 +189,7 @@ async fn what_is_served_is_told() {
             )
             .await;
         kubectl.says(&["api-versions"], &["apps/v1\n", "batch/v1\n"]).await;
-        kubectl.says(&["version"], &["v1.33.0-sandbox"]).await;
+        kubectl.says(&["version"], &["v1.37.0-sandbox"]).await;
         kubectl
             .says(
                 &["explain", "deployment.spec.strategy"],

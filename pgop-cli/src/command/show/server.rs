@@ -76,10 +76,7 @@ fn text(value: Option<&String>) -> &str {
 
 fn statefulset(set: &StatefulSet) -> Tree {
     let status = set.status.clone().unwrap_or_default();
-    let (ready, wanted) = (
-        status.ready_replicas.unwrap_or(0),
-        set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1),
-    );
+    let (ready, wanted) = (status.ready_replicas.unwrap_or(0), set.spec.replicas.unwrap_or(1));
     let style = if ready == wanted { Style::Plain } else { Style::Warn };
     Tree::styled(
         format!(

@@ -63,7 +63,7 @@ pub(crate) fn tolerations(spec: &PodSpec) -> Vec<Toleration> {
 
 /// Whether pods are made on the node, and whether those there stay.
 fn wants(set: &DaemonSet, node: &Node) -> (bool, bool) {
-    let Some(spec) = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+    let Some(spec) = &set.spec.template.spec else {
         return (false, false);
     };
     let (wanted, borne) = (is_wanted(spec, node), tolerations(spec));
@@ -114,7 +114,7 @@ pub(crate) fn plan(
         set,
         hash,
         now,
-        min_ready: set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0),
+        min_ready: set.spec.min_ready_seconds.unwrap_or(0),
         actions: Vec::new(),
         again: None,
     };
@@ -190,7 +190,7 @@ impl Planner<'_> {
 
     /// Deletes old pods, as many as may be unavailable; their nodes get new ones afterwards.
     fn update(&mut self, nodes: &[Arc<Node>], by_node: &BTreeMap<String, Vec<Arc<Pod>>>) {
-        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let strategy = self.set.spec.update_strategy.as_ref();
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
             return;
         }

@@ -54,7 +54,7 @@ impl Sets {
 }
 
 pub(crate) fn size(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    set.spec.replicas.unwrap_or(1)
 }
 
 pub(crate) fn available(set: &ReplicaSet) -> i32 {
@@ -77,11 +77,7 @@ fn revision(meta: &ObjectMeta) -> i64 {
 }
 
 fn template(deployment: &Deployment) -> PodTemplateSpec {
-    deployment
-        .spec
-        .as_ref()
-        .map(|spec| spec.template.clone())
-        .unwrap_or_default()
+    deployment.spec.template.clone()
 }
 
 fn hash(deployment: &Deployment) -> String {
@@ -93,7 +89,7 @@ fn hash(deployment: &Deployment) -> String {
 
 /// Whether the set was made from this template. The label with the hash is the controller's own.
 pub(crate) fn is_made_from(set: &ReplicaSet, template: &PodTemplateSpec) -> bool {
-    let Some(mut made) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else {
+    let Some(mut made) = set.spec.template.clone() else {
         return false;
     };
     if let Some(labels) = made.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
@@ -122,7 +118,7 @@ pub(crate) fn plan(deployment: &Deployment, sets: &Sets, pods: &[Arc<Pod>]) -> V
         return Vec::new();
     }
     let sizes = Sizes::of(deployment);
-    let paused = deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true);
+    let paused = deployment.spec.paused == Some(true);
     let mut actions = Vec::new();
     if paused || was_resized(sets, sizes) {
         actions.extend(proportional(deployment, sets, sizes));
@@ -324,7 +320,7 @@ fn wanted_annotations(
 }
 
 fn new_set(deployment: &Deployment, replicas: i32, number: i64, sizes: Sizes) -> ReplicaSet {
-    let spec = deployment.spec.clone().unwrap_or_default();
+    let spec = deployment.spec.clone();
     let hash = hash(deployment);
     let mut template = spec.template;
     template
@@ -346,12 +342,12 @@ fn new_set(deployment: &Deployment, replicas: i32, number: i64, sizes: Sizes) ->
             owner_references: Some(vec![controller_reference(deployment)]),
             ..ObjectMeta::default()
         },
-        spec: Some(ReplicaSetSpec {
+        spec: ReplicaSetSpec {
             replicas: Some(replicas),
             min_ready_seconds: spec.min_ready_seconds,
             selector,
             template: Some(template),
-        }),
+        },
         status: None,
     };
     set.metadata.annotations = Some(wanted_annotations(deployment, &set, number, sizes));
@@ -360,11 +356,7 @@ fn new_set(deployment: &Deployment, replicas: i32, number: i64, sizes: Sizes) ->
 
 /// Old sets without pods beyond the history limit, oldest first.
 fn surplus_history(deployment: &Deployment, sets: &Sets, paused: bool) -> Vec<Action> {
-    let limit = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.revision_history_limit)
-        .unwrap_or(10);
+    let limit = deployment.spec.revision_history_limit.unwrap_or(10);
     let idle = |set: &&Arc<ReplicaSet>| {
         size(set) == 0
             && set.metadata.deletion_timestamp.is_none()

@@ -66,10 +66,7 @@ fn a_new_deployment_gets_its_set() {
     };
     let hash = &set.labels()[HASH_LABEL];
     assert_eq!(set.name_any(), format!("web-{hash}"));
-    assert_eq!(
-        &set.spec.as_ref().unwrap().selector.match_labels.as_ref().unwrap()[HASH_LABEL],
-        hash
-    );
+    assert_eq!(&set.spec.selector.match_labels.as_ref().unwrap()[HASH_LABEL], hash);
     assert_eq!(size(set), 4);
     let annotations = set.annotations();
     assert_eq!(

@@ -29,8 +29,8 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) fn of(deployment: &Deployment) -> Self {
-        let spec = deployment.spec.as_ref();
-        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let spec = &deployment.spec;
+        let replicas = spec.replicas.unwrap_or(1);
         if is_recreate(deployment) || replicas == 0 {
             return Self {
                 replicas,
@@ -38,7 +38,8 @@ impl Sizes {
                 max_unavailable: 0,
             };
         }
-        let rolling = spec.and_then(|spec| spec.strategy.as_ref()?.rolling_update.as_ref());
+        let strategy = spec.strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
         let quarter = IntOrString::String("25%".into());
         let surge = rolling
             .and_then(|rolling| rolling.max_surge.as_ref())
@@ -69,7 +70,7 @@ impl Sizes {
 }
 
 pub(crate) fn is_recreate(deployment: &Deployment) -> bool {
-    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    let strategy = deployment.spec.strategy.as_ref();
     strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 

@@ -25,7 +25,7 @@ fn condition<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a Deploy
         .conditions
         .iter()
         .flatten()
-        .find(|condition| condition.type_ == type_)
+        .find(|condition| condition.type_.as_deref() == Some(type_))
 }
 
 fn reason<'a>(status: &'a DeploymentStatus, type_: &str) -> &'a str {
@@ -85,22 +85,28 @@ fn counted(deployment: &Deployment, sets: &Sets, old: &DeploymentStatus) -> Depl
     }
 }
 
+fn remove(status: &mut DeploymentStatus, type_: &str) {
+    if let Some(conditions) = &mut status.conditions {
+        conditions.retain(|condition| condition.type_.as_deref() != Some(type_));
+    }
+}
+
 /// Sets a condition. The time of transition only moves when the status does, the time of update when anything does.
 fn set(status: &mut DeploymentStatus, type_: &str, value: &str, reason: &str, message: &str, now: Timestamp) {
-    let conditions = status.conditions.get_or_insert_default();
-    let before = conditions.iter().find(|condition| condition.type_ == type_).cloned();
+    let before = condition(status, type_).cloned();
+    let same = |shown: &Option<String>, now: &str| shown.as_deref() == Some(now);
     if before.as_ref().is_some_and(|before| {
-        before.status == value && before.reason.as_deref() == Some(reason) && before.message.as_deref() == Some(message)
+        same(&before.status, value) && same(&before.reason, reason) && same(&before.message, message)
     }) {
         return;
     }
     let since = before
-        .filter(|before| before.status == value)
+        .filter(|before| same(&before.status, value))
         .and_then(|before| before.last_transition_time);
-    conditions.retain(|condition| condition.type_ != type_);
-    conditions.push(DeploymentCondition {
-        type_: type_.into(),
-        status: value.into(),
+    remove(status, type_);
+    status.conditions.get_or_insert_default().push(DeploymentCondition {
+        type_: Some(type_.into()),
+        status: Some(value.into()),
         reason: Some(reason.into()),
         message: Some(message.into()),
         last_update_time: Some(Time(now)),
@@ -113,7 +119,10 @@ fn show_failure(status: &mut DeploymentStatus, sets: &Sets, now: Timestamp) {
     const TYPE: &str = "ReplicaFailure";
     let failed = sets.new.iter().chain(&sets.old).find_map(|set| {
         let conditions = set.status.as_ref()?.conditions.as_ref()?;
-        conditions.iter().find(|condition| condition.type_ == TYPE).cloned()
+        conditions
+            .iter()
+            .find(|condition| condition.type_.as_deref() == Some(TYPE))
+            .cloned()
     });
     match failed {
         Some(failed) => set(
@@ -124,10 +133,7 @@ fn show_failure(status: &mut DeploymentStatus, sets: &Sets, now: Timestamp) {
             &failed.message.unwrap_or_default(),
             now,
         ),
-        None => status
-            .conditions
-            .iter_mut()
-            .for_each(|conditions| conditions.retain(|condition| condition.type_ != TYPE)),
+        None => remove(status, TYPE),
     }
 }
 
@@ -138,17 +144,14 @@ fn show_progress(
     status: &mut DeploymentStatus,
     now: Timestamp,
 ) -> Option<Duration> {
-    let spec = deployment.spec.as_ref()?;
+    let spec = &deployment.spec;
     // The greatest number stands for no deadline.
     let Some(deadline) = spec
         .progress_deadline_seconds
         .or(Some(600))
         .filter(|seconds| *seconds != i32::MAX)
     else {
-        status
-            .conditions
-            .iter_mut()
-            .for_each(|conditions| conditions.retain(|condition| condition.type_ != PROGRESSING));
+        remove(status, PROGRESSING);
         return None;
     };
     let paused = spec.paused == Some(true);
@@ -197,7 +200,7 @@ fn show_progress(
             .conditions
             .iter_mut()
             .flatten()
-            .filter(|condition| condition.type_ == PROGRESSING)
+            .filter(|condition| condition.type_.as_deref() == Some(PROGRESSING))
             .for_each(|condition| condition.message = None);
         set(
             status,
@@ -231,7 +234,7 @@ fn show_progress(
 
 /// All pods are new and available, and no others are left.
 pub(crate) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
     let all = |count: Option<i32>| count.unwrap_or(0) == wanted;
     all(status.updated_replicas) && all(status.replicas) && all(status.available_replicas)
 }
@@ -282,7 +285,10 @@ mod tests {
 
     fn progressing(status: &DeploymentStatus) -> (&str, &str) {
         let condition = condition(status, PROGRESSING).unwrap();
-        (condition.status.as_str(), condition.reason.as_deref().unwrap())
+        (
+            condition.status.as_deref().unwrap(),
+            condition.reason.as_deref().unwrap(),
+        )
     }
 
     #[test]
@@ -296,9 +302,9 @@ mod tests {
         assert_eq!(
             (
                 status.observed_generation,
-                condition(&status, AVAILABLE).unwrap().status.as_str()
+                condition(&status, AVAILABLE).unwrap().status.as_deref()
             ),
-            (Some(2), "True")
+            (Some(2), Some("True"))
         );
         assert_eq!(progressing(&status), ("True", "ReplicaSetUpdated"));
         assert_eq!(again, Some(Duration::from_secs(60)));

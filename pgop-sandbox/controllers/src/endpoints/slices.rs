@@ -57,7 +57,7 @@ pub(crate) fn wanted(service: &Service, manager: &str, contents: Vec<Content>) -
                 },
                 address_type: content.address_type.into(),
                 ports: (!content.ports.is_empty()).then(|| content.ports.clone()),
-                endpoints,
+                endpoints: Some(endpoints),
             });
         }
     }
@@ -142,7 +142,10 @@ mod tests {
     fn full_slices_are_followed_by_others() {
         let slices = slices(101);
         assert_eq!(
-            slices.iter().map(|slice| slice.endpoints.len()).collect::<Vec<_>>(),
+            slices
+                .iter()
+                .map(|slice| slice.endpoints.as_ref().unwrap().len())
+                .collect::<Vec<_>>(),
             [100, 1]
         );
         assert_ne!(slices[0].name_any(), slices[1].name_any());

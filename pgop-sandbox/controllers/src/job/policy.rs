@@ -50,11 +50,8 @@ fn applies(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
         .and_then(|status| status.conditions.as_deref())
         .unwrap_or_default();
     rule.on_pod_conditions.iter().flatten().find_map(|wanted| {
-        let status = if wanted.status.is_empty() {
-            "True"
-        } else {
-            wanted.status.as_str()
-        };
+        let status = wanted.status.as_deref().filter(|status| !status.is_empty());
+        let status = status.unwrap_or("True");
         let found = conditions
             .iter()
             .find(|condition| condition.type_ == wanted.type_ && condition.status == status)?;

@@ -23,21 +23,16 @@ pub(crate) fn ordinal(set: &str, pod: &str) -> Option<i32> {
 }
 
 pub(crate) fn first_ordinal(set: &StatefulSet) -> i32 {
-    set.spec
-        .as_ref()
-        .and_then(|spec| spec.ordinals.as_ref()?.start)
-        .unwrap_or(0)
+    let ordinals = set.spec.ordinals.as_ref();
+    ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0)
 }
 
 pub(crate) fn replicas(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(0)
+    set.spec.replicas.unwrap_or(1).max(0)
 }
 
 fn templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
-    set.spec
-        .as_ref()
-        .and_then(|spec| spec.volume_claim_templates.as_deref())
-        .unwrap_or_default()
+    set.spec.volume_claim_templates.as_deref().unwrap_or_default()
 }
 
 pub(crate) fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: i32) -> String {
@@ -61,11 +56,7 @@ fn identify(set: &StatefulSet, made: &mut Pod, ordinal: i32) {
     let name = made.name_any();
     made.labels_mut().insert(NAME_LABEL.into(), name.clone());
     made.labels_mut().insert(INDEX_LABEL.into(), ordinal.to_string());
-    let service = set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.service_name.clone())
-        .filter(|name| !name.is_empty());
+    let service = set.spec.service_name.clone().filter(|name| !name.is_empty());
     let spec = made.spec.get_or_insert_default();
     spec.hostname = Some(name);
     spec.subdomain = service;
@@ -90,11 +81,7 @@ fn identify(set: &StatefulSet, made: &mut Pod, ordinal: i32) {
 
 /// The claims of the pod with this ordinal. They carry the template's labels and those of the selector.
 pub(crate) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
-    let selector = set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.match_labels.clone())
-        .unwrap_or_default();
+    let selector = set.spec.selector.match_labels.clone().unwrap_or_default();
     templates(set)
         .iter()
         .map(|template| {
@@ -125,8 +112,8 @@ pub(crate) fn claim_owners(
 ) -> Vec<OwnerReference> {
     let policy = set
         .spec
-        .as_ref()
-        .and_then(|spec| spec.persistent_volume_claim_retention_policy.clone())
+        .persistent_volume_claim_retention_policy
+        .clone()
         .unwrap_or_default();
     let deletes = |when: &Option<String>| when.as_deref() == Some("Delete");
     let pod_uid = pod.and_then(ResourceExt::uid);
@@ -197,7 +184,7 @@ mod tests {
 
     fn made() -> Pod {
         let set = set(|_| {});
-        pod(&set, &set.spec.as_ref().unwrap().template, "db-abc", 1)
+        pod(&set, &set.spec.template, "db-abc", 1)
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn revision(pod: &Pod) -> &str {
 }
 
 pub(crate) fn plan(set: &StatefulSet, pods: &[Arc<Pod>], revisions: Revisions<'_>, now: Timestamp) -> Plan {
-    let parallel = set.spec.as_ref().and_then(|spec| spec.pod_management_policy.as_deref()) == Some("Parallel");
+    let parallel = set.spec.pod_management_policy.as_deref() == Some("Parallel");
     let mut planner = Planner {
         set,
         revisions,
@@ -88,11 +88,7 @@ struct Wait;
 
 impl Planner<'_> {
     fn min_ready(&self) -> i32 {
-        self.set
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.min_ready_seconds)
-            .unwrap_or(0)
+        self.set.spec.min_ready_seconds.unwrap_or(0)
     }
 
     /// The pods by ordinal, `None` where one is missing; and those beyond the wanted ones, highest first.
@@ -183,7 +179,7 @@ impl Planner<'_> {
     /// While an update is under way, a pod that went away by itself comes back as it was if the update has not reached it.
     fn revision_for(&self, ordinal: i32, slots: &[Option<Arc<Pod>>]) -> &str {
         let below = ordinal - first_ordinal(self.set);
-        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let strategy = self.set.spec.update_strategy.as_ref();
         let old = match strategy.and_then(|strategy| strategy.type_.as_deref()) {
             Some("OnDelete") => false,
             _ => match strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition) {
@@ -229,7 +225,7 @@ impl Planner<'_> {
     }
 
     fn update(&mut self, slots: &[Option<Arc<Pod>>]) -> Result<(), Wait> {
-        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let strategy = self.set.spec.update_strategy.as_ref();
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
             return Ok(());
         }
@@ -259,7 +255,7 @@ impl Planner<'_> {
 
     /// When all pods are of the new revision and ready, it becomes the current one.
     fn complete(&mut self) {
-        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let strategy = self.set.spec.update_strategy.as_ref();
         let rolling = strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete");
         let wanted = replicas(self.set);
         let status = &mut self.status;

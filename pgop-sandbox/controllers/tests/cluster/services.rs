@@ -59,7 +59,7 @@ async fn endpoints_follow_the_readiness_of_pods() {
         let slices = cluster.api::<EndpointSlice>().list(&of_service).await.unwrap();
         let ready = slices
             .iter()
-            .flat_map(|slice| &slice.endpoints)
+            .flat_map(|slice| slice.endpoints.iter().flatten())
             .filter(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true));
         (ready.count() == 2).then_some(())
     })
@@ -93,7 +93,7 @@ async fn a_budget_allows_what_is_healthy_beyond_need() {
             budget
                 .status
                 .as_ref()
-                .is_some_and(|status| status.disruptions_allowed == wanted)
+                .is_some_and(|status| status.disruptions_allowed == Some(wanted))
         }
     };
     for name in ["db-0", "db-1"] {

@@ -184,7 +184,7 @@ impl Subject<'_> {
         let uri: Uri = url.parse().map_err(|e| failed(&e))?;
         let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
         let mut request = Request::get(path)
-            .header("user-agent", "kube-probe/1.33")
+            .header("user-agent", format!("kube-probe/1.{}", pgop_sandbox_kubelet::MINOR))
             .header("accept", "*/*");
         let mut host = to.to_string();
         for header in get.http_headers.iter().flatten() {

@@ -64,6 +64,8 @@ pub(crate) enum IdentityError {
     Nobody { kind: &'static str, id: u32 },
     #[error("{0} is not served by this node: its containers have no rights on the machine")]
     Refused(&'static str),
+    #[error("{0} is not served by this node")]
+    Unserved(&'static str),
 }
 
 /// Who the container runs as: its own words, then the pod's, then root as with an image that names nobody.
@@ -172,8 +174,24 @@ fn refuse(spec: Option<&PodSpec>, container: &Container) -> Result<(), IdentityE
         None if container.volume_devices.as_ref().is_some_and(|d| !d.is_empty()) => {
             Err(IdentityError::Refused("volumeDevices"))
         }
-        None => Ok(()),
+        None => unserved(spec, container).map_or(Ok(()), |what| Err(IdentityError::Unserved(what))),
     }
+}
+
+/// What the types have and this node lacks, where leaving it out would change what runs.
+fn unserved(spec: Option<&PodSpec>, container: &Container) -> Option<&'static str> {
+    let is_main = spec.is_some_and(|s| s.containers.iter().any(|main| main.name == container.name));
+    let mut sources = container.env.iter().flatten().filter_map(|v| v.value_from.as_ref());
+    let asked = [
+        (spec.is_some_and(|s| s.hostname_override.is_some()), "hostnameOverride"),
+        (
+            is_main && container.restart_policy.is_some(),
+            "restartPolicy of a container",
+        ),
+        (container.restart_policy_rules.is_some(), "restartPolicyRules"),
+        (sources.any(|source| source.file_key_ref.is_some()), "fileKeyRef"),
+    ];
+    asked.iter().find(|(asked, _)| *asked).map(|(_, what)| *what)
 }
 
 #[cfg(test)]
@@ -272,9 +290,28 @@ mod tests {
         for (what, pod) in [
             ("hostNetwork", json!({"containers": [], "hostNetwork": true})),
             ("hostIPC", json!({"containers": [], "hostIPC": true})),
+            ("hostnameOverride", json!({"containers": [], "hostnameOverride": "x"})),
         ] {
             let error = ask(&pod, json!({"name": "c"})).unwrap_err();
             assert!(error.starts_with(what), "{error}");
         }
+    }
+
+    #[test]
+    fn what_would_change_what_runs_is_refused() {
+        let file = json!({"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}});
+        for (what, container) in [
+            ("restartPolicy", json!({"name": "c", "restartPolicy": "Never"})),
+            ("restartPolicyRules", json!({"name": "c", "restartPolicyRules": []})),
+            ("fileKeyRef", json!({"name": "c", "env": [file]})),
+        ] {
+            let error = ask(&json!({"containers": [container]}), container.clone()).unwrap_err();
+            assert!(
+                error.starts_with(what) && error.ends_with("not served by this node"),
+                "{error}"
+            );
+        }
+        let sidecar = json!({"name": "c", "restartPolicy": "Always"});
+        assert!(ask(&json!({"containers": [], "initContainers": [sidecar]}), sidecar.clone()).is_ok());
     }
 }

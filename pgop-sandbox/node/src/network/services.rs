@@ -94,7 +94,7 @@ fn backends(slice: &EndpointSlice, port: &ServicePort) -> Vec<SocketAddr> {
     let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else {
         return Vec::new();
     };
-    let ready = slice.endpoints.iter().filter(|e| is_ready(e));
+    let ready = slice.endpoints.iter().flatten().filter(|e| is_ready(e));
     ready
         .flat_map(|endpoint| &endpoint.addresses)
         .filter_map(|address| Some(SocketAddr::new(address.parse().ok()?, number)))

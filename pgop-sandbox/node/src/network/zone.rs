@@ -110,7 +110,7 @@ impl Zone {
             return;
         }
         for slice in slices_of(service, slices) {
-            for endpoint in slice.endpoints.iter().filter(|e| is_ready(e)) {
+            for endpoint in slice.endpoints.iter().flatten().filter(|e| is_ready(e)) {
                 self.add_endpoint(&full, slice, endpoint);
             }
         }

@@ -66,12 +66,8 @@ async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64)
     let accounts: Api<ServiceAccount> =
         Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"));
     let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: if audience.is_empty() {
-                Vec::new()
-            } else {
-                vec![audience.to_owned()]
-            },
+        spec: Some(TokenRequestSpec {
+            audiences: (!audience.is_empty()).then(|| vec![audience.to_owned()]),
             bound_object_ref: Some(BoundObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Pod".to_owned()),
@@ -79,7 +75,8 @@ async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64)
                 uid: pod.metadata.uid.clone(),
             }),
             expiration_seconds: Some(seconds),
-        },
+            ..TokenRequestSpec::default()
+        }),
         ..TokenRequest::default()
     };
     let asked = pgop_sandbox_tasks::now();
@@ -90,15 +87,16 @@ async fn request(client: &kube::Client, pod: &Pod, audience: &str, seconds: i64)
         account,
         source: Box::new(source),
     };
-    let Some(status) = answer.map_err(failed)?.status else {
+    let status = answer.map_err(failed)?.status.unwrap_or_default();
+    let (Some(text), Some(end)) = (status.token, status.expiration_timestamp) else {
         return Err(VolumeError::NoObject {
             kind: "token of a TokenRequest",
             name: request.metadata.name.unwrap_or_default(),
         });
     };
-    let life = status.expiration_timestamp.0.duration_since(asked).as_secs().max(1);
+    let life = end.0.duration_since(asked).as_secs().max(1);
     Ok(Token {
-        text: status.token,
+        text,
         renew: asked + SignedDuration::from_secs(life / 5 * 4),
     })
 }

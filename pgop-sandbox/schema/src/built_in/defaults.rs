@@ -38,6 +38,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("batch.v1.CronJobSpec", "failedJobsHistoryLimit", "1"),
     ("batch.v1.CronJobSpec", "successfulJobsHistoryLimit", "3"),
     ("batch.v1.CronJobSpec", "suspend", "false"),
+    ("batch.v1.PodFailurePolicyOnPodConditionsPattern", "status", r#""True""#),
     ("core.v1.ConfigMapVolumeSource", "defaultMode", "420"),
     ("core.v1.Container", "resources", "{}"),
     (
@@ -56,6 +57,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
         r#""/dev/termination-log""#,
     ),
     ("core.v1.EphemeralContainer", "terminationMessagePolicy", r#""File""#),
+    ("core.v1.FileKeySelector", "optional", "false"),
     ("core.v1.GRPCAction", "service", r#""""#),
     ("core.v1.HTTPGetAction", "path", r#""/""#),
     ("core.v1.HTTPGetAction", "scheme", r#""HTTP""#),

@@ -67,6 +67,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
         "imagePullPolicy",
         &["Always", "IfNotPresent", "Never"],
     ),
+    ("core.v1.GRPCAction", "mode", &["Plaintext", "TLS"]),
+    ("core.v1.HTTPGetAction", "protocol", &["HTTP1", "HTTP2"]),
     ("core.v1.HTTPGetAction", "scheme", &["HTTP", "HTTPS"]),
     (
         "core.v1.NodeSelectorRequirement",
