@@ -2,7 +2,7 @@
 //!
 //! An error stops nothing but what needs the object that failed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
@@ -121,18 +121,15 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         lacking: BTreeSet::new(),
         is_silent: false,
     };
-    let strangers = run.strangers(&apply).await;
-    // What could not be looked up is not sent either.
-    run.is_silent = strangers.values().any(ApplyError::is_silence);
     // Of a resource that has nothing yet, nothing is made while one of the names is somebody else's: its owner will choose another name.
-    if is_new && !strangers.is_empty() {
-        for ((kind, name), error) in strangers {
-            run.failed(Some((kind, name)), &error);
+    if is_new {
+        run.strangers(&apply).await;
+        if !run.applied.failed.is_empty() {
+            return run.applied;
         }
-        return run.applied;
     }
     run.secrets(&secrets).await;
-    run.objects(apply, strangers).await;
+    run.objects(apply).await;
     run.prune(prune).await;
     run.adopt(adopt).await;
     run.step(step).await;
@@ -160,9 +157,6 @@ pub(crate) async fn release(client: &Client, owner: &Owner, claims: Vec<String>)
     failed
 }
 
-/// Names that are somebody else's, or could not be looked up.
-type Strangers = BTreeMap<(Kind, String), ApplyError>;
-
 struct Run<'a> {
     client: &'a Client,
     owner: &'a Owner,
@@ -182,19 +176,26 @@ impl Run<'_> {
         });
     }
 
-    /// The names of what is to be made that are taken. What the caches do not show as ours may exist all the same, and apply would take it over.
-    async fn strangers(&mut self, apply: &[Apply]) -> Strangers {
-        let mut strangers = Strangers::new();
-        for Apply { manifest, .. } in apply.iter().filter(|apply| apply.why == Why::Missing) {
-            if let Err(error) = self.refuse_stranger(manifest).await {
-                let is_silence = error.is_silence();
-                strangers.insert((manifest.kind(), manifest.name().to_owned()), error);
-                if is_silence {
-                    break;
+    /// Tells which names of what is to be made are taken. A name that is taken at this very moment is seen when the object is created.
+    async fn strangers(&mut self, apply: &[Apply]) {
+        for Apply { manifest, .. } in apply {
+            let (kind, name) = (manifest.kind(), manifest.name());
+            let refused = match cluster::may_exist(self.client, kind, &self.owner.namespace, name).await {
+                Ok(false) => Ok(()),
+                Ok(true) => self.refuse_stranger(manifest).await,
+                Err(source) => Err(ApplyError::LookUp {
+                    what: kind.as_str(),
+                    name: name.to_owned(),
+                    source,
+                }),
+            };
+            if let Err(error) = refused {
+                self.failed(Some((kind, name.to_owned())), &error);
+                if self.is_silent {
+                    return;
                 }
             }
         }
-        strangers
     }
 
     async fn refuse_stranger(&self, manifest: &Manifest) -> Result<(), ApplyError> {
@@ -291,40 +292,48 @@ impl Run<'_> {
         sent.map_err(failed)
     }
 
-    async fn objects(&mut self, apply: Vec<Apply>, mut strangers: Strangers) {
+    async fn objects(&mut self, apply: Vec<Apply>) {
         for Apply { manifest, why } in apply {
             let (kind, name) = (manifest.kind(), manifest.name().to_owned());
-            if let Some(error) = strangers.remove(&(kind, name.clone())) {
-                self.lacking.insert((Referent::Object(kind), name.clone()));
-                self.failed(Some((kind, name)), &error);
-                continue;
-            }
             if let Some(waits) = self.waits(&manifest) {
                 self.lacking.insert((Referent::Object(kind), name.clone()));
                 self.applied.held.push(Held { kind, name, why: waits });
                 continue;
             }
-            let sent = cluster::apply(self.client, kind, &self.owner.namespace, &name, manifest.value()).await;
-            match sent {
+            match self.send(&manifest, why == Why::Missing).await {
                 Ok(()) => self.applied.done.push(Done {
                     kind,
                     name,
                     why: Some(why),
                 }),
-                Err(source) => {
+                Err(error) => {
                     // What exists does its work as it is: a claim that can't grow still holds the data. But no pod starts with settings of yesterday.
                     if why == Why::Missing || kind == Kind::ConfigMap {
                         self.lacking.insert((Referent::Object(kind), name.clone()));
                     }
-                    let error = ApplyError::Apply {
-                        what: kind.as_str(),
-                        name: name.clone(),
-                        source,
-                    };
                     self.failed(Some((kind, name)), &error);
                 }
             }
         }
+    }
+
+    /// Makes an object so. What the caches do not show as ours may exist all the same, and an apply would take it over.
+    async fn send(&self, manifest: &Manifest, is_missing: bool) -> Result<(), ApplyError> {
+        let (kind, name, namespace) = (manifest.kind(), manifest.name(), &self.owner.namespace);
+        let failed = |source| ApplyError::Apply {
+            what: kind.as_str(),
+            name: name.to_owned(),
+            source,
+        };
+        if is_missing {
+            match cluster::create(self.client, kind, namespace, manifest.value()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.code() == Some(409) => self.refuse_stranger(manifest).await?,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let sent = cluster::apply(self.client, kind, namespace, name, manifest.value()).await;
+        sent.map_err(failed)
     }
 
     /// For what of this round a manifest has to wait.
@@ -379,24 +388,13 @@ impl Run<'_> {
             Action::RestartPod { name, uid } => cluster::delete_pod(self.client, namespace, &name, &uid)
                 .await
                 .map_err(|source| ApplyError::Restart { name, source }),
-            Action::Apply(manifest) => self.apply_step(&manifest).await,
+            // It may be there already, from the round before.
+            Action::Apply(manifest) => self.send(&manifest, true).await,
         };
         match done {
             Ok(()) => self.applied.step = Some(why),
             Err(error) => self.failed(None, &error),
         }
-    }
-
-    async fn apply_step(&self, manifest: &Manifest) -> Result<(), ApplyError> {
-        self.refuse_stranger(manifest).await?;
-        let (kind, name) = (manifest.kind(), manifest.name());
-        cluster::apply(self.client, kind, &self.owner.namespace, name, manifest.value())
-            .await
-            .map_err(|source| ApplyError::Apply {
-                what: kind.as_str(),
-                name: name.to_owned(),
-                source,
-            })
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, Preconditions,
-    PropagationPolicy,
+    Api, ApiResource, DeleteParams, DynamicObject, GetParams, GroupVersionKind, Patch, PatchParams, PostParams,
+    Preconditions, PropagationPolicy,
 };
 use kube::{Client, Error};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
@@ -17,6 +18,8 @@ use crate::label::{self, MANAGER};
 use crate::owner::Owner;
 use crate::reference::Referent;
 
+/// Who creates objects, in their `managedFields`. [`apply`] takes over from it.
+const CREATOR: &str = "pgop-create";
 /// Longest time one call may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -97,7 +100,28 @@ pub(crate) async fn metadata(
     }
 }
 
-/// Server-side apply of a manifest.
+/// Whether the API server knows an object of that name, as far as it can tell without asking its store: what is a moment old may be missing.
+/// For many objects that is several times cheaper.
+pub(crate) async fn may_exist(client: &Client, kind: Kind, namespace: &str, name: &str) -> Result<bool, CallError> {
+    let found = call(api(client, kind, namespace).get_metadata_opt_with(name, &GetParams::any())).await?;
+    Ok(found.is_some())
+}
+
+/// Creates an object. One of that name, whosever it is, stays as it is: 409.
+///
+/// An apply would make it too, but would also take over what somebody else made a moment ago.
+pub(crate) async fn create(client: &Client, kind: Kind, namespace: &str, object: &Value) -> Result<(), CallError> {
+    let object: DynamicObject = parse(object)?;
+    let params = PostParams {
+        field_manager: Some(CREATOR.to_owned()),
+        ..PostParams::default()
+    };
+    call(api(client, kind, namespace).create(&params, &object))
+        .await
+        .map(drop)
+}
+
+/// Server-side apply of a manifest to an object that exists.
 pub(crate) async fn apply(
     client: &Client,
     kind: Kind,
@@ -106,13 +130,54 @@ pub(crate) async fn apply(
     object: &Value,
 ) -> Result<(), CallError> {
     let api = api(client, kind, namespace);
+    take_over(&api, name).await?;
     call(api.patch(name, &params(), &Patch::Apply(object))).await.map(drop)
+}
+
+/// Makes the fields of which an object was created those that were applied to it, as `kubectl` does when it begins to apply on the server.
+/// Otherwise what a manifest no longer has would stay for ever
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply>).
+async fn take_over(api: &Api<DynamicObject>, name: &str) -> Result<(), CallError> {
+    let Some(found) = call(api.get_metadata_opt(name)).await? else {
+        return Ok(());
+    };
+    let mut managers = found.metadata.managed_fields.unwrap_or_default();
+    let Some(at) = managers
+        .iter()
+        .position(|entry| entry.manager.as_deref() == Some(CREATOR))
+    else {
+        return Ok(());
+    };
+    let mut created = managers.swap_remove(at);
+    let is_applied = |entry: &ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+    };
+    if !managers.iter().any(is_applied) {
+        created.manager = Some(MANAGER.to_owned());
+        created.operation = Some("Apply".to_owned());
+        managers.push(created);
+    }
+    // Of what was read: a conflict is tried again with the next round.
+    let change = json!({"metadata": {
+        "managedFields": managers,
+        "resourceVersion": found.metadata.resource_version,
+    }});
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    call(api.patch_metadata(name, &params, &Patch::Merge(change)))
+        .await
+        .map(drop)
+}
+
+fn parse<T: DeserializeOwned>(value: &Value) -> Result<T, CallError> {
+    T::deserialize(value).map_err(|error| CallError::Api(Box::new(Error::SerdeError(error))))
 }
 
 /// Creates a Secret.
 pub(crate) async fn create_secret(client: &Client, namespace: &str, secret: &Value) -> Result<(), CallError> {
-    let typed: Secret =
-        serde_json::from_value(secret.clone()).map_err(|e| CallError::Api(Box::new(Error::SerdeError(e))))?;
+    let typed: Secret = parse(secret)?;
     // Another manager than the one that applies: the password stays when the public part is applied without it.
     let params = PostParams {
         field_manager: Some("pgop-generate".to_owned()),
