@@ -125,10 +125,10 @@ pub struct PgBackupStatus {
     /// Uid of the source: a database or cluster that is made again under the same name is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_uid: Option<String>,
-    /// Database of the source when its Job was made. A restore has to be told it, to serve it again.
+    /// Database of the source when its Job was made; a restore has to name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// The ordinary role of the source, which owns the database. A restore has to be told it too.
+    /// Ordinary role of the source, who owns the database; a restore has to name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Claim that holds the snapshot.
