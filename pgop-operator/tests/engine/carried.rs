@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::cluster::{self, Cluster, Death, answer, pass, until};
+use crate::cluster::{self, Cluster, Death, answer, pass, sends, until};
 
 const PGOP: &str = "pgop.dev/v1alpha1";
 
@@ -82,6 +82,60 @@ async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() 
     cluster.all_ready().await;
 }
 
+/// Look-ups may be answered from a cache of the API server, which does not know what is a moment old.
+#[tokio::test(start_paused = true)]
+async fn what_a_stranger_made_a_moment_ago_is_not_taken_over_either() {
+    let cluster = Cluster::start().await;
+    let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
+    cluster.create(service).await;
+    let before = cluster.get("v1", "Service", "hippo").await;
+    cluster.create(hippo(&json!({"replicas": 0}))).await;
+    let _operator = cluster.operator_behind(|request, service| async move {
+        let is_cached = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("resourceVersion=0"));
+        if request.method() != Method::GET || !is_cached || !request.uri().path().ends_with("/services/hippo") {
+            return pass(request, service).await;
+        }
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound"});
+        answer(404, &status)
+    });
+    cluster.is("Degraded", "True", "NameTaken").await;
+    assert_eq!(cluster.get("v1", "Service", "hippo").await, before);
+}
+
+/// Objects are created, and applied when they change.
+#[tokio::test(start_paused = true)]
+async fn what_a_spec_no_longer_has_goes_from_what_was_created() {
+    let cluster = Cluster::start().await;
+    let service = json!({"annotations": {"example.com/zone": "blue", "example.com/team": "billing"}});
+    cluster.create(hippo(&json!({"replicas": 0, "service": service}))).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    let theirs = json!({"metadata": {"annotations": {"example.com/mesh": "on"}}});
+    cluster.change("v1", "Service", "hippo", &theirs).await;
+    let change = json!({"spec": {"service": {"annotations": {"example.com/zone": null}}}});
+    cluster.change(PGOP, "PgCluster", "hippo", &change).await;
+    until(async || {
+        let service = cluster.get("v1", "Service", "hippo").await.unwrap();
+        let has = |key: &str| service["metadata"]["annotations"].get(key).is_some();
+        !has("example.com/zone") && has("example.com/team") && has("example.com/mesh")
+    })
+    .await;
+    let service = cluster.get("v1", "Service", "hippo").await.unwrap();
+    let managers = service["metadata"]["managedFields"].as_array().unwrap();
+    let ours: Vec<_> = managers
+        .iter()
+        .filter(|entry| entry["manager"].as_str().unwrap().starts_with("pgop"))
+        .map(|entry| (entry["manager"].as_str().unwrap(), entry["operation"].as_str().unwrap()))
+        .collect();
+    assert_eq!(ours, [("pgop", "Apply")]);
+    assert_eq!(service["spec"]["ports"][0]["port"], 5432);
+}
+
 /// A label policy may overwrite what marks an object as ours; whose it is, its owner reference tells.
 #[tokio::test(start_paused = true)]
 async fn an_object_that_lost_its_labels_is_still_the_resources_own() {
@@ -104,8 +158,8 @@ async fn what_is_refused_keeps_nothing_waiting_that_does_not_need_it_and_what_ru
     let cluster = Cluster::start().await;
     cluster.create(hippo(&json!({"replicas": 1}))).await;
     let _operator = cluster.operator_behind(|request, service| async move {
-        let is_claim = request.uri().path().ends_with("/persistentvolumeclaims/data-hippo-replica-0");
-        if request.method() != Method::PATCH || !is_claim {
+        let (is_claim, request) = sends(request, "persistentvolumeclaims", "data-hippo-replica-0").await;
+        if !is_claim {
             return pass(request, service).await;
         }
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "exceeded quota"});

@@ -261,6 +261,20 @@ pub(crate) async fn pass(request: Request<Body>, service: Service) -> Response<A
     service.oneshot(request).await.unwrap()
 }
 
+/// Whether a request creates or changes that object; with the request, whose body was read.
+pub(crate) async fn sends(request: Request<Body>, plural: &str, name: &str) -> (bool, Request<Body>) {
+    let (parts, body) = request.into_parts();
+    let body = body.collect_bytes().await.unwrap();
+    let path = parts.uri.path();
+    let named = |object: Value| object["metadata"]["name"] == name;
+    let is_it = match parts.method {
+        Method::POST => path.ends_with(&format!("/{plural}")) && serde_json::from_slice(&body).is_ok_and(named),
+        Method::PATCH => path.ends_with(&format!("/{plural}/{name}")),
+        _ => false,
+    };
+    (is_it, Request::from_parts(parts, body.to_vec().into()))
+}
+
 /// An answer that the server did not give.
 pub(crate) fn answer(code: u16, body: &Value) -> Response<Answer> {
     let body = Full::new(format!("{body}\n").into()).map_err(|never: Infallible| match never {});

@@ -25,7 +25,7 @@ async fn a_refusal_in_ever_new_words_is_tried_again_with_pauses() {
     let operator = cluster.operator_behind(move |request, service| {
         let count = count.clone();
         async move {
-            if request.method() != Method::PATCH || !request.uri().path().contains("/statefulsets/") {
+            if !matches!(*request.method(), Method::POST | Method::PATCH) || !request.uri().path().contains("/statefulsets") {
                 return pass(request, service).await;
             }
             let number = count.fetch_add(1, Ordering::SeqCst);
