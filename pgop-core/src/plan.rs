@@ -377,14 +377,22 @@ fn adapt(manifest: &mut Manifest, existing: &Value) {
     }
 }
 
-/// Of an existing claim only the size changes, and it only grows.
+/// Of an existing claim only the size changes, and it only grows: what it has stays, and what it was asked to be, unless it did not become so.
 fn adapt_claim(value: &mut Value, existing: &Value) {
     for key in ["accessModes", "storageClassName", "volumeMode"] {
         keep(value, existing, "/spec", key);
     }
     let size = "/spec/resources/requests/storage";
-    let of = |value: &Value| value.pointer(size).and_then(Value::as_str).and_then(milli);
-    if of(existing) >= of(value) {
+    let at = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).and_then(milli);
+    let (asked, before) = (at(value, size), at(existing, size));
+    // Several backups ask for one claim, each with its own size: what one of them asks for is no mending of another's.
+    let is_shared = value
+        .pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get(label::BACKUPS_OF).is_some());
+    let has = at(existing, "/status/capacity/storage")
+        .filter(|_| !is_shared)
+        .or(before);
+    if before >= asked && (has >= before || has >= asked) {
         keep(value, existing, "/spec/resources/requests", "storage");
     }
 }

@@ -675,3 +675,34 @@ fn what_a_step_applies_is_completed_and_not_removed_as_unwanted() {
     live["metadata"]["uid"] = json!("uid-of-the-map");
     assert_eq!(plan_with(step(), Vec::new(), vec![live]).unwrap().prune, []);
 }
+
+/// Of a growth that did not come about a smaller one is sent, never less than what the claim has.
+#[test]
+fn a_claim_is_asked_for_less_only_where_it_did_not_grow() {
+    let claim = |labels: &Value, size: &str, has: Option<&str>| {
+        let mut claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc", "labels": labels},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}});
+        if let Some(has) = has {
+            claim["status"] = json!({"capacity": {"storage": has}});
+        }
+        claim
+    };
+    let sent_of = |labels: &Value, wanted: &str, asked: &str, has: Option<&str>| {
+        let first = plan_of(vec![claim(labels, asked, None)], &observed(Vec::new()));
+        let mut live = as_live(&first);
+        live[0]["status"] = claim(labels, asked, has)["status"].clone();
+        let plan = plan_of(vec![claim(labels, wanted, None)], &observed(live));
+        let size =
+            |apply: &pgop_core::plan::Apply| apply.manifest.value()["spec"]["resources"]["requests"]["storage"].clone();
+        plan.apply.iter().map(size).collect::<Vec<_>>()
+    };
+    let sent = |wanted: &str, asked: &str, has: Option<&str>| sent_of(&json!({}), wanted, asked, has);
+    assert_eq!(sent("16Ti", "20Ti", Some("15Ti")), ["16Ti"]);
+    assert_eq!(sent("14Ti", "20Ti", Some("15Ti")), [""; 0]);
+    assert_eq!(sent("16Ti", "20Ti", Some("20Ti")), [""; 0]);
+    assert_eq!(sent("16Ti", "20Ti", None), [""; 0]);
+    assert_eq!(sent("21Ti", "20Ti", Some("15Ti")), ["21Ti"]);
+    // A claim for several backups, each of which asks for another size.
+    let of_backups = json!({"pgop.dev/backups-of": "hippo"});
+    assert_eq!(sent_of(&of_backups, "16Ti", "20Ti", Some("15Ti")), [""; 0]);
+}

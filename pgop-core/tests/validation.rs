@@ -5,6 +5,7 @@ use jsonschema::Validator;
 use kube::CustomResourceExt;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::invalid::Invalid;
+use pgop_core::kind::Kind;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
 use pgop_core::strategy::Description;
 use pgop_core::validated::ValidatedCluster;
@@ -485,6 +486,32 @@ fn storage_never_shrinks() {
     );
     running.spec.server.storage.size = serde_json::from_value(json!("3072Mi")).unwrap();
     assert_eq!(refusals(&running), []);
+}
+
+/// cloudnative-pg #8369: beyond what the provider has, and no way back.
+#[test]
+fn a_growth_that_does_not_come_about_can_be_asked_for_smaller() {
+    let mut running = cluster("{storage: {size: 20Ti}}");
+    running.status = serde_json::from_value(json!({"storageSize": "20Ti"})).unwrap();
+    let mut observed = observed();
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "hippo-pvc", "namespace": "a"},
+        "spec": {"resources": {"requests": {"storage": "20Ti"}}}, "status": {"capacity": {"storage": "15Ti"}},
+    });
+    observed
+        .live
+        .objects
+        .insert((Kind::PersistentVolumeClaim, "hippo-pvc".to_owned()), claim);
+    let mut refused = |size: &str| {
+        running.spec.server.storage.size = serde_json::from_value(json!(size)).unwrap();
+        let found = running.validate(&observed, &strategy()).err().unwrap_or_default();
+        found.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(refused("16Ti"), "");
+    assert_eq!(
+        refused("15Ti"),
+        "spec.storage.size is 15Ti, and the claims have 15Ti, of 20Ti that were asked for; a claim never shrinks: set it to more than 15Ti"
+    );
 }
 
 #[test]

@@ -21,14 +21,31 @@ replica_conf() {
 # A replica whose limits are lower than those its WAL was written under doesn't start. When one is lowered, the replica goes on
 # with the old one until it has replayed the change, and takes the new one at the start after that.
 replica_limits() { # adds to the caller's `extra`
-  local pair has want control
+  local limit want has
+  while read -r limit want; do
+    has=$(postgres -D "$DATA" -c config_file="$RUN/postgresql.conf" -C "$limit" 2>/dev/null)
+    [ -z "$has" ] || [ "$has" -ge "$want" ] || extra+=(-c "$limit=$want")
+  done < <(limits_of_wal)
+}
+limits_of_wal() { # NAME VALUE, as of the last record that was replayed
+  local pair want control
   control=$(pg_controldata "$DATA")
   for pair in max_connections:max_connections max_worker_processes:max_worker_processes max_wal_senders:max_wal_senders \
     max_prepared_transactions:max_prepared_xacts max_locks_per_transaction:max_locks_per_xact; do
     want=$(sed -n "s/^${pair#*:} setting: *//p" <<<"$control")
-    has=$(postgres -D "$DATA" -c config_file="$RUN/postgresql.conf" -C "${pair%:*}" 2>/dev/null)
-    [ -z "$want" ] || [ -z "$has" ] || [ "$has" -ge "$want" ] || extra+=(-c "${pair%:*}=$want")
+    [ -z "$want" ] || echo "${pair%:*} $want"
   done
+}
+
+# A limit that was raised and lowered again while this replica was away: it started with the lower one, comes to the record that raised
+# it, and PostgreSQL pauses there, for ever and without an error, serving what is ever older.
+lacks_limit() { # sets limit, want
+  local has
+  while read -r limit want; do
+    has=$(local_psql -c "show $limit")
+    [ -z "$has" ] || [ "$has" -ge "$want" ] || return 0
+  done < <(limits_of_wal)
+  return 1
 }
 
 walsender() { PGCONNECT_TIMEOUT=5 psql -XqAtw -v ON_ERROR_STOP=1 -d "$(to_primary) replication=true" "$@"; }
@@ -146,6 +163,13 @@ replica_tick() {
   if accepts 0; then
     IFS='|' read -r state lsn paused < <(local_psql -c "select coalesce((select status from pg_stat_wal_receiver), 'none'),
       greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()), case when pg_is_in_recovery() then pg_is_wal_replay_paused() end")
+  fi
+  local limit want
+  if [ "$paused" = t ] && lacks_limit; then
+    log "replay has paused where the primary had $limit = $want: starting again with that"
+    stop_server
+    start_server
+    return
   fi
   # Not streaming and not moving for a while: is what it needs still there?
   if [ "$state" = streaming ] || [ "$paused" = t ] || [ "$lsn" != "$stuck_at" ]; then

@@ -53,6 +53,10 @@ fn check_size(
     let old = status
         .and_then(|status| status.storage_size.as_ref())
         .map(|old| old.0.as_str());
+    // A growth that does not come about, as beyond what the provider has, may be asked for again and smaller:
+    // <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#recovering-from-failure-when-expanding-volumes>.
+    let has = live.and_then(|claim| claim.pointer("/status/capacity/storage")?.as_str());
+    let has = has.filter(|has| old.is_some_and(|old| milli(has) < milli(old)));
     let live = live.and_then(|claim| claim.pointer("/spec/resources/requests/storage")?.as_str());
     let Some(Quantity(size)) = &storage.size else {
         return live.unwrap_or(default_size).to_owned();
@@ -62,12 +66,17 @@ fn check_size(
         Some(asked) if Some(asked) < milli(LEAST_SIZE) => {
             (format!("`{size}` is too small"), format!("give at least {LEAST_SIZE}"))
         }
-        Some(asked) => match old.filter(|old| milli(old).is_some_and(|old| asked < old)) {
-            Some(old) => (
+        Some(asked) => match (old.filter(|old| milli(old).is_some_and(|old| asked < old)), has) {
+            (Some(_), Some(has)) if milli(has).is_some_and(|has| asked > has) => return size.clone(),
+            (Some(old), Some(has)) => (
+                format!("is {size}, and the claims have {has}, of {old} that were asked for; a claim never shrinks"),
+                format!("set it to more than {has}"),
+            ),
+            (Some(old), None) => (
                 format!("is {size}, and the claims have {old}; a claim never shrinks"),
                 format!("set it to {old} or more"),
             ),
-            None => return size.clone(),
+            (None, _) => return size.clone(),
         },
     };
     invalid.push(Invalid::change("spec.storage.size", problem, mend));

@@ -1,6 +1,7 @@
 //! A cluster: made, written to, read from, scaled, its primary lost, deleted.
 
 use pgop_e2e::{Space, api, leak, until};
+use serde_json::json;
 
 #[test]
 #[ignore = "needs cluster (makes a namespace)"]
@@ -46,6 +47,7 @@ fn a_cluster_streams_scales_and_survives_its_primary() {
         4,
         "the claims of replicas that were scaled away stay"
     );
+    miss_a_higher_limit(&space);
     leak::assert_none(&space);
 
     space.pgo("delete cluster hippo --yes --wait --timeout 3m").ok();
@@ -81,4 +83,22 @@ fn lose_the_primary(space: &Space) {
         space.sql_becomes(pod, "select count(*) from t", "2");
     }
     space.phase_becomes("PgCluster", "hippo", "Ready", 90);
+}
+
+/// A limit is raised and lowered again while the replica is away. On its way through the WAL it needs the higher one.
+fn miss_a_higher_limit(space: &Space) {
+    space.pgo("scale cluster hippo --replicas=0 --wait --timeout 4m").ok();
+    for (change, in_force) in [(json!("130"), "130"), (json!(null), "100")] {
+        let change = json!({"spec": {"postgres": {"parameters": {"max_connections": change}}}});
+        api::patch(space.name(), &api::pgop("PgCluster"), "hippo", &change).unwrap();
+        until(120, "the limit to be in force", || {
+            match space.sql_in("hippo-0", "show max_connections")? {
+                shown if shown == in_force => Ok(()),
+                shown => Err(shown),
+            }
+        });
+    }
+    space.sql("hippo", "insert into t values (3)");
+    space.pgo("scale cluster hippo --replicas=1 --wait --timeout 4m").ok();
+    space.sql_becomes("hippo-replica-0", "select count(*) from t", "3");
 }
