@@ -351,7 +351,12 @@ impl Whole<'_> {
         if !self.adopted.is_empty() {
             reason = "AdoptedClaims";
             let claims = self.adopted.join(", ");
-            parts.push(format!("serves the data that claim {claims} had before"));
+            // A replica does not follow a primary with another history, so the data of replicas alone is not served.
+            parts.push(if self.adopted.contains(&self.server.storage.claim) {
+                format!("serves the data that claim {claims} had before")
+            } else {
+                format!("claim {claims} has data from before, which the primary does not serve")
+            });
         }
         if !self.applied.unused_secrets.is_empty() {
             reason = "UnusedSecrets";

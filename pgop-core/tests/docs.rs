@@ -96,8 +96,8 @@ fn is_current(file: &str, generated: &str) {
     );
 }
 
-#[test]
-fn links_between_the_pages_lead_somewhere() {
+/// The pages that people read.
+fn pages() -> Vec<PathBuf> {
     let mut pages = vec![
         root().join("README.md"),
         root().join("CONTRIBUTING.md"),
@@ -109,8 +109,31 @@ fn links_between_the_pages_lead_somewhere() {
             .map(|entry| entry.unwrap().path());
         pages.extend(files.filter(|path| path.extension().is_some_and(|e| e == "md")));
     }
+    pages
+}
+
+/// A blank line ends a table: what comes after it is shown as text.
+#[test]
+fn every_row_of_a_table_stands_below_its_head() {
+    let mut alone = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with('|')) {
+            let begins = number == 0 || !lines[number - 1].starts_with('|');
+            let has_head = lines.get(number + 1).is_some_and(|next| next.starts_with("|---"));
+            if begins && !has_head {
+                alone.push(format!("{}:{}: {line}", page.display(), number + 1));
+            }
+        }
+    }
+    assert!(alone.is_empty(), "{}", alone.join("\n"));
+}
+
+#[test]
+fn links_between_the_pages_lead_somewhere() {
     let mut broken = Vec::new();
-    for page in pages {
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
@@ -242,8 +265,12 @@ impl Rows {
             // One that the schema can't hold stands in the text.
             Value::Null if meaning.contains("Default: ") => {
                 let (text, default) = meaning.split_once("Default: ").unwrap();
-                let parts = (text.trim().to_owned(), default.trim().trim_end_matches('.').to_owned());
-                meaning = parts.0;
+                let (default, more) = default.split_once(". ").unwrap_or((default, ""));
+                let parts = (
+                    format!("{} {more}", text.trim()),
+                    default.trim_end_matches('.').to_owned(),
+                );
+                meaning = parts.0.trim().to_owned();
                 parts.1
             }
             // Those of an object are those of its fields.
@@ -253,8 +280,9 @@ impl Rows {
         };
         let _ = writeln!(
             self.fields,
-            "| `{path}` | {} | {default} | {} |",
+            "| `{path}` | {} | {} | {} |",
             cell(&kind(schema)),
+            cell(&default),
             cell(&meaning)
         );
         if foreign.is_none() {

@@ -436,13 +436,13 @@ fn members_are_found_though_the_status_was_lost() {
 #[test]
 fn data_from_before_is_announced() {
     let cluster = hippo("{replicas: 0}");
-    let (mut observed, strategy) = (observed(), strategy());
-    let claim = |at: &str| json!({"metadata": {"name": "hippo-pvc", "creationTimestamp": at}});
-    let mut said = |at: &str| {
+    let said = |claim: &str, at: &str| {
+        let (mut observed, strategy) = (observed(), strategy());
+        let live = json!({"metadata": {"name": claim, "creationTimestamp": at}});
         observed
             .live
             .objects
-            .insert((Kind::PersistentVolumeClaim, "hippo-pvc".to_owned()), claim(at));
+            .insert((Kind::PersistentVolumeClaim, claim.to_owned()), live);
         let validated = cluster.validate(&observed, &strategy).unwrap();
         let assessment = members(true, &[]);
         let outcome = Outcome::Applied(Carried {
@@ -460,10 +460,14 @@ fn data_from_before_is_announced() {
         });
         find(&status(&after).conditions, "Accepted").unwrap().message.clone()
     };
-    assert_eq!(said("2026-11-22T10:00:01Z"), "strategy streaming");
+    assert_eq!(said("hippo-pvc", "2026-11-22T10:00:01Z"), "strategy streaming");
     assert_eq!(
-        said("2026-11-21T10:00:00Z"),
+        said("hippo-pvc", "2026-11-21T10:00:00Z"),
         "strategy streaming; serves the data that claim hippo-pvc had before"
+    );
+    assert_eq!(
+        said("data-hippo-replica-0", "2026-11-21T10:00:00Z"),
+        "strategy streaming; claim data-hippo-replica-0 has data from before, which the primary does not serve"
     );
 }
 

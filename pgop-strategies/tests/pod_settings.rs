@@ -4,7 +4,7 @@
 use pgop_core::Managed;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::Kind;
-use pgop_core::observed::{Observed, SourceFacts};
+use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
 use pgop_core::plan::plan;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ fn made<R: Managed + serde::de::DeserializeOwned>(
     let strategy = R::family(&registry).get(strategy).unwrap();
     let observed = Observed {
         source,
+        claims: [("vault".to_owned(), Some(ClaimFacts::default()))].into(),
         ..Observed::default()
     };
     let validated = resource.validate(&observed, strategy.description()).unwrap();
@@ -206,4 +207,42 @@ fn a_service_is_of_the_type_that_the_spec_says() {
         of_cluster(spec, Kind::Service, "hippo-pods")["spec"]["type"],
         "ClusterIP"
     );
+}
+
+/// The kernel drops a TERM to a process 1 that has no handler yet, so the kubelet's own is lost when a pod is deleted while it starts.
+#[test]
+fn every_container_of_ours_is_told_to_stop_until_it_has_heard() {
+    let job = pgop_core::name::restore_job("hippo", "vault", "a/b");
+    let restore =
+        of_cluster("{restore: {claim: vault, path: a/b}}", Kind::Job, &job)["spec"]["template"]["spec"].take();
+    let pods = [
+        pod_of_cluster("{}", "hippo"),
+        pod_of_cluster("{}", "hippo-replica"),
+        pod_of_database("{}"),
+        pod_of_backup("}"),
+        restore,
+    ];
+    let scripts = pods.map(|pod| {
+        let containers = pod["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1);
+        let hook = json!({"preStop": {"exec": {"command": ["bash", "/pgop/config/stop.sh"]}}});
+        assert_eq!(containers[0]["lifecycle"], hook);
+        let script = containers[0]["command"][1].as_str().unwrap();
+        script.strip_prefix("/pgop/config/").unwrap().to_owned()
+    });
+    let config = of_cluster("{}", Kind::ConfigMap, "hippo-config");
+    assert!(
+        config["data"]["stop.sh"]
+            .as_str()
+            .unwrap()
+            .contains("until [ -e \"$HEARD\" ]")
+    );
+    for script in scripts {
+        let path = format!("{}/../templates/files/{script}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text.contains("\non_stop() {\n  stop_heard\n"),
+            "{script} does not say first that it has heard"
+        );
+    }
 }

@@ -34,7 +34,7 @@ pub async fn run(args: Delete, context: &mut Context<'_>) -> Result<ExitCode, Er
 }
 
 /// A resource that can be deleted.
-trait Deletable: Managed {
+pub(super) trait Deletable: Managed {
     /// Path of the snapshot that it made.
     fn snapshot(&self) -> Option<&str> {
         None
@@ -161,7 +161,7 @@ fn name<R: Managed>(resource: &R) -> &str {
 
 /// Whether data goes with it. The spec may say otherwise than the claims, which follow it only when the operator has seen it; what
 /// Kubernetes acts on is the claims.
-fn loses_data<R: Deletable>(resource: &R, claims: Option<&[PersistentVolumeClaim]>) -> bool {
+pub(super) fn loses_data<R: Deletable>(resource: &R, claims: Option<&[PersistentVolumeClaim]>) -> bool {
     by_policy(resource) || !of(resource, claims.unwrap_or_default()).go.is_empty()
 }
 

@@ -1,6 +1,7 @@
 //! `pgo uninstall`
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams};
 use pgop_core::Managed;
@@ -9,6 +10,7 @@ use pgop_core::install::{self, Options};
 use serde_json::Value;
 
 use super::ask::confirm;
+use super::delete::loses_data;
 use super::install::{self as installed, namespace, rights};
 use super::{Context, for_each};
 use crate::args::operate::Uninstall;
@@ -121,14 +123,27 @@ async fn lost(cluster: &Cluster, context: &mut Context<'_>) -> Result<usize, Err
     let clusters = all::<PgCluster>(cluster).await?;
     let backups = all::<PgBackup>(cluster).await?;
     let count = databases.len() + clusters.len() + backups.len();
-    for (resource, policy) in databases
+    // The spec may say otherwise than the claims, and Kubernetes acts on these. Who may not list them is told what the spec says.
+    let claims = match cluster.list_all::<PersistentVolumeClaim>(&ListParams::default()).await {
+        Ok(claims) => claims.items,
+        Err(ClusterError::Forbidden { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    for (resource, policy, loses_data) in databases
         .iter()
-        .map(|d| (describe(d), d.spec.server.deletion_policy))
-        .chain(clusters.iter().map(|c| (describe(c), c.spec.server.deletion_policy)))
+        .map(|d| (describe(d), d.spec.server.deletion_policy, loses_data(d, Some(&claims))))
+        .chain(
+            clusters
+                .iter()
+                .map(|c| (describe(c), c.spec.server.deletion_policy, loses_data(c, Some(&claims)))),
+        )
     {
         let data = match policy {
-            DeletionPolicy::Retain => "its server stops, its claims stay",
             DeletionPolicy::Delete => "its server stops, AND ITS DATA IS DELETED (deletionPolicy: Delete)",
+            DeletionPolicy::Retain if loses_data => {
+                "its server stops, AND ITS DATA IS DELETED (its claims still go with it, as the operator has not carried out deletionPolicy: Retain)"
+            }
+            DeletionPolicy::Retain => "its server stops, its claims stay",
         };
         context.screen.warn(format!("{resource}: {data}"));
     }

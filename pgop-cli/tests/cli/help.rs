@@ -1,5 +1,9 @@
 //! What works without cluster and configuration.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
 use crate::harness::Test;
 
 #[test]
@@ -121,4 +125,57 @@ fn colour_is_for_those_who_ask() {
         .err_has("\u{1b}[31mpgo: error:\u{1b}[0m");
     let ran = Test::new("show database x").run().code(3);
     assert!(!ran.err.contains('\u{1b}'), "{ran:#?}");
+}
+
+#[test]
+fn every_command_of_the_documentation_exists() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "templates/README.md",
+    ]
+    .map(|page| root.join(page))
+    .into();
+    for folder in ["docs", "docs/resources"] {
+        let files = fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        pages.extend(files.filter(|file| file.extension().is_some_and(|e| e == "md")));
+    }
+    let all: BTreeSet<Vec<String>> = pages
+        .iter()
+        .flat_map(|page| commands(&fs::read_to_string(page).unwrap()))
+        .collect();
+    assert!(all.len() > 20, "{all:?}");
+    for words in all {
+        Test::new(&format!("{} --help", words.join(" "))).run().code(0);
+    }
+}
+
+/// The first words of each `pgo …` in code: a verb, and what it is for.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let is_code = |before: &str| {
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        before.ends_with('`') || line.trim_start().trim_start_matches("$ ").is_empty()
+    };
+    let is_letter = |c: char| c.is_ascii_lowercase() || c == '-';
+    let found = text.match_indices("pgo ").filter(|(at, _)| is_code(&text[..*at]));
+    let words = found.map(|(at, pgo)| {
+        let mut words = Vec::new();
+        for word in text[at + pgo.len()..].split([' ', '\n']).take(2) {
+            let name = word.trim_end_matches(|c| !is_letter(c));
+            if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(is_letter) {
+                break;
+            }
+            words.push(name.to_owned());
+            if name != word {
+                break;
+            }
+        }
+        words
+    });
+    words.filter(|words| !words.is_empty()).collect()
 }

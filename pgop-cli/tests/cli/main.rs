@@ -8,6 +8,7 @@ mod harness;
 mod server;
 
 mod configuration;
+mod data;
 mod dry_run;
 mod help;
 mod install;

@@ -40,7 +40,8 @@ fn the_definitions() {
 
 #[test]
 fn the_operator() {
-    let usage = "kubectl apply -f operator.yaml; the operator then makes its definitions by itself. `pgo install` does the same.";
+    let usage = "Put your image in the place of the one below, which is not published; kubectl apply -f operator.yaml. \
+                 The operator then makes its definitions by itself. `pgo install` does the same.";
     deploys(
         "operator.yaml",
         usage,
