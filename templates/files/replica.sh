@@ -20,11 +20,15 @@ replica_conf() {
 
 # A replica whose limits are lower than those its WAL was written under doesn't start. When one is lowered, the replica goes on
 # with the old one until it has replayed the change, and takes the new one at the start after that.
+declare -A limits=() # that the server was started with
 replica_limits() { # adds to the caller's `extra`
   local limit want has
+  limits=()
   while read -r limit want; do
     has=$(postgres -D "$DATA" -c config_file="$RUN/postgresql.conf" -C "$limit" 2>/dev/null)
-    [ -z "$has" ] || [ "$has" -ge "$want" ] || extra+=(-c "$limit=$want")
+    [ -n "$has" ] || continue
+    [ "$has" -ge "$want" ] || extra+=(-c "$limit=$want")
+    limits[$limit]=$((has > want ? has : want))
   done < <(limits_of_wal)
 }
 limits_of_wal() { # NAME VALUE, as of the last record that was replayed
@@ -37,13 +41,14 @@ limits_of_wal() { # NAME VALUE, as of the last record that was replayed
   done
 }
 
-# A limit that was raised and lowered again while this replica was away: it started with the lower one, comes to the record that raised
-# it, and PostgreSQL pauses there, for ever and without an error, serving what is ever older.
-lacks_limit() { # sets limit, want
-  local has
+# A limit that was raised and lowered again is in the WAL that this replica still has to replay, and it was started with the lower one.
+# PostgreSQL ends there, or pauses for ever and without an error, serving what is ever older. From that record on it is known.
+lacks_limit() {
+  local limit want
   while read -r limit want; do
-    has=$(local_psql -c "show $limit")
-    [ -z "$has" ] || [ "$has" -ge "$want" ] || return 0
+    [ "${limits[$limit]:-$want}" -lt "$want" ] || continue
+    log "the primary had $limit = $want at this point of its WAL, and this server was started with ${limits[$limit]}: starting again with that"
+    return 0
   done < <(limits_of_wal)
   return 1
 }
@@ -164,9 +169,7 @@ replica_tick() {
     IFS='|' read -r state lsn paused < <(local_psql -c "select coalesce((select status from pg_stat_wal_receiver), 'none'),
       greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()), case when pg_is_in_recovery() then pg_is_wal_replay_paused() end")
   fi
-  local limit want
   if [ "$paused" = t ] && lacks_limit; then
-    log "replay has paused where the primary had $limit = $want: starting again with that"
     stop_server
     start_server
     return

@@ -107,13 +107,17 @@ stop_server() { # for a replica that clones itself again; not the end of the con
   server=''
 }
 
-# The server is gone or going: wait for it and take its code for ours.
+# The server is gone or going: wait for it and take its code for ours, unless it only lacks a limit.
 leave() {
   local code=0
   while alive; do wait "$server"; done
   wait "$server" || code=$?
   if [ -n "$stopping" ]; then
     log "PostgreSQL has stopped (code $code)"
+  elif [ "$PGOP_ROLE" = replica ] && lacks_limit; then
+    phase preparing
+    start_server
+    return
   else
     last_words "PostgreSQL in $PLACE ended with code $code without having been asked to: see the last lines of this container's log"
     log "PostgreSQL ended with code $code without having been asked to"

@@ -101,4 +101,19 @@ fn miss_a_higher_limit(space: &Space) {
     space.sql("hippo", "insert into t values (3)");
     space.pgo("scale cluster hippo --replicas=1 --wait --timeout 4m").ok();
     space.sql_becomes("hippo-replica-0", "select count(*) from t", "3");
+
+    // It begins before that record once more, and knows of the lower limit by now.
+    let pod = || api::find(space.name(), &api::kind("v1", "Pod"), "hippo-replica-0");
+    let old = pod().map(|pod| api::text(&pod, "/metadata/uid"));
+    api::delete(space.name(), &api::kind("v1", "Pod"), "hippo-replica-0", true);
+    until(120, "another replica that serves", || {
+        let new = pod().ok_or("there is no pod")?;
+        let ready = new.pointer("/status/containerStatuses/0/ready") == Some(&json!(true));
+        if Some(api::text(&new, "/metadata/uid")) == old || !ready {
+            return Err(new["status"].to_string());
+        }
+        assert_eq!(new.pointer("/status/containerStatuses/0/restartCount"), Some(&json!(0)));
+        Ok(())
+    });
+    space.sql_becomes("hippo-replica-0", "select count(*) from t", "3");
 }

@@ -30,7 +30,7 @@ async fn after_a_week_of_nothing_the_lease_is_held_nothing_was_written_and_a_cha
     let leases: Api<DynamicObject> =
         Api::default_namespaced_with(cluster.client.clone(), &kind("coordination.k8s.io/v1", "Lease"));
     let version = async || leases.get("pgop-operator").await.unwrap().metadata.resource_version;
-    let lost = tokio::time::timeout(WEEK - LEASE, held.lost()).await;
+    let lost = tokio::time::timeout(WEEK.saturating_sub(LEASE), held.lost()).await;
     assert!(lost.is_err(), "{lost:?}");
     // Not only does the holder believe that it holds it.
     let before = version().await;

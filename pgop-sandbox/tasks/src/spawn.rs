@@ -133,7 +133,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
 mod tests {
     use std::io;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
     use super::*;
 
@@ -152,14 +152,19 @@ mod tests {
         }
     }
 
-    fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+    /// One log for all tests: what a thread listens to is asked for once per line of code, by whichever thread comes there first.
+    fn listen() -> Log {
+        static LOG: LazyLock<Log> = LazyLock::new(|| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            log
+        });
+        LOG.clone()
     }
 
     impl Log {
@@ -170,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_with_the_name_of_its_task_and_who_waits_learns_of_it() {
-        let (log, _guard) = listen();
+        let log = listen();
         let ended = spawn("pod shop/orders-0", async {
             assert_eq!(1 + 1, 3, "the sum is wrong");
         });
@@ -186,6 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_a_part_breaks_the_whole_and_its_end_does_not() {
+        listen();
         let (mut set, broken) = (JoinSet::new(), CancellationToken::new());
         spawn_essential(&mut set, "one that ends", &broken, async {});
         spawn_essential(&mut set, "one that is dropped", &broken, std::future::pending()).abort();
@@ -197,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_begins_again_as_often_as_it_takes() {
-        let (log, _guard) = listen();
+        let log = listen();
         let runs = AtomicU32::new(0);
         let begin = Instant::now();
         let done = supervise("reflector of pods", || async {
@@ -212,6 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_long_run_pauses_start_over() {
+        listen();
         let (runs, times) = (AtomicU32::new(0), Mutex::new(Vec::new()));
         supervise("a", || async {
             times.lock().unwrap().push(Instant::now());
