@@ -188,7 +188,11 @@ impl PodRun {
                 () = self.control() => {}
                 () = self.follow_objects() => {}
                 () = writer::keep(&self) => {}
-                () = self.broken.cancelled() => resume_unwind(Box::new("a part of the pod panicked")),
+                () = self.broken.cancelled() => {}
+            }
+            // A container whose life has panicked has ended too: that must not pass for the end of the pod.
+            if self.broken.is_cancelled() {
+                resume_unwind(Box::new("a part of the pod panicked"));
             }
             // What the containers were given goes with the last of them.
             lock(&self.network).take();
