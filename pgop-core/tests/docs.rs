@@ -270,7 +270,7 @@ impl Rows {
                     format!("{} {more}", text.trim()),
                     default.trim_end_matches('.').to_owned(),
                 );
-                meaning = parts.0.trim().to_owned();
+                parts.0.trim().clone_into(&mut meaning);
                 parts.1
             }
             // Those of an object are those of its fields.
