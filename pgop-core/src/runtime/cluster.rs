@@ -80,6 +80,14 @@ fn params() -> PatchParams {
     PatchParams::apply(MANAGER).force()
 }
 
+/// For a patch that is no apply.
+pub(crate) fn as_manager() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
 /// Metadata of an object, or of a Secret.
 pub(crate) async fn metadata(
     client: &Client,
@@ -162,11 +170,7 @@ async fn take_over(api: &Api<DynamicObject>, name: &str) -> Result<(), CallError
         "managedFields": managers,
         "resourceVersion": found.metadata.resource_version,
     }});
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    call(api.patch_metadata(name, &params, &Patch::Merge(change)))
+    call(api.patch_metadata(name, &as_manager(), &Patch::Merge(change)))
         .await
         .map(drop)
 }
@@ -251,12 +255,8 @@ pub(crate) async fn release(client: &Client, namespace: &str, claim: &str, uid: 
 }
 
 async fn patch_claim(client: &Client, namespace: &str, claim: &str, change: &Value) -> Result<(), CallError> {
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
     let api = api(client, Kind::PersistentVolumeClaim, namespace);
-    call(api.patch(claim, &params, &Patch::Strategic(change)))
+    call(api.patch(claim, &as_manager(), &Patch::Strategic(change)))
         .await
         .map(drop)
 }

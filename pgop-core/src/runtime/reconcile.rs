@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, Patch, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::apply::{apply, release};
 use super::backoff::{Backoff, Key};
 use super::cache::{Caches, api_resource};
-use super::cluster::{CallError, call};
+use super::cluster::{CallError, as_manager, call};
 use super::metrics::Metrics;
 use super::observe::{ObserveError, observe};
 use super::queue::Action;
@@ -196,11 +196,7 @@ async fn unreadable<R: Managed>(
         }});
         let api: Api<DynamicObject> =
             Api::namespaced_with(context.client.clone(), &owner.namespace, &api_resource(R::KIND));
-        let params = PatchParams {
-            field_manager: Some(crate::label::MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        match call(api.patch_status(&owner.name, &params, &Patch::Merge(status))).await {
+        match call(api.patch_status(&owner.name, &as_manager(), &Patch::Merge(status))).await {
             Ok(_) => context.report.turned(&owner, &old, &new).await,
             Err(error) if error.code() == Some(404) => {}
             Err(error) => return Err(ReconcileError::Status(error)),

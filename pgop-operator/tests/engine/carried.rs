@@ -61,6 +61,16 @@ impl Cluster {
             .unwrap();
     }
 
+    /// Makes the cluster `hippo`, whose Service is somebody else's already: this one.
+    async fn name_is_taken(&self) -> Option<Value> {
+        let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
+        self.create(service).await;
+        self.create(hippo(&json!({"replicas": 0}))).await;
+        self.get("v1", "Service", "hippo").await
+    }
+
     async fn is(&self, kind: &str, status: &str, reason: &str) {
         until(async || self.condition(kind).await == (status.to_owned(), reason.to_owned())).await;
     }
@@ -69,11 +79,7 @@ impl Cluster {
 #[tokio::test(start_paused = true)]
 async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() {
     let cluster = Cluster::start().await;
-    let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
-    cluster.create(service).await;
-    let before = cluster.get("v1", "Service", "hippo").await;
-    cluster.create(hippo(&json!({"replicas": 0}))).await;
+    let before = cluster.name_is_taken().await;
     let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
     cluster.is("Degraded", "True", "NameTaken").await;
     assert_eq!(cluster.made().await.into_iter().collect::<Vec<_>>(), [""; 0]);
@@ -86,11 +92,7 @@ async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() 
 #[tokio::test(start_paused = true)]
 async fn what_a_stranger_made_a_moment_ago_is_not_taken_over_either() {
     let cluster = Cluster::start().await;
-    let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
-    cluster.create(service).await;
-    let before = cluster.get("v1", "Service", "hippo").await;
-    cluster.create(hippo(&json!({"replicas": 0}))).await;
+    let before = cluster.name_is_taken().await;
     let _operator = cluster.operator_behind(|request, service| async move {
         let is_cached = request
             .uri()
