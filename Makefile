@@ -108,7 +108,7 @@ unit: pods
 
 BUILD_debug := $(TESTS) --quiet --no-run
 BUILD_release := cargo build --quiet --release -p pgop-operator -p pgop-cli
-BUILD_fleet := cargo build --quiet --release -p pgop-operator -p pgop-e2e --bin pgop-operator --bin bench-fleet
+BUILD_fleet := cargo build --quiet --release -p pgop-operator -p pgop-e2e --no-default-features --bin pgop-operator --bin bench-fleet
 
 # Brings the lab up when no cluster is named; never touches one that is. $(1): what is built.
 define with_cluster

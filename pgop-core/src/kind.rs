@@ -67,10 +67,10 @@ kinds! {
     Role,                  OWNED, None;
     RoleBinding,           OWNED, None;
     ConfigMap,             OWNED, None;
-    PersistentVolumeClaim, KEPT,  None; // never pruned, never created again where it held data
     Service,               OWNED, None;
     NetworkPolicy,         OWNED, None;
     PodDisruptionBudget,   OWNED, None;
+    PersistentVolumeClaim, KEPT,  None; // never pruned, never created again where it held data
     Job,                   OWNED, TEMPLATE; // runs once
     CronJob,               OWNED, TEMPLATE_OF_JOB;
     Deployment,            OWNED, TEMPLATE;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use serde_json::Value;
@@ -107,7 +108,8 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         step,
         unused_secrets,
     } = plan;
-    let is_new = unchanged.is_empty() && apply.iter().all(|apply| apply.why == Why::Missing);
+    let is_new = !unchanged.iter().any(|(kind, _)| carries_data(*kind))
+        && (apply.iter()).all(|apply| apply.why == Why::Missing || !carries_data(apply.manifest.kind()));
     let done = unchanged.into_iter().map(|(kind, name)| Done { kind, name, why: None });
     let mut run = Run {
         client,
@@ -119,11 +121,12 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
             ..Applied::default()
         },
         lacking: BTreeSet::new(),
+        is_new,
+        is_taken: false,
         is_silent: false,
     };
-    // Of a resource that has nothing yet, nothing is made while one of the names is somebody else's: its owner will choose another name.
     if is_new {
-        run.strangers(&apply).await;
+        run.look_up(&apply).await;
         if !run.applied.failed.is_empty() {
             return run.applied;
         }
@@ -157,18 +160,28 @@ pub(crate) async fn release(client: &Client, owner: &Owner, claims: Vec<String>)
     failed
 }
 
+/// Claims stay when their resource goes, and pods write to them.
+fn carries_data(kind: Kind) -> bool {
+    kind == Kind::PersistentVolumeClaim || kind.pod_template().is_some()
+}
+
 struct Run<'a> {
     client: &'a Client,
     owner: &'a Owner,
     applied: Applied,
     /// What is not there as it should be: who needs it waits.
     lacking: BTreeSet<(Referent, String)>,
+    /// The resource has no claim and no pods yet.
+    is_new: bool,
+    /// One of its names is somebody else's.
+    is_taken: bool,
     is_silent: bool,
 }
 
 impl Run<'_> {
     fn failed(&mut self, object: Option<(Kind, String)>, error: &ApplyError) {
         self.is_silent |= error.is_silence();
+        self.is_taken |= matches!(error, ApplyError::Taken { .. });
         self.applied.failed.push(Failed {
             object,
             reason: error.reason(),
@@ -176,25 +189,30 @@ impl Run<'_> {
         });
     }
 
-    /// Tells which names of what is to be made are taken. A name that is taken at this very moment is seen when the object is created.
-    async fn strangers(&mut self, apply: &[Apply]) {
-        for Apply { manifest, .. } in apply {
-            let (kind, name) = (manifest.kind(), manifest.name());
-            let refused = match cluster::may_exist(self.client, kind, &self.owner.namespace, name).await {
-                Ok(false) => Ok(()),
-                Ok(true) => self.refuse_stranger(manifest).await,
-                Err(source) => Err(ApplyError::LookUp {
-                    what: kind.as_str(),
-                    name: name.to_owned(),
-                    source,
-                }),
-            };
-            if let Err(error) = refused {
-                self.failed(Some((kind, name.to_owned())), &error);
-                if self.is_silent {
-                    return;
-                }
+    /// Tells which names are taken of what carries data: none of it is made for a resource that needs another name. Of the rest creating it tells.
+    async fn look_up(&mut self, apply: &[Apply]) {
+        let manifests: Vec<_> = (apply.iter().map(|apply| &apply.manifest))
+            .filter(|manifest| carries_data(manifest.kind()))
+            .collect();
+        let this = &*self;
+        let answers = join_all(manifests.iter().map(|manifest| this.stranger(manifest))).await;
+        for (manifest, answer) in manifests.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                self.failed(Some((manifest.kind(), manifest.name().to_owned())), &error);
             }
+        }
+    }
+
+    async fn stranger(&self, manifest: &Manifest) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind(), manifest.name());
+        match cluster::may_exist(self.client, kind, &self.owner.namespace, name).await {
+            Ok(false) => Ok(()),
+            Ok(true) => self.refuse_stranger(manifest).await,
+            Err(source) => Err(ApplyError::LookUp {
+                what: kind.as_str(),
+                name: name.to_owned(),
+                source,
+            }),
         }
     }
 
@@ -340,6 +358,10 @@ impl Run<'_> {
     fn waits(&self, manifest: &Manifest) -> Option<String> {
         if self.is_silent {
             return Some("the API server does not answer".to_owned());
+        }
+        // Its owner will choose another name for the resource, with which goes what is made already.
+        if self.is_new && self.is_taken {
+            return Some("a name that this resource needs is taken".to_owned());
         }
         let is_lacking = |it: &(Referent, String)| self.lacking.contains(it);
         let needed = references(manifest)

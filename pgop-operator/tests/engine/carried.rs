@@ -1,9 +1,12 @@
 //! How a plan is carried out: what is somebody else's stays his, what fails keeps nothing else waiting, what others change is put back.
 
+use std::time::Duration;
+
 use http::Method;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::cluster::{self, Cluster, Death, answer, pass, sends, until};
 
@@ -11,6 +14,20 @@ const PGOP: &str = "pgop.dev/v1alpha1";
 
 fn hippo(spec: &Value) -> Value {
     json!({"apiVersion": PGOP, "kind": "PgCluster", "metadata": {"name": "hippo"}, "spec": spec})
+}
+
+/// Somebody else's.
+fn service() -> Value {
+    let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}})
+}
+
+/// Somebody else's.
+fn stateful_set() -> Value {
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec =
+        json!({"replicas": 0, "serviceName": "x", "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "hippo"}, "spec": spec})
 }
 
 impl Cluster {
@@ -61,14 +78,13 @@ impl Cluster {
             .unwrap();
     }
 
-    /// Makes the cluster `hippo`, whose Service is somebody else's already: this one.
-    async fn name_is_taken(&self) -> Option<Value> {
-        let meta = json!({"name": "hippo", "labels": {"team": "billing"}});
-        let service =
-            json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}});
-        self.create(service).await;
+    /// Makes the cluster `hippo`, of whose names this one is somebody else's already.
+    async fn name_is_taken(&self, stranger: Value) -> Option<Value> {
+        let text = |at: &str| stranger.pointer(at).unwrap().as_str().unwrap().to_owned();
+        let (version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+        self.create(stranger).await;
         self.create(hippo(&json!({"replicas": 0}))).await;
-        self.get("v1", "Service", "hippo").await
+        self.get(&version, &kind, &name).await
     }
 
     async fn is(&self, kind: &str, status: &str, reason: &str) {
@@ -77,14 +93,30 @@ impl Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() {
+async fn a_strangers_object_is_never_taken_over_and_no_data_is_made_beside_it() {
     let cluster = Cluster::start().await;
-    let before = cluster.name_is_taken().await;
+    let before = cluster.name_is_taken(service()).await;
+    let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.is("Degraded", "True", "NameTaken").await;
+    // Also not by a later look, when some of it is there.
+    sleep(Duration::from_secs(20)).await;
+    let made = cluster.made().await;
+    let is_data = |name: &&String| name.starts_with("PersistentVolumeClaim/") || name.starts_with("StatefulSet/");
+    assert_eq!(made.iter().find(is_data), None, "{made:?}");
+    assert_eq!(cluster.get("v1", "Service", "hippo").await, before);
+    cluster.delete("v1", "Service", "hippo").await;
+    cluster.all_ready().await;
+}
+
+/// A claim that was made before would stay when its owner gives up.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_for_a_server_whose_name_is_taken() {
+    let cluster = Cluster::start().await;
+    cluster.name_is_taken(stateful_set()).await;
     let _operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
     cluster.is("Degraded", "True", "NameTaken").await;
     assert_eq!(cluster.made().await.into_iter().collect::<Vec<_>>(), [""; 0]);
-    assert_eq!(cluster.get("v1", "Service", "hippo").await, before);
-    cluster.delete("v1", "Service", "hippo").await;
+    cluster.delete("apps/v1", "StatefulSet", "hippo").await;
     cluster.all_ready().await;
 }
 
@@ -92,13 +124,13 @@ async fn a_strangers_object_is_never_taken_over_and_nothing_is_made_beside_it() 
 #[tokio::test(start_paused = true)]
 async fn what_a_stranger_made_a_moment_ago_is_not_taken_over_either() {
     let cluster = Cluster::start().await;
-    let before = cluster.name_is_taken().await;
+    let before = cluster.name_is_taken(stateful_set()).await;
     let _operator = cluster.operator_behind(|request, service| async move {
         let is_cached = request
             .uri()
             .query()
             .is_some_and(|query| query.contains("resourceVersion=0"));
-        if request.method() != Method::GET || !is_cached || !request.uri().path().ends_with("/services/hippo") {
+        if request.method() != Method::GET || !is_cached || !request.uri().path().ends_with("/statefulsets/hippo") {
             return pass(request, service).await;
         }
         let status =
@@ -106,7 +138,7 @@ async fn what_a_stranger_made_a_moment_ago_is_not_taken_over_either() {
         answer(404, &status)
     });
     cluster.is("Degraded", "True", "NameTaken").await;
-    assert_eq!(cluster.get("v1", "Service", "hippo").await, before);
+    assert_eq!(cluster.get("apps/v1", "StatefulSet", "hippo").await, before);
 }
 
 /// Objects are created, and applied when they change.
