@@ -65,7 +65,7 @@ pub struct Global {
     /// Output format; without it, text for people
     #[arg(short = 'o', long, global = true, value_enum, value_name = "FORMAT")]
     pub output: Option<Output>,
-    /// Longest wait for one answer of the cluster, such as 30s (the default)
+    /// Longest wait for one answer of the cluster, such as 30s (the default); 0 waits for ever
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub request_timeout: Option<Duration>,
     /// When to use colour; NO_COLOR is honoured

@@ -120,6 +120,14 @@ pub struct Config {
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// None waits for ever, as with kubectl.
+fn request_timeout(asked: Option<Duration>) -> Duration {
+    match asked {
+        Some(Duration::ZERO) => Duration::MAX,
+        asked => asked.unwrap_or(REQUEST_TIMEOUT),
+    }
+}
+
 /// Reads and checks everything.
 pub fn resolve(global: &Global, env: &Env) -> Result<Config, ConfigError> {
     let file = match &global.config {
@@ -160,7 +168,7 @@ pub fn resolve(global: &Global, env: &Env) -> Result<Config, ConfigError> {
         all_namespaces: global.all_namespaces,
         selector: global.selector.clone(),
         output: global.output,
-        request_timeout: global.request_timeout.unwrap_or(REQUEST_TIMEOUT),
+        request_timeout: request_timeout(global.request_timeout),
         debug: global.debug || settings.get("PGO.DEBUG").is_some_and(|v| is_true(v) == Some(true)),
         unknown_variables: unknown_variables(env),
         settings,
@@ -261,6 +269,22 @@ mod tests {
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
             directory,
         )
+    }
+
+    /// <https://kubernetes.io/docs/reference/kubectl/generated/kubectl/>: "A value of zero means don't timeout requests."
+    #[tokio::test(start_paused = true)]
+    async fn no_request_timeout_waits_for_ever() {
+        assert_eq!(request_timeout(None), REQUEST_TIMEOUT);
+        assert_eq!(
+            request_timeout(Some(Duration::from_millis(1))),
+            Duration::from_millis(1)
+        );
+        let late = tokio::time::sleep(Duration::from_secs(7 * 24 * 3600));
+        assert!(
+            tokio::time::timeout(request_timeout(Some(Duration::ZERO)), late)
+                .await
+                .is_ok()
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// How long a wait may take. Kubernetes itself is fast; a machine with a dozen assertions on it at once, and other work besides, is not.
-const PATIENCE: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a patch is to be read. <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +178,7 @@ impl Space {
             .await
     }
 
-    /// Waits until the object is there and fits, at most 100 s.
+    /// Waits until the object is there and fits, but not for ever.
     pub async fn until(&self, what: &str, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
         self.until_in(PATIENCE, what, path, fits).await
     }
@@ -196,13 +196,13 @@ impl Space {
         }
     }
 
-    /// Waits until the object is gone, at most 100 s.
+    /// Waits until the object is gone, but not for ever.
     pub async fn gone(&self, path: &str) {
         self.eventually(&format!("{path} is gone"), async || self.get(path).await.status == 404)
             .await;
     }
 
-    /// Waits until something holds, at most 100 s.
+    /// Waits until something holds, but not for ever.
     pub async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds().await {

@@ -238,3 +238,24 @@ pub(crate) async fn listen(folder: &Folder) -> Result<(TcpListener, SocketAddr),
     folder::write(&file, &address.port().to_string())?;
     Ok((listener, address))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// What `pgo sandbox run` ends by.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_panics_breaks_it_and_it_still_stops_in_order() {
+        let mut sandbox = Sandbox::start(Options::default()).await.unwrap();
+        assert!(timeout(Duration::from_millis(100), sandbox.broken()).await.is_err());
+        let panics = async { panic!("of a test") };
+        spawn_essential(&mut sandbox.serving, "a part", &sandbox.broken, panics);
+        timeout(Duration::from_secs(60), sandbox.broken()).await.unwrap();
+        sandbox.client().apiserver_version().await.unwrap();
+        timeout(Duration::from_secs(60), sandbox.stop()).await.unwrap();
+    }
+}

@@ -79,6 +79,8 @@ start_server() {
   # A crashed server's pid file names a number that may be anybody's in this container. The lock is held by every
   # process of a server, so whoever wrote the file is gone.
   [ -z "$LOCKED" ] || rm -f "$DATA/postmaster.pid"
+  # So does the lock file of its socket, in this pod's own directory: nobody else's server is there.
+  rm -f "$RUN/.s.PGSQL.5432" "$RUN/.s.PGSQL.5432.lock"
   chmod 0700 "$DATA" # a volume plugin that re-applies fsGroup opens it, and the server then refuses to start
   postgres -D "$DATA" -c config_file="$RUN/postgresql.conf" -c hba_file="$CONFIG/pg_hba.conf" \
     -c ident_file="$CONFIG/pg_ident.conf" -c unix_socket_directories="$RUN" -c listen_addresses='*' -c port=5432 \
