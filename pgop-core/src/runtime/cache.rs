@@ -36,9 +36,9 @@ use index::{Index, Listing, Tie};
 use seen::{Seen, What};
 
 /// Objects in one page of a list: what is held in memory at one time while a fleet is read.
-const PAGE: u32 = 100;
+const PAGE: u32 = 250;
 /// Lists at one time, so that a start asks neither the server nor this process for everything at once.
-const LISTS: usize = 2;
+const LISTS: usize = 4;
 /// A page that did not come within this time is asked for anew.
 const LIST_PATIENCE: Duration = Duration::from_secs(60);
 

@@ -9,8 +9,9 @@ use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GetParams, GroupVersionKind, Patch, PatchParams, PostParams,
     Preconditions, PropagationPolicy,
 };
-use kube::{Client, Error};
-use serde::de::DeserializeOwned;
+use kube::core::Request;
+use kube::{Client, Error, Resource};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
@@ -119,14 +120,16 @@ pub(crate) async fn may_exist(client: &Client, kind: Kind, namespace: &str, name
 ///
 /// An apply would make it too, but would also take over what somebody else made a moment ago.
 pub(crate) async fn create(client: &Client, kind: Kind, namespace: &str, object: &Value) -> Result<(), CallError> {
-    let object: DynamicObject = parse(object)?;
     let params = PostParams {
         field_manager: Some(CREATOR.to_owned()),
         ..PostParams::default()
     };
-    call(api(client, kind, namespace).create(&params, &object))
-        .await
-        .map(drop)
+    let path = DynamicObject::url_path(&resource(kind), Some(namespace));
+    let request = Request::new(path)
+        .create(&params, object.to_string().into_bytes())
+        .map_err(|error| CallError::Api(Box::new(Error::BuildRequest(error))))?;
+    // What the server made of it comes with the watch.
+    call(client.request::<IgnoredAny>(request)).await.map(drop)
 }
 
 /// Server-side apply of a manifest to an object that exists.
