@@ -11,9 +11,9 @@ PgDatabase orders is valid; with strategy standalone it would make:
   secret/orders-replication
   secret/orders-user
   configmap/orders-config
-  persistentvolumeclaim/orders-pvc
   service/orders
   service/orders-pods
+  persistentvolumeclaim/orders-pvc
   statefulset.apps/orders
 ",
     );
