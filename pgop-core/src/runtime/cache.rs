@@ -36,7 +36,7 @@ use index::{Index, Listing, Tie};
 use seen::{Seen, What};
 
 /// Objects in one page of a list: what is held in memory at one time while a fleet is read.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 /// Lists at one time, so that a start asks neither the server nor this process for everything at once.
 const LISTS: usize = 4;
 /// A page that did not come within this time is asked for anew.
