@@ -149,7 +149,7 @@ fn kinds_off_the_list_are_refused() {
     assert_eq!(
         render(&[("role.yaml.hbs", text)]).unwrap_err(),
         "template /tiny/role.yaml.hbs made a wrong manifest: a strategy can't create rbac.authorization.k8s.io/v1 ClusterRoleBinding; \
-         it can create ServiceAccount, Role, RoleBinding, ConfigMap, PersistentVolumeClaim, Service, NetworkPolicy, PodDisruptionBudget, Job, CronJob, \
+         it can create ServiceAccount, Role, RoleBinding, ConfigMap, Service, NetworkPolicy, PodDisruptionBudget, PersistentVolumeClaim, Job, CronJob, \
          Deployment, StatefulSet \
          (line 3 of the rendered text: `apiVersion: rbac.authorization.k8s.io/v1`)"
     );
