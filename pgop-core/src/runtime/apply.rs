@@ -108,8 +108,9 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         step,
         unused_secrets,
     } = plan;
-    let is_new = !unchanged.iter().any(|(kind, _)| carries_data(*kind))
-        && (apply.iter()).all(|apply| apply.why == Why::Missing || !carries_data(apply.manifest.kind()));
+    let changed = apply.iter().filter(|apply| apply.why != Why::Missing);
+    let mut existing = (unchanged.iter().map(|(kind, _)| *kind)).chain(changed.map(|apply| apply.manifest.kind()));
+    let is_new = !existing.any(carries_data);
     let done = unchanged.into_iter().map(|(kind, name)| Done { kind, name, why: None });
     let mut run = Run {
         client,

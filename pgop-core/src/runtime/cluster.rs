@@ -11,7 +11,7 @@ use kube::api::{
 };
 use kube::core::Request;
 use kube::{Client, Error, Resource};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
@@ -120,15 +120,24 @@ pub(crate) async fn may_exist(client: &Client, kind: Kind, namespace: &str, name
 ///
 /// An apply would make it too, but would also take over what somebody else made a moment ago.
 pub(crate) async fn create(client: &Client, kind: Kind, namespace: &str, object: &Value) -> Result<(), CallError> {
+    post(client, &resource(kind), namespace, CREATOR, object).await
+}
+
+/// What the server made of it comes with the watch, and is not read here.
+async fn post(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: &str,
+    manager: &str,
+    object: &Value,
+) -> Result<(), CallError> {
     let params = PostParams {
-        field_manager: Some(CREATOR.to_owned()),
+        field_manager: Some(manager.to_owned()),
         ..PostParams::default()
     };
-    let path = DynamicObject::url_path(&resource(kind), Some(namespace));
-    let request = Request::new(path)
+    let request = Request::new(DynamicObject::url_path(resource, Some(namespace)))
         .create(&params, object.to_string().into_bytes())
         .map_err(|error| CallError::Api(Box::new(Error::BuildRequest(error))))?;
-    // What the server made of it comes with the watch.
     call(client.request::<IgnoredAny>(request)).await.map(drop)
 }
 
@@ -178,20 +187,17 @@ async fn take_over(api: &Api<DynamicObject>, name: &str) -> Result<(), CallError
         .map(drop)
 }
 
-fn parse<T: DeserializeOwned>(value: &Value) -> Result<T, CallError> {
-    T::deserialize(value).map_err(|error| CallError::Api(Box::new(Error::SerdeError(error))))
-}
-
 /// Creates a Secret.
 pub(crate) async fn create_secret(client: &Client, namespace: &str, secret: &Value) -> Result<(), CallError> {
-    let typed: Secret = parse(secret)?;
     // Another manager than the one that applies: the password stays when the public part is applied without it.
-    let params = PostParams {
-        field_manager: Some("pgop-generate".to_owned()),
-        ..PostParams::default()
-    };
-    let api = Api::<Secret>::namespaced(client.clone(), namespace);
-    call(api.create(&params, &typed)).await.map(drop)
+    post(
+        client,
+        &ApiResource::erase::<Secret>(&()),
+        namespace,
+        "pgop-generate",
+        secret,
+    )
+    .await
 }
 
 /// Server-side apply of what of a Secret is no secret.

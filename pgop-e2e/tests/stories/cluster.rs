@@ -86,8 +86,8 @@ fn lose_the_primary(space: &Space) {
     space.phase_becomes("PgCluster", "hippo", "Ready", 90);
 }
 
-/// The number in the lock file of its socket may be anybody's in the container that comes next. An empty file stands for that here: beside
-/// neither of them a server starts.
+/// The number in the lock file of its socket may be anybody's in the container that comes next. An empty file stands for that here:
+/// `PostgreSQL` starts beside neither.
 fn lose_the_postmaster(space: &Space) {
     let since = || space.sql_in("hippo-0", "select pg_postmaster_start_time()");
     let before = since().unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use pgop_core::Managed;
 use pgop_core::Registry;
 use pgop_core::crd::PgCluster;
@@ -35,10 +35,17 @@ pub async fn create_resources(space: &Space, size: usize) {
 
 /// Creates one, and tells its uid.
 async fn create(space: &Space, number: usize) -> String {
-    let object: DynamicObject = serde_json::from_value(resource(number)).unwrap();
-    let api = space.api(&pgop("PgCluster"));
-    let made = api.create(&PostParams::default(), &object).await.unwrap();
-    made.metadata.uid.unwrap()
+    post(space, &pgop("PgCluster"), resource(number))
+        .await
+        .metadata
+        .uid
+        .unwrap()
+}
+
+/// As the operator makes what is missing. It is what costs the server least: an apply of what does not exist takes it longer.
+async fn post(space: &Space, kind: &ApiResource, object: Value) -> DynamicObject {
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    space.api(kind).create(&PostParams::default(), &object).await.unwrap()
 }
 
 /// Creates the resources and all that the operator would make for them, several at one time, and tells how long that took. What is to be
@@ -72,18 +79,11 @@ async fn send_objects(space: &Space, plan: &Plan, uid: &str) {
         let mut data = json!(secret.public);
         data["password"] = json!("0123456789abcdef0123456789abcdef");
         let object = json!({"apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE, "metadata": secret.metadata, "stringData": data});
-        let object: DynamicObject = serde_json::from_value(owned(&object)).unwrap();
-        space
-            .api(&kind("v1", "Secret"))
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        post(space, &kind("v1", "Secret"), owned(&object)).await;
     }
     for apply in &plan.apply {
         let manifest = &apply.manifest;
-        let api = space.api(&kind(&manifest.kind().api_version(), manifest.kind().as_str()));
-        // As the operator does it, and what costs the server least: an apply of what does not exist takes it longer.
-        let object: DynamicObject = serde_json::from_value(owned(manifest.value())).unwrap();
-        api.create(&PostParams::default(), &object).await.unwrap();
+        let kind = kind(&manifest.kind().api_version(), manifest.kind().as_str());
+        post(space, &kind, owned(manifest.value())).await;
     }
 }
