@@ -134,14 +134,15 @@ impl Tour<'_, '_> {
         Ok(output.status.success().then_some(text))
     }
 
-    /// Claim and path of the newest snapshot.
+    /// Claim and path of the snapshot that was just made. The cluster tells of it a moment later, and till then of the one before.
     async fn last_backup(&self) -> Result<(String, String), Error> {
-        let text = self.ask("show cluster hippo -o json").await?.unwrap_or_default();
+        let text = self.ask("show backup hippo -o json").await?.unwrap_or_default();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let cluster = value.pointer("/items/0").unwrap_or(&value);
-        let of = |key: &str| cluster["status"]["lastBackup"][key].as_str().map(str::to_owned);
+        // In the order in which they were made.
+        let newest = value["items"].as_array().and_then(|backups| backups.last());
+        let of = |key: &str| newest?["status"][key].as_str().map(str::to_owned);
         of("claim")
             .zip(of("path"))
-            .ok_or_else(|| Error::Object("the demo's backup is not in the status of cluster hippo".to_owned()))
+            .ok_or_else(|| Error::Object("`pgo show backup hippo` does not tell of the demo's backup".to_owned()))
     }
 }
