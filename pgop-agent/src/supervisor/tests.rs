@@ -1,0 +1,98 @@
+//! Every rule by itself, and all of them in a world in which anything fails.
+
+mod rules;
+mod world;
+
+use std::time::Duration;
+
+use super::*;
+use crate::control::{Control, Limits};
+
+const LIMITS: Limits = Limits::new([100, 8, 64, 0, 64]);
+const WANTED: Settings = Settings(7);
+
+fn lineage() -> Lineage {
+    Lineage("of-the-cluster".to_owned())
+}
+
+fn facts(standby: bool) -> Facts {
+    Facts {
+        major: 17,
+        control: Control {
+            system: 1,
+            timeline: 1,
+            limits: LIMITS,
+        },
+        lineage: Some(lineage()),
+        standby,
+        recovery: Recovery::None,
+    }
+}
+
+fn up() -> Up {
+    Up {
+        answers: true,
+        started: WANTED,
+        settings: WANTED,
+        limits: LIMITS,
+        asked: None,
+        follows: true,
+        paused: false,
+        stuck: None,
+    }
+}
+
+fn primary() -> Primary {
+    Primary::There {
+        system: 1,
+        timeline: 1,
+        lineage: lineage(),
+        size: 3 << 30,
+        slot: Slot::Good,
+        need: Need::There,
+    }
+}
+
+/// A server that has nothing left to do.
+fn idle(role: Role) -> Seen {
+    let standby = matches!(role, Role::Replica { .. });
+    Seen {
+        now: Duration::from_secs(1000),
+        role,
+        major: 17,
+        volume: Volume {
+            lock: Lock::Ours,
+            owner: OwnerFile::Ours,
+            leftovers: false,
+            copy: false,
+            data: Data::There(facts(standby)),
+            free: 5 << 30,
+        },
+        running: None,
+        server: Server::Up(up()),
+        wanted: WANTED,
+        verdict: Verdict::Good,
+        kept: Some(WANTED),
+        stop: None,
+        tries: Tries::default(),
+    }
+}
+
+fn a_primary() -> Seen {
+    idle(Role::Primary {
+        may_init: false,
+        roles: true,
+        slots: true,
+    })
+}
+
+fn a_replica() -> Seen {
+    idle(Role::Replica { primary: primary() })
+}
+
+fn down() -> Server {
+    Server::Down {
+        in_vain: 0,
+        words: None,
+    }
+}
