@@ -10,6 +10,7 @@
 mod act;
 mod decide;
 mod seen;
+mod words;
 
 pub use act::{Act, End, Job, Shutdown};
 pub use decide::decide;
@@ -17,6 +18,7 @@ pub use seen::{
     Data, Facts, Lineage, Lock, Need, OwnerFile, Primary, Recovery, Role, Running, Seen, Server, Settings, Slot, Stop,
     Time, Tried, Tries, Up, Verdict, Volume,
 };
+pub use words::{Condition, Place, conditions};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Every rule by itself, and all of them in a world in which anything fails.
 
 mod rules;
+mod words;
 mod world;
 
 use std::time::Duration;

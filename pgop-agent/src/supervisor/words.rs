@@ -1,0 +1,214 @@
+//! What a person reads: the last words of a container, and the conditions of its pod.
+
+use std::fmt;
+
+use super::act::{End, Job};
+use super::seen::{Need, Primary, Role, Seen, Server, Slot, Tried, Verdict};
+
+/// Where a server's data is, as a person finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The resource: `PgCluster/shop/hippo`.
+    pub resource: String,
+    /// The claim.
+    pub claim: String,
+    /// The server's directory on it.
+    pub directory: String,
+    /// Nobody else's data is on the claim, so that it may be deleted for this server's.
+    pub alone: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "directory {} on claim {}", self.directory, self.claim)
+    }
+}
+
+impl Place {
+    /// How to have a replica copy its primary anew.
+    fn anew(&self) -> String {
+        let what = if self.alone {
+            format!("claim {}", self.claim)
+        } else {
+            self.to_string()
+        };
+        format!("delete {what} and then this pod, and the replica copies its primary anew")
+    }
+}
+
+impl End {
+    /// One line: what happened, to what, and what to do.
+    pub fn words(&self, place: &Place) -> String {
+        match self {
+            Self::Asked => "stopped".to_owned(),
+            Self::InUse => format!(
+                "{place} is in use by another pod: two servers must never share a data directory; stop the other one first"
+            ),
+            Self::BelongsTo(other) => format!(
+                "{place} belongs to {other}, not to {}: use another claim, or remove that directory if its data is of no use",
+                place.resource
+            ),
+            Self::NoDatabase => {
+                format!("{place} holds something that is no PostgreSQL database: move it away, or use another claim")
+            }
+            Self::OtherMajor { data, image } => format!(
+                "{place} was written by PostgreSQL {data} and the image has {image}: use an image of PostgreSQL {data} (a major upgrade needs dump and restore, or pg_upgrade)"
+            ),
+            Self::Vanished => format!(
+                "there is no database in {place}, though there was one, or one was to be restored: bring the volume back, or restore a backup under a new name; no empty database is made in its place"
+            ),
+            Self::IsReplica => format!(
+                "{place} holds standby.signal, so it is a replica's and is not started as a primary: if this data is to be the primary's, remove that file"
+            ),
+            Self::IsPrimary => format!(
+                "{place} has no standby.signal, so it was promoted or is a primary's, and is not started as a replica: if it is of no use, {}",
+                place.anew()
+            ),
+            Self::ForeignRecovery => format!(
+                "{place} holds a recovery.signal that no restore of ours wrote, and would recover or wait in place of serving: remove that file, or restore through the resource"
+            ),
+            Self::OtherHistory => format!(
+                "{place} has another history than the primary and is not wiped, as it may be the only copy: if it is of no use, {}",
+                place.anew()
+            ),
+            Self::DoesNotStart(words) => format!("PostgreSQL does not start in {place}: {words}"),
+        }
+    }
+}
+
+/// One condition of the pod. Its sentence is there also when all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What it is about: `SettingsInForce`, `RolesInForce` or `Following`.
+    pub about: &'static str,
+    /// Nothing where nobody can tell.
+    pub holds: Option<bool>,
+    /// One word for machines.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What the pod's conditions say.
+pub fn conditions(seen: &Seen) -> Vec<Condition> {
+    let mut all = vec![settings(seen)];
+    match &seen.role {
+        Role::Primary { roles, .. } => all.push(in_force(seen, *roles)),
+        Role::Replica { primary } => all.push(following(seen, primary)),
+    }
+    all
+}
+
+fn condition(
+    about: &'static str,
+    holds: impl Into<Option<bool>>,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Condition {
+    Condition {
+        about,
+        holds: holds.into(),
+        reason,
+        message: message.into(),
+    }
+}
+
+fn settings(seen: &Seen) -> Condition {
+    const ABOUT: &str = "SettingsInForce";
+    match (&seen.verdict, &seen.server) {
+        (Verdict::Bad(words), Server::Up(_)) => condition(
+            ABOUT,
+            false,
+            "Refused",
+            format!("the server goes on with its former settings: {words}"),
+        ),
+        (Verdict::Bad(words), Server::Down { .. }) => {
+            let before = if seen.kept.is_some() {
+                "it starts with its former settings"
+            } else {
+                "nothing was started"
+            };
+            condition(ABOUT, false, "Refused", format!("{before}: {words}"))
+        }
+        (_, Server::Up(up)) if up.settings == seen.wanted => {
+            condition(ABOUT, true, "InForce", "the server has read them")
+        }
+        (Verdict::Unknown, _) => condition(ABOUT, None, "Checking", "PostgreSQL reads them"),
+        (Verdict::Good, _) => condition(ABOUT, None, "Applying", "they are being put in force"),
+    }
+}
+
+fn in_force(seen: &Seen, roles: bool) -> Condition {
+    const ABOUT: &str = "RolesInForce";
+    if roles {
+        return condition(
+            ABOUT,
+            true,
+            "InForce",
+            "roles, passwords and database are as the Secrets say",
+        );
+    }
+    if seen.tries.0.contains_key(&Tried::Roles) {
+        return condition(
+            ABOUT,
+            false,
+            "Failed",
+            "roles could not be set and are tried again; the server's log says why",
+        );
+    }
+    condition(ABOUT, None, "Pending", "they are set when the server takes connections")
+}
+
+fn following(seen: &Seen, primary: &Primary) -> Condition {
+    const ABOUT: &str = "Following";
+    if let Some(running) = seen.running.filter(|running| running.job == Job::Clone) {
+        let copies = if running.cancelled {
+            "the copy of the primary is being given up"
+        } else {
+            "it copies the primary"
+        };
+        return condition(ABOUT, false, "Copying", copies);
+    }
+    match primary {
+        Primary::Away(why) => condition(
+            ABOUT,
+            false,
+            "PrimaryAway",
+            format!("the primary does not answer: {why}"),
+        ),
+        Primary::There { need: Need::Ahead, .. } => condition(
+            ABOUT,
+            false,
+            "Ahead",
+            "it is ahead of the primary, which has lost data; it is not touched, as it may be the only copy",
+        ),
+        Primary::There {
+            need: Need::Gone, size, ..
+        } if *size > seen.volume.free => condition(
+            ABOUT,
+            false,
+            "NoSpace",
+            format!(
+                "the WAL that it needs is gone from the primary, and a new copy needs {} MiB beside the old one, of which {} are free: make the claim larger",
+                size >> 20,
+                seen.volume.free >> 20
+            ),
+        ),
+        Primary::There { need: Need::Gone, .. } => condition(
+            ABOUT,
+            false,
+            "LeftBehind",
+            "the WAL that it needs is gone from the primary, which it will copy again",
+        ),
+        Primary::There { slot: Slot::Lost, .. } => {
+            condition(ABOUT, false, "SlotLost", "its slot has lost its WAL and is made again")
+        }
+        Primary::There { .. } => match seen.up() {
+            Some(up) if up.follows && up.stuck.is_none() => {
+                condition(ABOUT, true, "Streaming", "it follows the primary")
+            }
+            Some(up) if up.paused => condition(ABOUT, false, "Paused", "replay is paused"),
+            _ => condition(ABOUT, None, "Starting", "it begins to follow"),
+        },
+    }
+}
