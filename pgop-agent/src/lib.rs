@@ -2,5 +2,6 @@
 //!
 //! Its core is a pure function: [`supervisor::decide()`] tells from what was seen what is to be done next. Everything else looks, acts or tells.
 
+pub mod complaint;
 pub mod control;
 pub mod supervisor;
