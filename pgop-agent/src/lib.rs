@@ -5,3 +5,4 @@
 pub mod complaint;
 pub mod control;
 pub mod supervisor;
+pub mod volume;
