@@ -4,5 +4,6 @@
 
 pub mod complaint;
 pub mod control;
+pub mod lock;
 pub mod supervisor;
 pub mod volume;

@@ -135,7 +135,7 @@ impl Directory {
     }
 
     /// Where a copy is made.
-    pub fn clone(&self) -> PathBuf {
+    pub fn copy(&self) -> PathBuf {
         self.0.join("data.clone")
     }
 
@@ -158,7 +158,7 @@ impl Directory {
         let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut inside| inside.next().is_none());
         Names {
             data: is_there(self.data()) && !is_empty(&self.data()),
-            clone: is_there(self.clone()),
+            clone: is_there(self.copy()),
             complete: is_there(self.complete()),
             replaced: is_there(self.replaced()),
             on_its_way: self.on_their_way().into_iter().any(is_there),
@@ -183,7 +183,7 @@ impl Directory {
 
     /// Removes what nobody needs. The mark goes first: without its copy it would be taken for the next one's.
     pub fn clean(&self, names: Names) -> Vec<Op> {
-        let mut all = vec![self.complete(), self.clone()];
+        let mut all = vec![self.complete(), self.copy()];
         all.extend(self.on_their_way());
         if names.data {
             all.push(self.replaced());
@@ -205,7 +205,7 @@ impl Directory {
             ops.extend(empty(self.data()));
         }
         // Should the copy be gone after all, the old data is better than none.
-        let from = if names.clone { self.clone() } else { self.replaced() };
+        let from = if names.clone { self.copy() } else { self.replaced() };
         ops.push(Op::Rename(from, self.data()));
         ops.push(Op::Sync(self.0.clone()));
         ops.push(Op::Remove(self.complete()));

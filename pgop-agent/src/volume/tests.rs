@@ -124,7 +124,7 @@ fn an_empty_mount_point_is_no_data() {
 #[test]
 fn a_rename_takes_nobodys_place() {
     let place = Place::with(&[("data", "old"), ("data.clone", "new")]);
-    let error = Op::Rename(place.directory.clone(), place.directory.data())
+    let error = Op::Rename(place.directory.copy(), place.directory.data())
         .run()
         .unwrap_err();
     assert!(error.to_string().starts_with("could not rename "), "{error}");
