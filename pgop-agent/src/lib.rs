@@ -4,6 +4,7 @@
 
 pub mod complaint;
 pub mod control;
+pub mod data;
 pub mod lock;
 pub mod supervisor;
 pub mod volume;
