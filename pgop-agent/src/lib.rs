@@ -5,6 +5,11 @@
 pub mod complaint;
 pub mod control;
 pub mod data;
+pub mod environment;
 pub mod lock;
+pub mod postgres;
+pub mod server;
+pub mod settings;
+pub mod sql;
 pub mod supervisor;
 pub mod volume;

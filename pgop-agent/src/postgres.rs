@@ -1,0 +1,158 @@
+//! `PostgreSQL`'s own programs.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::complaint::complaints;
+use crate::supervisor::{Shutdown, Verdict};
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+/// Standard output of a program that succeeds.
+fn output(program: &str, arguments: &[&OsStr]) -> io::Result<String> {
+    let mut command = command(program).into_std();
+    let done = command.args(arguments).output()?;
+    if !done.status.success() {
+        let words = String::from_utf8_lossy(&done.stderr);
+        return Err(io::Error::other(format!(
+            "{program} ended with {}: {}",
+            done.status,
+            words.trim()
+        )));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// Major version of the image's programs.
+pub fn major() -> io::Result<u32> {
+    let text = output("postgres", &["--version".as_ref()])?;
+    let digits = text
+        .split_whitespace()
+        .find_map(|word| word.split(['.', 'b', 'r', 'd']).next()?.parse().ok());
+    digits.ok_or_else(|| io::Error::other(format!("`{}` is no version of PostgreSQL", text.trim())))
+}
+
+/// Output of `pg_controldata`.
+pub fn controldata(data: &Path) -> io::Result<String> {
+    output("pg_controldata", &[data.as_os_str()])
+}
+
+/// Begins `initdb`. <https://www.postgresql.org/docs/current/app-initdb.html>
+pub fn initdb(into: &Path, locale: &str, wal_segment_size: &str) -> io::Result<Child> {
+    let mut command = command("initdb");
+    command.arg("-D").arg(into);
+    command.args([
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--data-checksums",
+        "--auth-local=peer",
+        "--auth-host=reject",
+    ]);
+    command
+        .arg(format!("--locale={locale}"))
+        .arg(format!("--wal-segsize={wal_segment_size}"));
+    command.stdout(Stdio::null()).kill_on_drop(true).spawn()
+}
+
+/// Has it read a configuration file, beside the server that runs. `shadow` is made for it, in memory.
+pub async fn check(data: &Path, shadow: &Path, file: &Path, major: u32) -> io::Result<Verdict> {
+    make_shadow(data, shadow)?;
+    // Up to 14 nothing makes it load the libraries.
+    let asked = if major < 15 { "work_mem" } else { "shared_memory_size" };
+    let mut config = std::ffi::OsString::from("config_file=");
+    config.push(file);
+    let mut command = command("postgres");
+    command
+        .arg("-D")
+        .arg(shadow)
+        .args(["-C", asked, "-c", "log_line_prefix=", "-c"])
+        .arg(config);
+    let done = command.kill_on_drop(true).output().await?;
+    let found = complaints(&String::from_utf8_lossy(&done.stderr));
+    if done.status.success() {
+        return Ok(Verdict::Good);
+    }
+    let words: Vec<String> = found.into_iter().map(|complaint| complaint.words).collect();
+    Ok(Verdict::Bad(if words.is_empty() {
+        format!("postgres -C ended with {}", done.status)
+    } else {
+        words.join("; ")
+    }))
+}
+
+fn make_shadow(data: &Path, shadow: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(shadow.join("global"))?;
+    for name in ["PG_VERSION", "global/pg_control"] {
+        std::fs::copy(data.join(name), shadow.join(name))?;
+    }
+    Ok(())
+}
+
+/// What a server is started with, beside its data and its file.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments(Vec<(String, String)>);
+
+impl Arguments {
+    /// One more setting, which no file can change.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.push((name.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// Starts a server. Its log comes through a pipe, so that its last words can be told.
+pub fn start(data: &Path, arguments: &Arguments) -> io::Result<Child> {
+    let mut command = command("postgres");
+    command.arg("-D").arg(data);
+    for (name, value) in &arguments.0 {
+        command.arg("-c").arg(format!("{name}={value}"));
+    }
+    command.env_remove("LC_ALL").stderr(Stdio::piped()).spawn()
+}
+
+/// Asks a server to end.
+pub fn stop(server: &Child, how: Shutdown) {
+    use rustix::process::Signal;
+    signal(
+        server,
+        match how {
+            Shutdown::Smart => Signal::TERM,
+            Shutdown::Fast => Signal::INT,
+            Shutdown::Immediate => Signal::QUIT,
+        },
+    );
+}
+
+/// Has a server read its configuration file again.
+pub fn reload(server: &Child) {
+    signal(server, rustix::process::Signal::HUP);
+}
+
+/// Asks a program to end.
+pub fn terminate(child: &Child) {
+    signal(child, rustix::process::Signal::TERM);
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    // None: it has ended and was waited for.
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
