@@ -11,18 +11,15 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    match std::env::args().nth(1).as_deref() {
-        Some("server") => match serve().await {
-            Ok(code) => ExitCode::from(code),
-            Err(error) => {
-                tracing::error!("{error}");
-                ExitCode::FAILURE
-            }
-        },
-        _ => {
-            tracing::error!("usage: pgop-agent server");
-            ExitCode::from(2)
+    if let Some("server") = std::env::args().nth(1).as_deref() { match serve().await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
         }
+    } } else {
+        tracing::error!("usage: pgop-agent server");
+        ExitCode::from(2)
     }
 }
 

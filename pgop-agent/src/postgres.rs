@@ -107,7 +107,7 @@ pub struct Arguments(Vec<(String, String)>);
 impl Arguments {
     /// One more setting, which no file can change.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &str, value: &dyn std::fmt::Display) -> Self {
         self.0.push((name.to_owned(), value.to_string()));
         self
     }

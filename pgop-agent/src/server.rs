@@ -58,7 +58,9 @@ struct Postmaster {
     session: Option<Session>,
     answers: bool,
     came_up: bool,
-    started: Settings,
+    proven: Settings,
+    /// When the settings were last read before a reload that is not yet judged.
+    reloading: Option<f64>,
     settings: Settings,
     limits: crate::control::Limits,
     asked: Option<Shutdown>,
@@ -73,6 +75,9 @@ enum Work {
 impl Agent {
     /// Before the first look.
     pub fn new(environment: Environment) -> io::Result<Self> {
+        if environment.kind == Kind::Replica {
+            return Err(io::Error::other("this build of the agent serves primaries only"));
+        }
         let path = environment.volume.join(&environment.instance);
         std::fs::create_dir_all(&path)?;
         let directory = Directory::new(&path);
@@ -80,7 +85,7 @@ impl Agent {
             resource: environment.owner.clone(),
             claim: environment.claim.clone(),
             directory: path.display().to_string(),
-            alone: environment.kind == Kind::Replica && environment.claim == format!("data-{}", environment.instance),
+            alone: false,
         };
         Ok(Self {
             directory,
@@ -216,7 +221,7 @@ impl Agent {
             },
             Some(server) => Server::Up(Up {
                 answers: server.answers,
-                started: server.started,
+                proven: server.proven,
                 settings: server.settings,
                 limits: server.limits,
                 asked: server.asked,
@@ -272,6 +277,21 @@ impl Agent {
             };
         }
         server.came_up |= server.answers;
+        if let (Some(before), Some(session)) = (server.reloading, &server.session)
+            && let Ok((loaded, waits)) = session.loaded().await
+            && loaded > before
+        {
+            server.reloading = None;
+            if waits {
+                tracing::warn!("some of the settings wait for a start");
+            } else {
+                server.proven = server.settings;
+                std::fs::copy(
+                    self.environment.run.join("postgresql.conf"),
+                    self.environment.run.join("proven.conf"),
+                )?;
+            }
+        }
         Ok(())
     }
 
@@ -290,7 +310,7 @@ impl Agent {
         let kept = std::fs::read_to_string(self.path("settings.kept"))
             .ok()
             .map(|text| digest(&text));
-        if !server.came_up && self.in_vain > 1 && kept.is_some_and(|kept| kept != server.started) {
+        if !server.came_up && self.in_vain > 1 && kept.is_some_and(|kept| kept != server.settings) {
             self.verdict = Verdict::Bad(words);
             self.in_vain = 0;
         }
@@ -348,6 +368,10 @@ impl Agent {
             Act::Reload => {
                 std::fs::write(self.environment.run.join("postgresql.conf"), &self.wanted)?;
                 if let Some(server) = &mut self.server {
+                    server.reloading = match &server.session {
+                        Some(session) => session.loaded().await.ok().map(|(loaded, _)| loaded),
+                        None => None,
+                    };
                     postgres::reload(&server.child);
                     server.settings = digest(&self.wanted);
                     tracing::info!("settings have changed: reloaded");
@@ -355,7 +379,7 @@ impl Agent {
             }
             Act::KeepSettings => {
                 let new = self.path("settings.new");
-                std::fs::copy(self.environment.run.join("started.conf"), &new)?;
+                std::fs::copy(self.environment.run.join("proven.conf"), &new)?;
                 std::fs::rename(new, self.path("settings.kept"))?;
             }
             Act::SyncRoles => self.sync_roles().await,
@@ -373,13 +397,13 @@ impl Agent {
 
     fn begin(&mut self, job: Job) -> io::Result<()> {
         let work = match job {
-            Job::Init => {
+            Job::Init | Job::Clone => {
                 tracing::info!("making a new database in {}", self.place);
                 let locale = self.word("locale").unwrap_or_else(|| "C.UTF-8".to_owned());
                 let size = self.word("wal-segment-size").unwrap_or_else(|| "16".to_owned());
                 Work::Program(postgres::initdb(&self.path("data.init"), &locale, &size)?)
             }
-            _ => {
+            Job::CheckSettings => {
                 let file = self.environment.run.join("next.conf");
                 std::fs::write(&file, &self.wanted)?;
                 let (data, shadow, major) = (self.directory.data(), self.environment.run.join("shadow"), self.major);
@@ -400,7 +424,7 @@ impl Agent {
         } else {
             std::fs::copy(self.path("settings.kept"), &file)?;
         }
-        std::fs::copy(&file, run_directory.join("started.conf"))?;
+        std::fs::copy(&file, run_directory.join("proven.conf"))?;
         // Whoever wrote these is gone: everybody who writes here holds the lock.
         let data = self.directory.data();
         if self.lock.is_some() {
@@ -410,18 +434,18 @@ impl Agent {
         let lineage = std::fs::read_to_string(data.join(LINEAGE))?;
         let config = |name: &str| self.environment.config.join(name).display().to_string();
         let mut arguments = Arguments::default()
-            .with("config_file", file.display())
-            .with("hba_file", config("pg_hba.conf"))
-            .with("ident_file", config("pg_ident.conf"))
-            .with("unix_socket_directories", run_directory.display())
-            .with("listen_addresses", "*")
-            .with("port", 5432)
+            .with("config_file", &file.display())
+            .with("hba_file", &config("pg_hba.conf"))
+            .with("ident_file", &config("pg_ident.conf"))
+            .with("unix_socket_directories", &run_directory.display())
+            .with("listen_addresses", &"*")
+            .with("port", &5432)
             .with("cluster_name", &self.environment.instance)
-            .with("log_destination", "stderr")
-            .with("logging_collector", "off")
-            .with("pgop.lineage", lineage.trim());
+            .with("log_destination", &"stderr")
+            .with("logging_collector", &"off")
+            .with("pgop.lineage", &lineage.trim());
         for (name, value) in limits.settings().filter(|(_, value)| *value > 0) {
-            arguments = arguments.with(name, value);
+            arguments = arguments.with(name, &value);
         }
         let mut child = postgres::start(&data, &arguments)?;
         let (sender, log) = mpsc::channel(100);
@@ -442,7 +466,8 @@ impl Agent {
             session: None,
             answers: false,
             came_up: false,
-            started: settings,
+            proven: settings,
+            reloading: None,
             settings,
             limits,
             asked: None,

@@ -31,7 +31,7 @@ pub enum Act {
     },
     /// Puts the wanted settings in force on the running server.
     Reload,
-    /// Keeps the settings with which the server came up, to fall back on.
+    /// Keeps the settings that the server runs with whole, to fall back on.
     KeepSettings,
     /// Makes this replica's slot at the primary, in place of one that is lost.
     MakeSlot,

@@ -233,7 +233,7 @@ fn settings(seen: &Seen) -> Option<Act> {
             Verdict::Bad(_) => {}
         }
     }
-    (seen.kept != Some(up.started)).then_some(Act::KeepSettings)
+    (seen.kept != Some(up.proven)).then_some(Act::KeepSettings)
 }
 
 /// What is looked after on a server that runs.

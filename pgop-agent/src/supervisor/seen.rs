@@ -183,9 +183,9 @@ pub enum Server {
 pub struct Up {
     /// It takes connections.
     pub answers: bool,
-    /// The settings with which it was started.
-    pub started: Settings,
-    /// Those that it read last. Some of them may need a start, and nobody knows yet whether it comes up with them.
+    /// The settings that it runs with whole: it came up with them, or read them later and none of them waits for a start.
+    pub proven: Settings,
+    /// Those that it read last. Nobody knows yet whether it comes up with one that waits for a start.
     pub settings: Settings,
     /// The limits with which it was started.
     pub limits: crate::control::Limits,

@@ -33,7 +33,7 @@ fn facts(standby: bool) -> Facts {
 fn up() -> Up {
     Up {
         answers: true,
-        started: WANTED,
+        proven: WANTED,
         settings: WANTED,
         limits: LIMITS,
         asked: None,

@@ -223,9 +223,15 @@ impl World {
             Act::Reload => {
                 assert_eq!(self.seen.verdict, Verdict::Good);
                 let wanted = self.seen.wanted;
-                self.server(|up| up.settings = wanted);
+                self.server(|up| {
+                    up.settings = wanted;
+                    // The bad ones wait for a start.
+                    if !BAD.contains(&wanted.0) {
+                        up.proven = wanted;
+                    }
+                });
             }
-            Act::KeepSettings => self.seen.kept = self.seen.up().map(|up| up.started),
+            Act::KeepSettings => self.seen.kept = self.seen.up().map(|up| up.proven),
             Act::MakeSlot if fails => drop(self.seen.tries.0.insert(Tried::Slot, again)),
             Act::MakeSlot => {
                 if let Role::Replica {
@@ -275,7 +281,7 @@ impl World {
         }
         self.seen.server = Server::Up(Up {
             answers: false,
-            started: settings,
+            proven: settings,
             settings,
             follows: false,
             ..up()
