@@ -11,13 +11,15 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    if let Some("server") = std::env::args().nth(1).as_deref() { match serve().await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
+    if let Some("server") = std::env::args().nth(1).as_deref() {
+        match serve().await {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
         }
-    } } else {
+    } else {
         tracing::error!("usage: pgop-agent server");
         ExitCode::from(2)
     }

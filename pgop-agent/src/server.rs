@@ -277,6 +277,9 @@ impl Agent {
             };
         }
         server.came_up |= server.answers;
+        if server.answers {
+            self.words = None;
+        }
         if let (Some(before), Some(session)) = (server.reloading, &server.session)
             && let Ok((loaded, waits)) = session.loaded().await
             && loaded > before
@@ -454,7 +457,9 @@ impl Agent {
                 let mut lines = BufReader::new(stderr).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     eprintln!("{line}");
-                    if line.contains("FATAL:") || line.contains("PANIC:") {
+                    // To its clients it says that it is starting up, or shutting down.
+                    let is_about_itself = !line.contains("the database system is ");
+                    if is_about_itself && (line.contains("FATAL:") || line.contains("PANIC:")) {
                         // Nobody listens: nobody has to be told.
                         let _ = sender.try_send(line);
                     }
