@@ -90,6 +90,7 @@ fn text(path: &Path) -> Result<Option<String>, DataError> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what runs pg_controldata")]
     fn control(_: &Path) -> io::Result<String> {
         Ok("\
 Database system identifier:           7
