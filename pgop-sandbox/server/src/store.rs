@@ -13,10 +13,12 @@ mod table;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::time::Instant;
 
 pub(crate) use follow::Follower;
 pub use journal::JournalError;
@@ -27,6 +29,9 @@ use table::{Table, set_revision};
 /// The revision of an empty store. Not 0: that one means "any" in the API. Not 1: a real cluster has never kept its first revisions by the
 /// time that anybody can ask for them, and clients rely on being told so.
 const FIRST_REVISION: u64 = 10;
+
+/// How often old changes are looked for, in every table: one in which nothing happens any more must not keep a busy hour's history.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// What a writer believes is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ struct Inner {
     /// The revision at which the store was opened: nothing before it is remembered.
     opened: u64,
     tables: HashMap<Arc<str>, Table>,
+    /// When old changes were last looked for.
+    swept: Instant,
     journal: Option<Journal>,
 }
 
@@ -130,6 +137,7 @@ impl Store {
                 revision,
                 opened: revision,
                 tables,
+                swept: Instant::now(),
                 journal,
             }),
         }
@@ -236,6 +244,7 @@ impl Store {
             key: key.clone(),
         });
         entry.changed.send_replace(revision);
+        inner.sweep();
         inner.compact();
         Ok(object)
     }
@@ -267,6 +276,7 @@ impl Store {
             key: key.clone(),
         });
         entry.changed.send_replace(revision);
+        inner.sweep();
         inner.compact();
         Ok(object)
     }
@@ -289,6 +299,17 @@ impl Inner {
         match &mut self.journal {
             Some(journal) => journal.append(&Record::of(revision, table, key, object)?),
             None => Ok(()),
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if now - self.swept < SWEEP {
+            return;
+        }
+        self.swept = now;
+        for table in self.tables.values_mut() {
+            table.forget_old(now);
         }
     }
 

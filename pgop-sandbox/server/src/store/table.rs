@@ -19,8 +19,9 @@ pub(super) const HISTORY_BYTES: usize = 32 << 20;
 /// How long a change is remembered: a real cluster's etcd is compacted as often
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--etcd-compaction-interval`).
 pub(super) const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
-/// How many of the last changes are kept as values, for the watchers that keep up. A value takes ten times the memory of its JSON.
-pub(super) const RECENT: usize = 256;
+/// How many of the last changes are kept as values, for the watchers that keep up. A value takes ten times the memory of its JSON, and there are
+/// dozens of tables.
+pub(super) const RECENT: usize = 32;
 
 /// Where an object is in its table. Cluster-scoped objects have the empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,14 +179,14 @@ impl Table {
             let oldest = self.recent.pop_front();
             self.past.extend(oldest.map(|(made, change)| (made, change.into())));
         }
-        while self.past.len() + self.recent.len() > HISTORY_CHANGES
-            || self.history_bytes > HISTORY_BYTES
-            || self.oldest().is_some_and(|made| now - made > HISTORY_AGE)
-        {
-            if !self.forget_oldest() {
-                break;
-            }
-        }
+        while (self.past.len() + self.recent.len() > HISTORY_CHANGES || self.history_bytes > HISTORY_BYTES)
+            && self.forget_oldest()
+        {}
+    }
+
+    /// Forgets the changes of a while ago.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        while self.oldest().is_some_and(|made| now - made > HISTORY_AGE) && self.forget_oldest() {}
     }
 
     fn oldest(&self) -> Option<Instant> {
