@@ -30,7 +30,7 @@ use table::{Table, set_revision};
 /// time that anybody can ask for them, and clients rely on being told so.
 const FIRST_REVISION: u64 = 10;
 
-/// How often old changes are looked for, in every table: one in which nothing happens any more must not keep a busy hour's history.
+/// How often every table is swept: one in which nothing happens any more must not keep a busy hour's history, nor values that nobody looks at.
 const SWEEP: Duration = Duration::from_secs(30);
 
 /// What a writer believes is stored.
@@ -75,7 +75,7 @@ struct Inner {
     /// The revision at which the store was opened: nothing before it is remembered.
     opened: u64,
     tables: HashMap<Arc<str>, Table>,
-    /// When old changes were last looked for.
+    /// When the tables were last swept.
     swept: Instant,
     journal: Option<Journal>,
 }
@@ -262,7 +262,7 @@ impl Store {
         let Some(before) = inner.expect(table, key, Expect::Revision(expected))? else {
             return Err(WriteError::Missing);
         };
-        let mut value = last.unwrap_or_else(|| before.value.clone());
+        let mut value = last.unwrap_or_else(|| before.value().clone());
         set_revision(&mut value, revision);
         let object = Arc::new(Object::new(value, revision));
         inner.log(revision, table, key, None)?;
@@ -309,7 +309,7 @@ impl Inner {
         }
         self.swept = now;
         for table in self.tables.values_mut() {
-            table.forget_old(now);
+            table.sweep(now);
         }
     }
 

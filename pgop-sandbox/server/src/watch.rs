@@ -189,13 +189,13 @@ impl Watch {
     }
 
     fn selects(&self, object: &Object) -> bool {
-        if !self.namespace.is_empty() && object.value["metadata"]["namespace"] != *self.namespace {
+        if !self.namespace.is_empty() && object.value()["metadata"]["namespace"] != *self.namespace {
             return false;
         }
         if self.labels.is_empty() && self.fields.is_empty() {
             return true;
         }
-        let shown = present(&self.resource, &object.value);
+        let shown = present(&self.resource, &object.value());
         self.labels.matches(&shown) && self.fields.matches(&shown)
     }
 
@@ -213,7 +213,7 @@ impl Watch {
                 let mut last = change
                     .before
                     .as_ref()
-                    .map(|before| before.value.clone())
+                    .map(|before| before.value().clone())
                     .unwrap_or_default();
                 last["metadata"]["resourceVersion"] = change.object.revision.to_string().into();
                 self.line_of("DELETED", &present(&self.resource, &last))
@@ -230,7 +230,7 @@ impl Watch {
             line.extend_from_slice(b"}\n");
             return Bytes::from(line);
         }
-        self.line_of(event, &present(&self.resource, &object.value))
+        self.line_of(event, &present(&self.resource, &object.value()))
     }
 
     fn line_of(&self, event: &str, object: &Value) -> Bytes {
