@@ -115,7 +115,7 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
     let (revision, objects) = call.state.store.list(&call.resource.table);
     let mut items = Vec::new();
     for (key, object) in &objects {
-        let shown = present(&call.resource, &object.value());
+        let shown = present(&call.resource, object.value());
         let inside = call.path.namespace.is_empty() || key.namespace == call.path.namespace;
         if !(inside && labels.matches(&shown) && fields.matches(&shown)) {
             continue;
@@ -158,7 +158,7 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
             .get(&resource.table, key)
             .ok_or_else(|| ApiError::not_found(resource, &key.name))?;
         check_preconditions(resource, key, &stored, options)?;
-        strategy::check_delete(call, &stored.value())?;
+        strategy::check_delete(call, stored.value())?;
         let mut object = stored.value().clone();
         let changed = mark(resource, &mut object, options);
         let shown = |object: &Value| present(resource, object).into_owned();
@@ -183,12 +183,12 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
         match written {
             Ok(written) => {
                 strategy::written(&call.state, resource);
-                let shown = shown(&written.value());
+                let shown = shown(written.value());
                 if done {
                     strategy::removed(&call.state, resource);
                     return Ok(Deletion::Gone(shown));
                 }
-                strategy::marked(call, &written.value())?;
+                strategy::marked(call, written.value())?;
                 return Ok(Deletion::Waits(shown));
             }
             // With preconditions the next round finds out whether they still hold.

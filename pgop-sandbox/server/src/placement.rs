@@ -73,8 +73,8 @@ fn set_condition(pod: &mut Value, condition: &Value) {
 pub(crate) fn evict(call: &Call, eviction: &Value) -> Result<Response<Body>> {
     let options = delete::Options::read(call, &eviction["deleteOptions"])?;
     let pod = call.stored()?;
-    if is_protected(&pod.value()) {
-        spend_budget(call, &pod.value(), call.dry_run()? || options.is_dry_run())?;
+    if is_protected(pod.value()) {
+        spend_budget(call, pod.value(), call.dry_run()? || options.is_dry_run())?;
     }
     if !options.is_dry_run() {
         let condition = json!({

@@ -82,7 +82,7 @@ fn rules_of(state: &State, role: &Value, namespace: &str) -> Option<Vec<Rule>> {
     let name = role["name"].as_str().unwrap_or_default();
     let (plural, namespace) = role_place(role, namespace);
     let stored = state.store.get(&table(plural), &Key::new(namespace, name))?;
-    Some(Rule::all_of(&stored.value()))
+    Some(Rule::all_of(stored.value()))
 }
 
 /// Where the role of a `roleRef` is: its resource and namespace.

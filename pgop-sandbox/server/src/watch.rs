@@ -195,7 +195,7 @@ impl Watch {
         if self.labels.is_empty() && self.fields.is_empty() {
             return true;
         }
-        let shown = present(&self.resource, &object.value());
+        let shown = present(&self.resource, object.value());
         self.labels.matches(&shown) && self.fields.matches(&shown)
     }
 
@@ -230,7 +230,7 @@ impl Watch {
             line.extend_from_slice(b"}\n");
             return Bytes::from(line);
         }
-        self.line_of(event, &present(&self.resource, &object.value()))
+        self.line_of(event, &present(&self.resource, object.value()))
     }
 
     fn line_of(&self, event: &str, object: &Value) -> Bytes {

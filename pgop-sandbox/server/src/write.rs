@@ -132,7 +132,7 @@ pub(crate) fn create_object(call: &Call, body: Value, options: &Options, owners:
                 drop(addresses);
                 strategy::written(&call.state, resource);
                 return Ok(Written {
-                    object: present(resource, &stored.value()).into_owned(),
+                    object: present(resource, stored.value()).into_owned(),
                     warnings,
                 });
             }
@@ -179,7 +179,7 @@ pub(crate) fn update_object(
     let (mut new, warnings) = decode(resource, body, options.unknown_fields)?;
     strategy::normalize(resource, &mut new);
     place(call, &mut new)?;
-    let old = present(resource, &stored.value());
+    let old = present(resource, stored.value());
     let _addresses = strategy::needs_address(resource).then(|| call.state.addresses.lock());
     let checked = check_identity(call, stored, &new)?;
     carry_over(resource, &call.path.subresource, &old, &mut new);
@@ -216,7 +216,7 @@ pub(crate) fn update_object(
                 strategy::removed(&call.state, resource);
             }
             Ok(Written {
-                object: present(resource, &stored.value()).into_owned(),
+                object: present(resource, stored.value()).into_owned(),
                 warnings,
             })
         }
