@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 
-use crate::call::{Call, present};
+use crate::call::{Call, present, present_one};
 use crate::read;
 use crate::request::{Form, Query};
 use crate::resource::Resource;
@@ -115,7 +115,7 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
     let (revision, objects) = call.state.store.list(&call.resource.table);
     let mut items = Vec::new();
     for (key, object) in &objects {
-        let shown = present(&call.resource, object.value());
+        let shown = present_one(&call.resource, object);
         let inside = call.path.namespace.is_empty() || key.namespace == call.path.namespace;
         if !(inside && labels.matches(&shown) && fields.matches(&shown)) {
             continue;

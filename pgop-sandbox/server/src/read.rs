@@ -11,7 +11,7 @@ use pgop_sandbox_schema::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::call::{Call, is_shown_as_stored, present};
+use crate::call::{Call, is_shown_as_stored, present, present_one};
 use crate::request::Form;
 use crate::resource::Resource;
 use crate::response::{self, Body, Style};
@@ -104,7 +104,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
     let mut rest = range(&page.objects, &call.path.namespace, page.after.as_ref());
     while let Some((_, object)) = rest.next() {
         let shown = everything || {
-            let object = present(&call.resource, object.value());
+            let object = present_one(&call.resource, object);
             labels.matches(&object) && fields.matches(&object)
         };
         if !shown {
@@ -239,7 +239,7 @@ fn page(call: &Call, limited: bool) -> Result<Page> {
 fn answer(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Response<Body> {
     let style = Style::of(call.accept, &call.query);
     let resource = &call.resource;
-    let shown = || objects.iter().map(|object| present(resource, object.value()));
+    let shown = || objects.iter().map(|object| present_one(resource, object));
     match call.accept.form {
         Form::Table => {
             let shown: Vec<_> = shown().collect();

@@ -10,7 +10,7 @@ use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::call::{Call, is_shown_as_stored, present};
+use crate::call::{Call, is_shown_as_stored, present, present_one};
 use crate::read::{parse_revision, partial};
 use crate::request::{Accept, Form};
 use crate::resource::Resource;
@@ -189,13 +189,18 @@ impl Watch {
     }
 
     fn selects(&self, object: &Object) -> bool {
-        if !self.namespace.is_empty() && object.value()["metadata"]["namespace"] != *self.namespace {
-            return false;
-        }
-        if self.labels.is_empty() && self.fields.is_empty() {
+        let is_selective = !self.labels.is_empty() || !self.fields.is_empty();
+        if self.namespace.is_empty() && !is_selective {
             return true;
         }
-        let shown = present(&self.resource, object.value());
+        let stored = object.glance();
+        if !self.namespace.is_empty() && stored["metadata"]["namespace"] != *self.namespace {
+            return false;
+        }
+        if !is_selective {
+            return true;
+        }
+        let shown = present(&self.resource, &stored);
         self.labels.matches(&shown) && self.fields.matches(&shown)
     }
 
@@ -230,7 +235,7 @@ impl Watch {
             line.extend_from_slice(b"}\n");
             return Bytes::from(line);
         }
-        self.line_of(event, &present(&self.resource, object.value()))
+        self.line_of(event, &present_one(&self.resource, object))
     }
 
     fn line_of(&self, event: &str, object: &Value) -> Bytes {

@@ -1,5 +1,6 @@
 //! One kind of object: what there is, and what changed lately.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -79,13 +80,21 @@ impl Object {
 
     /// The object.
     pub(crate) fn value(&self) -> &Value {
+        self.value.get_or_init(|| self.read())
+    }
+
+    /// The object for one look, as one of many: nothing of it is kept.
+    pub(crate) fn glance(&self) -> Cow<'_, Value> {
+        self.value.get().map_or_else(|| Cow::Owned(self.read()), Cow::Borrowed)
+    }
+
+    fn read(&self) -> Value {
         // It is the text of a value.
-        let read = || serde_json::from_slice(&self.json).unwrap_or_default();
-        self.value.get_or_init(read)
+        serde_json::from_slice(&self.json).unwrap_or_default()
     }
 
     /// The same without its value, where it has one.
-    fn cooled(&self) -> Option<Arc<Self>> {
+    pub(super) fn cooled(&self) -> Option<Arc<Self>> {
         self.value.get()?;
         Some(Arc::new(Self {
             value: OnceLock::new(),

@@ -177,8 +177,10 @@ async fn a_sweep_takes_nothing_but_memory() {
         .put("secrets", &key("one"), Expect::Absent, object("one", "0"))
         .unwrap();
     let swept = store.get("configmaps", &key("one")).unwrap();
-    assert!(!Arc::ptr_eq(&written, &swept));
-    assert_eq!((swept.value(), &swept.json), (written.value(), &written.json));
+    assert_eq!((&*swept.glance(), &swept.json), (written.value(), &written.json));
+    assert!(swept.cooled().is_none(), "a glance keeps nothing");
+    assert_eq!(swept.value(), written.value());
+    assert!(swept.cooled().is_some());
     let changes = store.follow("configmaps", start).unwrap().take().unwrap();
     assert_eq!(changes.len(), 10);
     for (round, change) in changes.iter().enumerate() {
