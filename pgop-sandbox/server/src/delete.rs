@@ -114,10 +114,9 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
     let (labels, fields) = (call.labels()?, call.fields()?);
     let (revision, objects) = call.state.store.list(&call.resource.table);
     let mut items = Vec::new();
-    for (key, object) in &objects {
+    for (key, object) in read::range(&objects, &call.path.namespace, None) {
         let shown = present_one(&call.resource, object);
-        let inside = call.path.namespace.is_empty() || key.namespace == call.path.namespace;
-        if !(inside && labels.matches(&shown) && fields.matches(&shown)) {
+        if !(labels.matches(&shown) && fields.matches(&shown)) {
             continue;
         }
         match delete_object(call, key, &options) {

@@ -127,7 +127,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
 }
 
 /// The objects of a namespace (or of all), from a place on.
-fn range<'a>(
+pub(crate) fn range<'a>(
     objects: &'a Objects,
     namespace: &'a str,
     after: Option<&Key>,

@@ -230,22 +230,19 @@ impl Store {
         let object = Arc::new(Object::new(value, revision));
         inner.log(revision, table, key, Some(&object))?;
         inner.revision = revision;
-        let entry = inner.table(table);
-        entry.objects.insert(key.clone(), object.clone());
+        inner.table(table).objects.insert(key.clone(), object.clone());
         let kind = if before.is_some() {
             ChangeKind::Modified
         } else {
             ChangeKind::Added
         };
-        entry.remember(Change {
+        let change = Change {
             kind,
             object: object.clone(),
             before,
             key: key.clone(),
-        });
-        entry.changed.send_replace(revision);
-        inner.sweep();
-        inner.compact();
+        };
+        inner.tell(table, change);
         Ok(object)
     }
 
@@ -267,17 +264,14 @@ impl Store {
         let object = Arc::new(Object::new(value, revision));
         inner.log(revision, table, key, None)?;
         inner.revision = revision;
-        let entry = inner.table(table);
-        entry.objects.remove(key);
-        entry.remember(Change {
+        inner.table(table).objects.remove(key);
+        let change = Change {
             kind: ChangeKind::Deleted,
             object: object.clone(),
             before: Some(before),
             key: key.clone(),
-        });
-        entry.changed.send_replace(revision);
-        inner.sweep();
-        inner.compact();
+        };
+        inner.tell(table, change);
         Ok(object)
     }
 }
@@ -300,6 +294,16 @@ impl Inner {
             Some(journal) => journal.append(&Record::of(revision, table, key, object)?),
             None => Ok(()),
         }
+    }
+
+    /// Remembers a change and tells the watchers. What has grown is made smaller from time to time.
+    fn tell(&mut self, table: &str, change: Change) {
+        let revision = change.object.revision;
+        let entry = self.table(table);
+        entry.remember(change);
+        entry.changed.send_replace(revision);
+        self.sweep();
+        self.compact();
     }
 
     fn sweep(&mut self) {

@@ -18,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(1800);
 
+type Labels = BTreeMap<String, String>;
+
 /// What the kernel knows of it.
 #[derive(Clone, Copy)]
 pub struct Facts {
@@ -131,19 +133,19 @@ impl Process {
     /// Waits until it has sent that many of a resource. It is asked, not the server: one that counts thousands of objects three times a second
     /// has less time for whoever is measured (7 % of its work with 300 clusters).
     pub async fn has_sent(&self, resource: &str, count: usize) {
-        let started = Instant::now();
-        let made = |labels: &BTreeMap<String, String>| labels["verb"] == "create" && labels["resource"] == resource;
-        while self.metrics().await.sum("pgop_api_requests_total", made) < count as f64 {
-            assert!(started.elapsed() < PATIENCE, "not all {resource} are sent");
-            sleep(PAUSE * 10).await;
-        }
+        let is_sent = |labels: &Labels| labels["verb"] == "create" && labels["resource"] == resource;
+        self.has_counted("pgop_api_requests_total", is_sent, count).await;
     }
 
     /// Waits until it has looked at that many clusters.
     pub async fn has_reconciled(&self, count: usize) {
+        self.has_counted("pgop_reconciles_total", |_| true, count).await;
+    }
+
+    async fn has_counted(&self, metric: &str, wanted: impl Fn(&Labels) -> bool, count: usize) {
         let started = Instant::now();
-        while self.metrics().await.sum("pgop_reconciles_total", |_| true) < count as f64 {
-            assert!(started.elapsed() < PATIENCE, "not all clusters are looked at");
+        while self.metrics().await.sum(metric, &wanted) < count as f64 {
+            assert!(started.elapsed() < PATIENCE, "{metric} does not come to {count}");
             sleep(PAUSE * 10).await;
         }
     }

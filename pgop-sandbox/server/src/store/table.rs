@@ -20,6 +20,7 @@ pub(super) const HISTORY_BYTES: usize = 32 << 20;
 /// How long a change is remembered: a real cluster's etcd is compacted as often
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--etcd-compaction-interval`).
 pub(super) const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
+
 /// Where an object is in its table. Cluster-scoped objects have the empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -66,7 +67,7 @@ pub(crate) struct Change {
     pub(crate) object: Arc<Object>,
     /// The object before the write.
     pub(crate) before: Option<Arc<Object>>,
-    pub(super) key: Key,
+    pub(crate) key: Key,
 }
 
 impl Object {

@@ -168,7 +168,8 @@ async fn changes_are_forgotten_after_five_minutes() {
 async fn a_sweep_takes_nothing_but_memory() {
     let store = Arc::new(Store::in_memory());
     let start = store.revision();
-    for round in 0..10 {
+    let rounds = 512; // a watcher takes 256 at once
+    for round in 0..rounds {
         put(&store, "one", &round.to_string());
     }
     let written = store.get("configmaps", &key("one")).unwrap();
@@ -181,8 +182,10 @@ async fn a_sweep_takes_nothing_but_memory() {
     assert!(swept.cooled().is_none(), "a glance keeps nothing");
     assert_eq!(swept.value(), written.value());
     assert!(swept.cooled().is_some());
-    let changes = store.follow("configmaps", start).unwrap().take().unwrap();
-    assert_eq!(changes.len(), 10);
+    let mut follower = store.follow("configmaps", start).unwrap();
+    let mut changes = follower.take().unwrap();
+    changes.extend(follower.take().unwrap());
+    assert_eq!(changes.len(), rounds);
     for (round, change) in changes.iter().enumerate() {
         let revision = start + 1 + round as u64;
         assert_eq!(change.object.revision, revision);
@@ -191,12 +194,16 @@ async fn a_sweep_takes_nothing_but_memory() {
             revision.to_string()
         );
         assert_eq!(change.object.value()["data"]["x"], round.to_string());
+        assert_eq!(
+            &serde_json::from_slice::<Value>(&change.object.json).unwrap(),
+            change.object.value()
+        );
         let before = change.before.as_ref().map(|before| before.value()["data"]["x"].clone());
         assert_eq!(before, round.checked_sub(1).map(|before| before.to_string().into()));
     }
     assert_eq!(
-        names(&store.list_at("configmaps", start + 5).unwrap()),
-        [r#""one"="4""#]
+        names(&store.list_at("configmaps", start + 10).unwrap()),
+        [r#""one"="9""#]
     );
 }
 
