@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// How long a wait may take. Kubernetes itself is fast; a machine with a dozen assertions on it at once, and other work besides, is not.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a patch is to be read. <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
 #[derive(Debug, Clone, Copy)]

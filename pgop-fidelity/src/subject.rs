@@ -1,6 +1,6 @@
 //! Assertions by subject, and the run over all of them.
 
-use crate::{Space, Target};
+use crate::{Space, Target, space::PATIENCE};
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::{
@@ -15,8 +15,8 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
-/// No assertion may take longer.
-const LIMIT: Duration = Duration::from_secs(170);
+/// No assertion may take longer: more than its longest wait, so that it is told what it waited for.
+const LIMIT: Duration = PATIENCE.saturating_add(Duration::from_secs(100));
 /// Most assertions wait for somebody else's work: more of them than there are cores can run at once.
 const THREADS: usize = 10;
 

@@ -9,6 +9,7 @@ use pgop_core::manifest::{Kind, Manifest};
 use pgop_core::observed::Foreign;
 use pgop_core::observed::{ClaimFacts, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::plan;
+use pgop_core::quantity::canonical;
 use pgop_core::registry::Registry;
 use pgop_strategies::conformance::{Conformant, TEXTS, shape};
 use proptest::prelude::*;
@@ -248,11 +249,13 @@ fn structure(manifests: &[Manifest], place: Place, text: &str) -> Structure {
     shape(manifests).into_iter().map(swap).collect()
 }
 
-/// Whether the text is somewhere, unchanged.
+/// Whether the text is somewhere, unchanged, or as the one form of what it means.
 fn arrives(manifests: &[Manifest], place: Place, text: &str) -> bool {
     let quoted = format!("work_mem = '{}'\n", text.replace('\\', "\\\\").replace('\'', "''"));
     let is_it = |value: &str| match place {
         At("/spec/postgres/parameters/work_mem") => value.contains(&quoted),
+        // "1e3" is a quantity.
+        At(at) if at.starts_with("/spec/resources/") => value == canonical(text),
         _ => value == text,
     };
     manifests.iter().any(|manifest| has_text(manifest.value(), &is_it))

@@ -10,7 +10,7 @@ use crate::invalid::Invalid;
 use crate::name::{self, MAX_BACKUP_NAME};
 use crate::observed::{Observed, SourceFacts};
 use crate::owner::Owner;
-use crate::quantity::milli;
+use crate::quantity::{self, milli};
 use crate::validated::ValidatedBackup;
 
 /// Checks a backup against its source.
@@ -106,7 +106,7 @@ pub(crate) fn backup(
             .unwrap_or_else(|| name::replication_secret(&spec.source.name)),
         storage,
         path: name::snapshot(&spec.source.name, created(backup), backup.metadata.uid.as_deref()),
-        resources: spec.resources.clone(),
+        resources: spec.resources.as_ref().map(quantity::canonical_resources),
         pod,
         strategy_parameters,
     })

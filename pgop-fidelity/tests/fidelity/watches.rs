@@ -204,10 +204,12 @@ async fn a_watch_ends_after_its_timeout(s: Space) {
     assert!(start.elapsed() > Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
+/// Of a kind that came long after that version: a server that was just made may know all that ever happened to the others.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>
 async fn a_version_that_is_long_gone_is_expired(s: Space) {
+    s.widgets().await;
     let reply = s
-        .ask(Method::GET, "configmaps?watch=true&resourceVersion=1&timeoutSeconds=2")
+        .ask(Method::GET, "widgets?watch=true&resourceVersion=1&timeoutSeconds=2")
         .send()
         .await;
     let status = if reply.status == 200 {

@@ -71,14 +71,14 @@ fn mend(
     call.verb = "update";
     call.path.name = default["metadata"]["name"].as_str().unwrap_or_default().into();
     while let Some(stored) = state.store.get(&call.resource.table, &call.key()) {
-        if stored.value["metadata"]["annotations"][AUTO_UPDATE] == "false" {
+        if stored.value()["metadata"]["annotations"][AUTO_UPDATE] == "false" {
             break;
         }
-        let missing = missing(&stored.value[field], &default[field]);
+        let missing = missing(&stored.value()[field], &default[field]);
         if missing.is_empty() {
             break;
         }
-        let mut mended = stored.value.clone();
+        let mut mended = stored.value().clone();
         match mended.get_mut(field).and_then(Value::as_array_mut) {
             Some(list) => list.extend(missing),
             None => mended[field] = missing.into(),

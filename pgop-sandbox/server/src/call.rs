@@ -158,6 +158,15 @@ pub(crate) fn present<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Val
     Cow::Owned(object)
 }
 
+/// The same of one of many.
+pub(crate) fn present_one<'a>(resource: &Resource, object: &'a Object) -> Cow<'a, Value> {
+    match object.glance() {
+        Cow::Borrowed(value) => present(resource, value),
+        Cow::Owned(value) if is_shown_as_stored(resource) => Cow::Owned(value),
+        Cow::Owned(value) => Cow::Owned(present(resource, &value).into_owned()),
+    }
+}
+
 /// Whether the version shows objects as they are stored.
 pub(crate) fn is_shown_as_stored(resource: &Resource) -> bool {
     if resource.custom.is_some() {

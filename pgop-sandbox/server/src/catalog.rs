@@ -37,7 +37,7 @@ impl Catalog {
         let custom = store.list(DEFINITIONS).1;
         let custom = custom
             .values()
-            .flat_map(|definition| resources_of(&definition.value))
+            .flat_map(|definition| resources_of(definition.value()))
             .map(Arc::new);
         let resources: Vec<Arc<Resource>> = built_in.iter().cloned().chain(custom).collect();
         let by_path = resources

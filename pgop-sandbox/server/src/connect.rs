@@ -34,7 +34,7 @@ fn kubelet(call: &Call) -> Result<Arc<dyn Kubelet>> {
 
 /// The pod of the path, which must be on a node.
 fn pod(call: &Call) -> Result<Value> {
-    let pod = call.stored()?.value.clone();
+    let pod = call.stored()?.value().clone();
     if !is_assigned(&pod) {
         return Err(ApiError::bad_request(format!(
             "pod {} does not have a host assigned",

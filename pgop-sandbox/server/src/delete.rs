@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 
-use crate::call::{Call, present};
+use crate::call::{Call, present, present_one};
 use crate::read;
 use crate::request::{Form, Query};
 use crate::resource::Resource;
@@ -114,10 +114,9 @@ pub(crate) fn delete_collection(call: &Call, body: &Value) -> Result<Response<Bo
     let (labels, fields) = (call.labels()?, call.fields()?);
     let (revision, objects) = call.state.store.list(&call.resource.table);
     let mut items = Vec::new();
-    for (key, object) in &objects {
-        let shown = present(&call.resource, &object.value);
-        let inside = call.path.namespace.is_empty() || key.namespace == call.path.namespace;
-        if !(inside && labels.matches(&shown) && fields.matches(&shown)) {
+    for (key, object) in read::range(&objects, &call.path.namespace, None) {
+        let shown = present_one(&call.resource, object);
+        if !(labels.matches(&shown) && fields.matches(&shown)) {
             continue;
         }
         match delete_object(call, key, &options) {
@@ -158,8 +157,8 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
             .get(&resource.table, key)
             .ok_or_else(|| ApiError::not_found(resource, &key.name))?;
         check_preconditions(resource, key, &stored, options)?;
-        strategy::check_delete(call, &stored.value)?;
-        let mut object = stored.value.clone();
+        strategy::check_delete(call, stored.value())?;
+        let mut object = stored.value().clone();
         let changed = mark(resource, &mut object, options);
         let shown = |object: &Value| present(resource, object).into_owned();
         let done = is_done_for(resource, &object);
@@ -183,12 +182,12 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
         match written {
             Ok(written) => {
                 strategy::written(&call.state, resource);
-                let shown = shown(&written.value);
+                let shown = shown(written.value());
                 if done {
                     strategy::removed(&call.state, resource);
                     return Ok(Deletion::Gone(shown));
                 }
-                strategy::marked(call, &written.value)?;
+                strategy::marked(call, written.value())?;
                 return Ok(Deletion::Waits(shown));
             }
             // With preconditions the next round finds out whether they still hold.
@@ -199,7 +198,7 @@ pub(crate) fn delete_object(call: &Call, key: &Key, options: &Options) -> Result
 }
 
 fn check_preconditions(resource: &Resource, key: &Key, stored: &Object, options: &Options) -> Result<()> {
-    let metadata = &stored.value["metadata"];
+    let metadata = &stored.value()["metadata"];
     for (what, wanted, field) in [
         ("UID", &options.uid, "uid"),
         ("ResourceVersion", &options.revision, "resourceVersion"),

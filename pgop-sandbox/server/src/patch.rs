@@ -46,7 +46,7 @@ pub(crate) fn patch(call: &Call, body: &[u8]) -> Result<Response<Body>> {
                 }
             }
         };
-        let old = present(&call.resource, &stored.value);
+        let old = present(&call.resource, stored.value());
         let (new, owners) = patch.apply(call, &old, &options)?;
         // A patch names the state it is for only by naming its revision; what it takes over from the object does not.
         let new = if patch.names_revision() {

@@ -41,7 +41,7 @@ pub(crate) fn bind(call: &Call, binding: &Value) -> Result<Response<Body>> {
 fn change(call: &Call, change: impl Fn(&mut Value) -> Result<()>) -> Result<()> {
     loop {
         let stored = call.stored()?;
-        let mut pod = stored.value.clone();
+        let mut pod = stored.value().clone();
         change(&mut pod)?;
         match call.state.store.put(
             &call.resource.table,
@@ -73,8 +73,8 @@ fn set_condition(pod: &mut Value, condition: &Value) {
 pub(crate) fn evict(call: &Call, eviction: &Value) -> Result<Response<Body>> {
     let options = delete::Options::read(call, &eviction["deleteOptions"])?;
     let pod = call.stored()?;
-    if is_protected(&pod.value) {
-        spend_budget(call, &pod.value, call.dry_run()? || options.is_dry_run())?;
+    if is_protected(pod.value()) {
+        spend_budget(call, pod.value(), call.dry_run()? || options.is_dry_run())?;
     }
     if !options.is_dry_run() {
         let condition = json!({
@@ -109,7 +109,7 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
     loop {
         let (_, budgets) = call.state.store.list(BUDGETS);
         let of_pod = |(key, budget): &(&Key, &std::sync::Arc<Object>)| {
-            let selector = LabelSelector::of_object(&budget.value["spec"]["selector"]);
+            let selector = LabelSelector::of_object(&budget.value()["spec"]["selector"]);
             key.namespace == call.path.namespace && selector.is_ok_and(|selector| selector.matches(pod))
         };
         let mut matching = budgets.iter().filter(of_pod);
@@ -121,17 +121,17 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
             ));
         }
-        let status = &budget.value["status"];
+        let status = &budget.value()["status"];
         let number = |field: &str| status[field].as_i64().unwrap_or(0);
         if !is_ready(pod)
-            && (budget.value["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+            && (budget.value()["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
                 || (number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0))
         {
             return Ok(());
         }
         let name = &key.name;
         if status["observedGeneration"].as_i64().unwrap_or(0)
-            < budget.value["metadata"]["generation"].as_i64().unwrap_or(0)
+            < budget.value()["metadata"]["generation"].as_i64().unwrap_or(0)
         {
             return Err(ApiError::disruption_budget(&format!(
                 "The disruption budget {name} is still being processed by the server."
@@ -146,7 +146,7 @@ fn spend_budget(call: &Call, pod: &Value, dry: bool) -> Result<()> {
         if dry {
             return Ok(());
         }
-        let mut spent = budget.value.clone();
+        let mut spent = budget.value().clone();
         spent["status"]["disruptionsAllowed"] = (number("disruptionsAllowed") - 1).into();
         spent["status"]["disruptedPods"][&call.path.name] = now().into();
         match call

@@ -40,11 +40,11 @@ fn grants(state: &State, identity: &Identity, namespace: &str) -> Vec<Grant> {
         }
         let (_, bindings) = state.store.list(&table(plural));
         for (key, binding) in bindings.iter().filter(|(key, _)| key.namespace == within) {
-            let mut subjects = binding.value["subjects"].as_array().into_iter().flatten();
+            let mut subjects = binding.value()["subjects"].as_array().into_iter().flatten();
             let Some(subject) = subjects.find_map(|subject| name_of(subject, identity)) else {
                 continue;
             };
-            let role = &binding.value["roleRef"];
+            let role = &binding.value()["roleRef"];
             let place = if within.is_empty() {
                 key.name.clone()
             } else {
@@ -82,7 +82,7 @@ fn rules_of(state: &State, role: &Value, namespace: &str) -> Option<Vec<Rule>> {
     let name = role["name"].as_str().unwrap_or_default();
     let (plural, namespace) = role_place(role, namespace);
     let stored = state.store.get(&table(plural), &Key::new(namespace, name))?;
-    Some(Rule::all_of(&stored.value))
+    Some(Rule::all_of(stored.value()))
 }
 
 /// Where the role of a `roleRef` is: its resource and namespace.

@@ -11,7 +11,7 @@ use pgop_sandbox_schema::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::call::{Call, is_shown_as_stored, present};
+use crate::call::{Call, is_shown_as_stored, present, present_one};
 use crate::request::Form;
 use crate::resource::Resource;
 use crate::response::{self, Body, Style};
@@ -36,7 +36,7 @@ pub(crate) fn get(call: &Call) -> Result<Response<Body>> {
             Style::of(call.accept, &call.query),
         ));
     }
-    Ok(one(call, StatusCode::OK, &present(&call.resource, &object.value)))
+    Ok(one(call, StatusCode::OK, &present(&call.resource, object.value())))
 }
 
 /// The answer that shows one object, in the form that was asked for.
@@ -104,7 +104,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
     let mut rest = range(&page.objects, &call.path.namespace, page.after.as_ref());
     while let Some((_, object)) = rest.next() {
         let shown = everything || {
-            let object = present(&call.resource, &object.value);
+            let object = present_one(&call.resource, object);
             labels.matches(&object) && fields.matches(&object)
         };
         if !shown {
@@ -118,7 +118,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
     }
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let (Some(remaining), Some(last)) = (more, selected.last()) {
-        metadata["continue"] = seal(page.revision, &last.value).into();
+        metadata["continue"] = seal(page.revision, last.value()).into();
         if everything {
             metadata["remainingItemCount"] = remaining.into();
         }
@@ -127,7 +127,7 @@ pub(crate) fn list(call: &Call) -> Result<Response<Body>> {
 }
 
 /// The objects of a namespace (or of all), from a place on.
-fn range<'a>(
+pub(crate) fn range<'a>(
     objects: &'a Objects,
     namespace: &'a str,
     after: Option<&Key>,
@@ -239,7 +239,7 @@ fn page(call: &Call, limited: bool) -> Result<Page> {
 fn answer(call: &Call, objects: &[&Arc<Object>], metadata: &Value) -> Response<Body> {
     let style = Style::of(call.accept, &call.query);
     let resource = &call.resource;
-    let shown = || objects.iter().map(|object| present(resource, &object.value));
+    let shown = || objects.iter().map(|object| present_one(resource, object));
     match call.accept.form {
         Form::Table => {
             let shown: Vec<_> = shown().collect();

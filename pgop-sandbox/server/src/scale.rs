@@ -17,7 +17,7 @@ pub(crate) fn scale(call: &Call, body: &[u8]) -> Result<Response<Body>> {
     let scale = call.resource.scale.as_ref().ok_or_else(ApiError::unknown_path)?;
     loop {
         let stored = call.stored()?;
-        let object = present(&call.resource, &stored.value);
+        let object = present(&call.resource, stored.value());
         let current = scale_of(&call.resource, scale, &object);
         let wanted = match call.verb {
             "get" => {

@@ -13,10 +13,12 @@ mod table;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::time::Instant;
 
 pub(crate) use follow::Follower;
 pub use journal::JournalError;
@@ -27,6 +29,9 @@ use table::{Table, set_revision};
 /// The revision of an empty store. Not 0: that one means "any" in the API. Not 1: a real cluster has never kept its first revisions by the
 /// time that anybody can ask for them, and clients rely on being told so.
 const FIRST_REVISION: u64 = 10;
+
+/// How often every table is swept: one in which nothing happens any more must not keep a busy hour's history, nor values that nobody looks at.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// What a writer believes is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ struct Inner {
     /// The revision at which the store was opened: nothing before it is remembered.
     opened: u64,
     tables: HashMap<Arc<str>, Table>,
+    /// When the tables were last swept.
+    swept: Instant,
     journal: Option<Journal>,
 }
 
@@ -130,6 +137,7 @@ impl Store {
                 revision,
                 opened: revision,
                 tables,
+                swept: Instant::now(),
                 journal,
             }),
         }
@@ -222,21 +230,19 @@ impl Store {
         let object = Arc::new(Object::new(value, revision));
         inner.log(revision, table, key, Some(&object))?;
         inner.revision = revision;
-        let entry = inner.table(table);
-        entry.objects.insert(key.clone(), object.clone());
+        inner.table(table).objects.insert(key.clone(), object.clone());
         let kind = if before.is_some() {
             ChangeKind::Modified
         } else {
             ChangeKind::Added
         };
-        entry.remember(Change {
+        let change = Change {
             kind,
             object: object.clone(),
             before,
             key: key.clone(),
-        });
-        entry.changed.send_replace(revision);
-        inner.compact();
+        };
+        inner.tell(table, change);
         Ok(object)
     }
 
@@ -253,21 +259,19 @@ impl Store {
         let Some(before) = inner.expect(table, key, Expect::Revision(expected))? else {
             return Err(WriteError::Missing);
         };
-        let mut value = last.unwrap_or_else(|| before.value.clone());
+        let mut value = last.unwrap_or_else(|| before.value().clone());
         set_revision(&mut value, revision);
         let object = Arc::new(Object::new(value, revision));
         inner.log(revision, table, key, None)?;
         inner.revision = revision;
-        let entry = inner.table(table);
-        entry.objects.remove(key);
-        entry.remember(Change {
+        inner.table(table).objects.remove(key);
+        let change = Change {
             kind: ChangeKind::Deleted,
             object: object.clone(),
             before: Some(before),
             key: key.clone(),
-        });
-        entry.changed.send_replace(revision);
-        inner.compact();
+        };
+        inner.tell(table, change);
         Ok(object)
     }
 }
@@ -289,6 +293,27 @@ impl Inner {
         match &mut self.journal {
             Some(journal) => journal.append(&Record::of(revision, table, key, object)?),
             None => Ok(()),
+        }
+    }
+
+    /// Remembers a change and tells the watchers. What has grown is made smaller from time to time.
+    fn tell(&mut self, table: &str, change: Change) {
+        let revision = change.object.revision;
+        let entry = self.table(table);
+        entry.remember(change);
+        entry.changed.send_replace(revision);
+        self.sweep();
+        self.compact();
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if now - self.swept < SWEEP {
+            return;
+        }
+        self.swept = now;
+        for table in self.tables.values_mut() {
+            table.sweep(now);
         }
     }
 

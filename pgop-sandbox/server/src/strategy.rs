@@ -41,7 +41,7 @@ pub(crate) fn check_namespace(call: &Call, namespace: &str, name: &str) -> Resul
     let Some(stored) = call.state.store.get(&namespaces.table, &Key::new("", namespace)) else {
         return Err(ApiError::not_found(&namespaces, namespace));
     };
-    if stored.value["metadata"].get("deletionTimestamp").is_some() {
+    if stored.value()["metadata"].get("deletionTimestamp").is_some() {
         return Err(ApiError::terminating(&call.resource, name, namespace));
     }
     Ok(())

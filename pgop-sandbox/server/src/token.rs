@@ -27,7 +27,7 @@ const LONGEST_SECONDS: i64 = 1 << 32;
 pub(crate) fn signing_key(store: &Store) -> std::result::Result<Vec<u8>, WriteError> {
     let key = Key::new("", "token-key");
     if let Some(stored) = store.get(SECRETS, &key) {
-        let decoded = stored.value["key"]
+        let decoded = stored.value()["key"]
             .as_str()
             .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         return Ok(decoded.unwrap_or_default());
@@ -64,7 +64,7 @@ pub(crate) fn issue(call: &Call, mut request: Value) -> Result<Response<Body>> {
     };
     let (namespace, name) = (&call.path.namespace, &call.path.name);
     let mut bound = json!({
-        "namespace": namespace, "serviceaccount": {"name": name, "uid": account.value["metadata"]["uid"]},
+        "namespace": namespace, "serviceaccount": {"name": name, "uid": account.value()["metadata"]["uid"]},
     });
     if spec["boundObjectRef"]["kind"] == "Pod" {
         bound["pod"] = bound_pod(call, &spec["boundObjectRef"])?;
@@ -92,7 +92,7 @@ fn bound_pod(call: &Call, reference: &Value) -> Result<Value> {
         .get("pods", &Key::new(call.path.namespace.as_str(), name));
     let pod =
         pod.ok_or_else(|| ApiError::conflict(&call.resource, &call.path.name, &format!("pod \"{name}\" not found")))?;
-    let uid = &pod.value["metadata"]["uid"];
+    let uid = &pod.value()["metadata"]["uid"];
     if reference["uid"].is_string() && reference["uid"] != *uid {
         let why = format!(
             "the UID in the bound object reference ({}) does not match the UID in record",
@@ -132,7 +132,7 @@ pub(crate) fn verify(state: &State, token: &str) -> Option<(Identity, Vec<String
         let stored = state
             .store
             .get(table, &Key::new(namespace, object["name"].as_str().unwrap_or_default()));
-        stored.is_some_and(|stored| stored.value["metadata"]["uid"] == object["uid"])
+        stored.is_some_and(|stored| stored.value()["metadata"]["uid"] == object["uid"])
     };
     let account = &bound["serviceaccount"];
     if !exists("serviceaccounts", account) || (bound["pod"].is_object() && !exists("pods", &bound["pod"])) {

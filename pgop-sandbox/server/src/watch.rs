@@ -10,8 +10,8 @@ use pgop_sandbox_schema::Cause;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::call::{Call, is_shown_as_stored, present};
-use crate::read::{parse_revision, partial};
+use crate::call::{Call, is_shown_as_stored, present, present_one};
+use crate::read::{parse_revision, partial, range};
 use crate::request::{Accept, Form};
 use crate::resource::Resource;
 use crate::response::{Body, streamed};
@@ -121,8 +121,8 @@ impl Watch {
             }
         }
         if from_now && initial != Some(false) {
-            let there = objects.values().filter(|object| self.selects(object));
-            self.pending = there.map(|object| self.line("ADDED", object)).collect();
+            let there = range(&objects, &self.namespace, None).filter(|(_, object)| self.selects(object));
+            self.pending = there.map(|(_, object)| self.line("ADDED", object)).collect();
         }
         if initial == Some(true) && self.bookmarks {
             let line = self.bookmark(revision, true);
@@ -189,18 +189,18 @@ impl Watch {
     }
 
     fn selects(&self, object: &Object) -> bool {
-        if !self.namespace.is_empty() && object.value["metadata"]["namespace"] != *self.namespace {
-            return false;
-        }
         if self.labels.is_empty() && self.fields.is_empty() {
             return true;
         }
-        let shown = present(&self.resource, &object.value);
+        let shown = present_one(&self.resource, object);
         self.labels.matches(&shown) && self.fields.matches(&shown)
     }
 
     /// Tells a change as it looks through the selectors.
     fn tell(&mut self, change: &Change) {
+        if !self.namespace.is_empty() && change.key.namespace != self.namespace {
+            return;
+        }
         let before = change.before.as_ref().is_some_and(|before| self.selects(before));
         let after = change.kind != ChangeKind::Deleted && self.selects(&change.object);
         let line = match (before, after) {
@@ -213,7 +213,7 @@ impl Watch {
                 let mut last = change
                     .before
                     .as_ref()
-                    .map(|before| before.value.clone())
+                    .map(|before| before.value().clone())
                     .unwrap_or_default();
                 last["metadata"]["resourceVersion"] = change.object.revision.to_string().into();
                 self.line_of("DELETED", &present(&self.resource, &last))
@@ -230,7 +230,7 @@ impl Watch {
             line.extend_from_slice(b"}\n");
             return Bytes::from(line);
         }
-        self.line_of(event, &present(&self.resource, &object.value))
+        self.line_of(event, &present_one(&self.resource, object))
     }
 
     fn line_of(&self, event: &str, object: &Value) -> Bytes {

@@ -117,7 +117,7 @@ pub(crate) fn create_object(call: &Call, body: Value, options: &Options, owners:
         }
         let generated = sent["metadata"]["name"].is_null();
         if let Some(taken) = call.state.store.get(&resource.table, &at).filter(|_| !generated) {
-            let going = taken.value["metadata"].get("deletionTimestamp").is_some();
+            let going = taken.value()["metadata"].get("deletionTimestamp").is_some();
             return Err(ApiError::exists(resource, &named, going));
         }
         if options.dry_run {
@@ -132,7 +132,7 @@ pub(crate) fn create_object(call: &Call, body: Value, options: &Options, owners:
                 drop(addresses);
                 strategy::written(&call.state, resource);
                 return Ok(Written {
-                    object: present(resource, &stored.value).into_owned(),
+                    object: present(resource, stored.value()).into_owned(),
                     warnings,
                 });
             }
@@ -179,7 +179,7 @@ pub(crate) fn update_object(
     let (mut new, warnings) = decode(resource, body, options.unknown_fields)?;
     strategy::normalize(resource, &mut new);
     place(call, &mut new)?;
-    let old = present(resource, &stored.value);
+    let old = present(resource, stored.value());
     let _addresses = strategy::needs_address(resource).then(|| call.state.addresses.lock());
     let checked = check_identity(call, stored, &new)?;
     carry_over(resource, &call.path.subresource, &old, &mut new);
@@ -216,7 +216,7 @@ pub(crate) fn update_object(
                 strategy::removed(&call.state, resource);
             }
             Ok(Written {
-                object: present(resource, &stored.value).into_owned(),
+                object: present(resource, stored.value()).into_owned(),
                 warnings,
             })
         }
@@ -229,7 +229,7 @@ pub(crate) fn update_object(
 fn check_identity(call: &Call, stored: &Object, new: &Value) -> Result<bool> {
     let (resource, name) = (&*call.resource, call.path.name.as_str());
     let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
-    let current = stored.value["metadata"]["uid"].as_str().unwrap_or_default();
+    let current = stored.value()["metadata"]["uid"].as_str().unwrap_or_default();
     if !uid.is_empty() && uid != current {
         if call.verb == "patch" {
             let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");

@@ -6,7 +6,7 @@ mod client;
 use client::{Api, MAPS, map, told};
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use pgop_sandbox_server::{Config, Server};
+use pgop_sandbox_server::{Config, Identity, Server, Storage};
 use serde_json::{Value, json};
 
 const MAPS_EVERYWHERE: &str = "/api/v1/configmaps";
@@ -263,6 +263,41 @@ async fn deep_bodies_end_in_an_error() {
         check(code, &status, 400, media);
     }
     assert_eq!(api.post(MAPS, map("a")).await.0, StatusCode::CREATED);
+}
+
+/// What is stored is deeper than what was sent, and has to be read again.
+#[tokio::test]
+async fn an_object_is_as_deep_as_can_be_read_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let storage = Storage::Folder(folder.path().to_owned());
+        let config = Config {
+            storage,
+            ..Config::default()
+        };
+        Api(Server::open(config).unwrap(), Some(Identity::admin()))
+    };
+    let api = open();
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.x.io"},
+        "spec": {"group": "x.io", "scope": "Cluster", "names": {"kind": "Thing", "plural": "things"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(api.post(definitions, definition).await.0, StatusCode::CREATED);
+    let thing = |depth: usize| {
+        let spec = (2..depth).fold(json!({}), |inner, _| json!({"a": inner}));
+        json!({"apiVersion": "x.io/v1", "kind": "Thing", "metadata": {"name": format!("t{depth}")}, "spec": spec})
+    };
+    let things = "/apis/x.io/v1/things";
+    let (code, status) = api.post(things, thing(101)).await;
+    check(code, &status, 400, "101 levels");
+    let (code, stored) = api.post(things, thing(100)).await;
+    assert_eq!(code, StatusCode::CREATED);
+    drop(api);
+    let (code, found) = open().get("/apis/x.io/v1/things/t100", JSON).await;
+    assert_eq!((code, found), (StatusCode::OK, stored));
 }
 
 #[tokio::test]

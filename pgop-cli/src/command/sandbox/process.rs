@@ -41,6 +41,8 @@ pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Res
     let again = file.try_clone().map_err(|error| failed("log", &error))?;
     let mut child = Command::new(own)
         .args(["sandbox", "run", "--name", name])
+        // glibc would give every thread memory of its own, of which none uses what another has left.
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(again)

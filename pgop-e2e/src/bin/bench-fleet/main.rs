@@ -66,6 +66,7 @@ async fn measure(size: usize) -> Column {
         "creates sent",
         format!("{:.0}/s", size as f64 / started.elapsed().as_secs_f64()),
     );
+    process.has_sent("statefulsets", size * SETS).await;
     space.has("StatefulSet", size * SETS).await;
     let by_operator = started.elapsed();
     assert_eq!(
@@ -166,7 +167,8 @@ fn writes(metrics: &Samples) -> BTreeMap<String, f64> {
 }
 
 fn total(writes: &BTreeMap<String, f64>) -> f64 {
-    writes.values().sum()
+    // From 0.0 on: the sum of no numbers is -0.0.
+    writes.values().fold(0.0, |sum, count| sum + count)
 }
 
 /// From the histogram's buckets, as Prometheus' `histogram_quantile` has it.

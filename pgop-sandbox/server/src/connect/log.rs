@@ -16,8 +16,8 @@ use crate::status::{ApiError, Result};
 pub(super) async fn log(call: &Call) -> Result<Response<Body>> {
     let options = options(&call.query, &call.path.name)?;
     let pod = call.stored()?;
-    let target = target(call, &pod.value)?;
-    if !is_assigned(&pod.value) {
+    let target = target(call, pod.value())?;
+    if !is_assigned(pod.value()) {
         // It has said nothing yet. That is no error.
         return Ok(response::text(StatusCode::NO_CONTENT, ""));
     }

@@ -21,15 +21,15 @@ pub(crate) fn aggregate(state: &State, clusterroles: &Resource) {
         // A role that was written may be part of others: once more after each round that changed something.
         let mut changed = false;
         for (key, role) in &all {
-            let Some(rules) = collected(&role.value, &all) else {
+            let Some(rules) = collected(role.value(), &all) else {
                 continue;
             };
-            if role.value["rules"].as_array().map(Vec::as_slice).unwrap_or_default() == rules {
+            if role.value()["rules"].as_array().map(Vec::as_slice).unwrap_or_default() == rules {
                 continue;
             }
-            let mut new = role.value.clone();
+            let mut new = role.value().clone();
             new["rules"] = Value::Array(rules);
-            ownership::track(clusterroles, Some(&role.value), &mut new, MANAGER, "");
+            ownership::track(clusterroles, Some(role.value()), &mut new, MANAGER, "");
             // Where another write came first, its own round does it.
             changed |= state
                 .store
@@ -50,11 +50,11 @@ fn collected(role: &Value, all: &Objects) -> Option<Vec<Value>> {
         let Ok(selector) = LabelSelector::of_object(selector) else {
             continue;
         };
-        for part in all.values().filter(|part| selector.matches(&part.value)) {
-            if part.value["metadata"]["name"] == role["metadata"]["name"] {
+        for part in all.values().filter(|part| selector.matches(part.value())) {
+            if part.value()["metadata"]["name"] == role["metadata"]["name"] {
                 continue;
             }
-            for rule in part.value["rules"].as_array().into_iter().flatten() {
+            for rule in part.value()["rules"].as_array().into_iter().flatten() {
                 if !rules.contains(rule) {
                     rules.push(rule.clone());
                 }

@@ -1,7 +1,8 @@
 //! One kind of object: what there is, and what changed lately.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +20,6 @@ pub(super) const HISTORY_BYTES: usize = 32 << 20;
 /// How long a change is remembered: a real cluster's etcd is compacted as often
 /// (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--etcd-compaction-interval`).
 pub(super) const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
-/// How many of the last changes are kept as values, for the watchers that keep up. A value takes ten times the memory of its JSON.
-pub(super) const RECENT: usize = 256;
 
 /// Where an object is in its table. Cluster-scoped objects have the empty namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +40,8 @@ impl Key {
 /// A stored object, never changed: a write puts another in its place.
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// With `metadata.resourceVersion` of its revision.
-    pub(crate) value: Value,
+    /// With `metadata.resourceVersion` of its revision. It takes ten times the memory of its JSON, so it is there only while it is looked at.
+    value: OnceLock<Value>,
     /// The same as JSON text, made once for all watchers and the journal.
     pub(crate) json: Bytes,
     /// The revision of the write that made it so.
@@ -68,25 +67,41 @@ pub(crate) struct Change {
     pub(crate) object: Arc<Object>,
     /// The object before the write.
     pub(crate) before: Option<Arc<Object>>,
-    pub(super) key: Key,
+    pub(crate) key: Key,
 }
 
 impl Object {
     pub(super) fn new(value: Value, revision: u64) -> Self {
         Self {
             json: Bytes::from(value.to_string()),
-            value,
+            value: value.into(),
             revision,
         }
     }
 
-    /// From the text that [`Self::new`] made.
-    fn of_json(json: &Bytes, revision: u64) -> Self {
-        Self {
-            value: serde_json::from_slice(json).unwrap_or_default(),
-            json: json.clone(),
-            revision,
-        }
+    /// The object.
+    pub(crate) fn value(&self) -> &Value {
+        self.value.get_or_init(|| self.read())
+    }
+
+    /// The object for one look, as one of many: nothing of it is kept.
+    pub(crate) fn glance(&self) -> Cow<'_, Value> {
+        self.value.get().map_or_else(|| Cow::Owned(self.read()), Cow::Borrowed)
+    }
+
+    fn read(&self) -> Value {
+        // It is the text of a value.
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+
+    /// The same without its value, where it has one.
+    pub(super) fn cooled(&self) -> Option<Arc<Self>> {
+        self.value.get()?;
+        Some(Arc::new(Self {
+            value: OnceLock::new(),
+            json: self.json.clone(),
+            revision: self.revision,
+        }))
     }
 
     pub(super) fn parse(json: &str) -> Result<Self, JournalError> {
@@ -97,7 +112,7 @@ impl Object {
             .unwrap_or(0);
         Ok(Self {
             json: Bytes::copy_from_slice(json.as_bytes()),
-            value,
+            value: value.into(),
             revision,
         })
     }
@@ -109,48 +124,11 @@ pub(super) fn set_revision(value: &mut Value, revision: u64) {
     }
 }
 
-/// A change of a while ago, as JSON.
-struct Past {
-    kind: ChangeKind,
-    key: Key,
-    revision: u64,
-    json: Bytes,
-    /// The revision and the JSON of the object before the write.
-    before: Option<(u64, Bytes)>,
-}
-
-impl From<Change> for Past {
-    fn from(change: Change) -> Self {
-        Self {
-            kind: change.kind,
-            key: change.key,
-            revision: change.object.revision,
-            json: change.object.json.clone(),
-            before: change.before.map(|before| (before.revision, before.json.clone())),
-        }
-    }
-}
-
-impl From<&Past> for Change {
-    fn from(past: &Past) -> Self {
-        Self {
-            kind: past.kind,
-            object: Arc::new(Object::of_json(&past.json, past.revision)),
-            before: past
-                .before
-                .as_ref()
-                .map(|(revision, json)| Arc::new(Object::of_json(json, *revision))),
-            key: past.key.clone(),
-        }
-    }
-}
-
 /// The objects of a kind and their history.
 pub(super) struct Table {
     pub(super) objects: Objects,
-    /// The oldest first; `recent` goes on where it ends.
-    past: VecDeque<(Instant, Past)>,
-    recent: VecDeque<(Instant, Change)>,
+    /// The oldest first.
+    history: VecDeque<(Instant, Change)>,
     history_bytes: usize,
     /// The revision of the newest change that is no longer in the history.
     pub(super) forgotten: u64,
@@ -162,8 +140,7 @@ impl Table {
     pub(super) fn new(objects: Objects, forgotten: u64) -> Self {
         Self {
             objects,
-            past: VecDeque::new(),
-            recent: VecDeque::new(),
+            history: VecDeque::new(),
             history_bytes: 0,
             forgotten,
             changed: watch::Sender::new(forgotten),
@@ -171,51 +148,46 @@ impl Table {
     }
 
     pub(super) fn remember(&mut self, change: Change) {
-        let now = Instant::now();
         self.history_bytes += change.object.json.len();
-        self.recent.push_back((now, change));
-        if self.recent.len() > RECENT {
-            let oldest = self.recent.pop_front();
-            self.past.extend(oldest.map(|(made, change)| (made, change.into())));
-        }
-        while self.past.len() + self.recent.len() > HISTORY_CHANGES
-            || self.history_bytes > HISTORY_BYTES
-            || self.oldest().is_some_and(|made| now - made > HISTORY_AGE)
-        {
-            if !self.forget_oldest() {
-                break;
-            }
-        }
-    }
-
-    fn oldest(&self) -> Option<Instant> {
-        let (past, recent) = (self.past.front(), self.recent.front());
-        past.map(|(made, _)| *made).or(recent.map(|(made, _)| *made))
+        self.history.push_back((Instant::now(), change));
+        while (self.history.len() > HISTORY_CHANGES || self.history_bytes > HISTORY_BYTES) && self.forget_oldest() {}
     }
 
     /// Whether there was one to forget: the newest change is always remembered.
     fn forget_oldest(&mut self) -> bool {
-        let (revision, json) = if let Some((_, past)) = self.past.pop_front() {
-            (past.revision, past.json)
-        } else if self.recent.len() > 1
-            && let Some((_, change)) = self.recent.pop_front()
-        {
-            (change.object.revision, change.object.json.clone())
-        } else {
+        if self.history.len() < 2 {
             return false;
-        };
-        self.history_bytes -= json.len();
-        self.forgotten = revision;
+        }
+        if let Some((_, change)) = self.history.pop_front() {
+            self.history_bytes -= change.object.json.len();
+            self.forgotten = change.object.revision;
+        }
         true
+    }
+
+    /// Forgets the changes of a while ago, and the values of everything: whoever looks at one again reads it again.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let is_old = |(made, _): &(Instant, Change)| now - *made > HISTORY_AGE;
+        while self.history.front().is_some_and(is_old) && self.forget_oldest() {}
+        for (_, Change { object, before, .. }) in &mut self.history {
+            for object in std::iter::once(object).chain(before) {
+                if let Some(cooled) = object.cooled() {
+                    *object = cooled;
+                }
+            }
+        }
+        let warm = self.objects.iter();
+        let cooled: Vec<_> = warm
+            .filter_map(|(key, object)| Some((key.clone(), object.cooled()?)))
+            .collect();
+        self.objects.extend(cooled);
     }
 
     /// The changes after a revision.
     pub(super) fn since(&self, revision: u64) -> impl DoubleEndedIterator<Item = Change> {
-        let past = self.past.partition_point(|(_, past)| past.revision <= revision);
-        let recent = self
-            .recent
+        let from = self
+            .history
             .partition_point(|(_, change)| change.object.revision <= revision);
-        let past = self.past.range(past..).map(|(_, past)| past.into());
-        past.chain(self.recent.range(recent..).map(|(_, change)| change.clone()))
+        self.history.range(from..).map(|(_, change)| change.clone())
     }
 }

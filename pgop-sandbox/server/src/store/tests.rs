@@ -26,7 +26,7 @@ fn put(store: &Store, name: &str, data: &str) -> u64 {
 fn names(objects: &super::Objects) -> Vec<String> {
     objects
         .values()
-        .map(|object| format!("{}={}", object.value["metadata"]["name"], object.value["data"]["x"]))
+        .map(|object| format!("{}={}", object.value()["metadata"]["name"], object.value()["data"]["x"]))
         .collect()
 }
 
@@ -37,8 +37,8 @@ fn a_write_takes_the_next_revision_and_puts_it_into_the_object() {
     let second = put(&store, "two", "1");
     assert_eq!(second, first + 1);
     let stored = store.get("configmaps", &key("two")).unwrap();
-    assert_eq!(stored.value["metadata"]["resourceVersion"], second.to_string());
-    assert_eq!(serde_json::from_slice::<Value>(&stored.json).unwrap(), stored.value);
+    assert_eq!(stored.value()["metadata"]["resourceVersion"], second.to_string());
+    assert_eq!(&serde_json::from_slice::<Value>(&stored.json).unwrap(), stored.value());
 }
 
 #[test]
@@ -101,7 +101,7 @@ async fn a_watcher_sees_every_change_in_order() {
     writer.await.unwrap();
     let data: Vec<usize> = seen
         .iter()
-        .map(|change| change.object.value["data"]["x"].as_str().unwrap().parse().unwrap())
+        .map(|change| change.object.value()["data"]["x"].as_str().unwrap().parse().unwrap())
         .collect();
     assert_eq!(data, (0..1000).collect::<Vec<_>>());
     assert_eq!(seen.iter().filter(|change| change.kind == ChangeKind::Added).count(), 7);
@@ -140,29 +140,48 @@ fn big_changes_are_forgotten_sooner() {
     assert!(store.follow("configmaps", store.revision() - 1).is_ok());
 }
 
-/// Watchers that sleep for less are not told to begin anew, and a quiet store does not grow for hours.
+/// Watchers that sleep for less are not told to begin anew, and no store grows for hours: also not by a table in which nothing happens any more.
 #[tokio::test(start_paused = true)]
 async fn changes_are_forgotten_after_five_minutes() {
     let store = Arc::new(Store::in_memory());
-    let start = put(&store, "one", "0");
+    let in_quiet = |name| {
+        store
+            .put("secrets", &key(name), Expect::Absent, object(name, "0"))
+            .unwrap()
+            .revision
+    };
+    let (start, quiet, last) = (put(&store, "one", "0"), in_quiet("one"), in_quiet("two"));
     tokio::time::advance(super::table::HISTORY_AGE).await;
     let then = put(&store, "one", "1");
     assert_eq!(store.follow("configmaps", start).unwrap().take().unwrap().len(), 1);
-    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(store.follow("secrets", quiet).unwrap().take().unwrap().len(), 1);
+    tokio::time::advance(super::SWEEP).await;
     put(&store, "one", "2");
     assert!(store.follow("configmaps", start - 1).is_err());
     assert_eq!(store.follow("configmaps", then).unwrap().take().unwrap().len(), 1);
+    assert!(store.follow("secrets", quiet - 1).is_err());
+    assert!(store.follow("secrets", last).is_ok());
 }
 
-/// What is remembered as JSON is told as what is remembered as values.
-#[test]
-fn an_old_change_is_told_as_it_was() {
+/// Who looks at an object or a change after a sweep sees what was there before it.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_takes_nothing_but_memory() {
     let store = Arc::new(Store::in_memory());
     let start = store.revision();
-    let rounds = super::table::RECENT * 2;
+    let rounds = 512; // a watcher takes 256 at once
     for round in 0..rounds {
         put(&store, "one", &round.to_string());
     }
+    let written = store.get("configmaps", &key("one")).unwrap();
+    tokio::time::advance(super::SWEEP).await;
+    store
+        .put("secrets", &key("one"), Expect::Absent, object("one", "0"))
+        .unwrap();
+    let swept = store.get("configmaps", &key("one")).unwrap();
+    assert_eq!((&*swept.glance(), &swept.json), (written.value(), &written.json));
+    assert!(swept.cooled().is_none(), "a glance keeps nothing");
+    assert_eq!(swept.value(), written.value());
+    assert!(swept.cooled().is_some());
     let mut follower = store.follow("configmaps", start).unwrap();
     let mut changes = follower.take().unwrap();
     changes.extend(follower.take().unwrap());
@@ -170,17 +189,22 @@ fn an_old_change_is_told_as_it_was() {
     for (round, change) in changes.iter().enumerate() {
         let revision = start + 1 + round as u64;
         assert_eq!(change.object.revision, revision);
-        assert_eq!(change.object.value["metadata"]["resourceVersion"], revision.to_string());
-        assert_eq!(change.object.value["data"]["x"], round.to_string());
         assert_eq!(
-            serde_json::from_slice::<Value>(&change.object.json).unwrap(),
-            change.object.value
+            change.object.value()["metadata"]["resourceVersion"],
+            revision.to_string()
         );
-        let before = change.before.as_ref().map(|before| before.value["data"]["x"].clone());
+        assert_eq!(change.object.value()["data"]["x"], round.to_string());
+        assert_eq!(
+            &serde_json::from_slice::<Value>(&change.object.json).unwrap(),
+            change.object.value()
+        );
+        let before = change.before.as_ref().map(|before| before.value()["data"]["x"].clone());
         assert_eq!(before, round.checked_sub(1).map(|before| before.to_string().into()));
     }
-    let middle = start + 10;
-    assert_eq!(names(&store.list_at("configmaps", middle).unwrap()), [r#""one"="9""#]);
+    assert_eq!(
+        names(&store.list_at("configmaps", start + 10).unwrap()),
+        [r#""one"="9""#]
+    );
 }
 
 #[test]

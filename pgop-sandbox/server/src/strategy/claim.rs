@@ -20,16 +20,16 @@ pub(super) fn create(call: &Call, claim: &mut Value) {
         let (_, classes) = call.state.store.list(CLASSES);
         let defaults = classes
             .values()
-            .filter(|class| class.value["metadata"]["annotations"][IS_DEFAULT] == "true");
+            .filter(|class| class.value()["metadata"]["annotations"][IS_DEFAULT] == "true");
         // Of several the newest, as in Kubernetes.
         let newest = defaults.max_by_key(|class| {
-            class.value["metadata"]["creationTimestamp"]
+            class.value()["metadata"]["creationTimestamp"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned()
         });
         if let Some(class) = newest {
-            claim["spec"]["storageClassName"] = class.value["metadata"]["name"].clone();
+            claim["spec"]["storageClassName"] = class.value()["metadata"]["name"].clone();
         }
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn update(call: &Call, old: &Value, new: &Value, name: &str) -> Resul
         .state
         .store
         .get(CLASSES, &Key::new("", class))
-        .is_some_and(|class| class.value["allowVolumeExpansion"] == true);
+        .is_some_and(|class| class.value()["allowVolumeExpansion"] == true);
     if expands {
         return Ok(());
     }

@@ -110,7 +110,7 @@ pub(super) fn remove_instances(state: &State, definition: &Value) -> Result<()> 
 /// Deletes an object, or marks it where finalizers hold it; again when another write comes between.
 fn remove_instance(state: &State, table: &str, key: &Key) -> Result<()> {
     while let Some(object) = state.store.get(table, key) {
-        let mut marked = object.value.clone();
+        let mut marked = object.value().clone();
         let metadata = &mut marked["metadata"];
         let held = metadata["finalizers"].as_array().is_some_and(|list| !list.is_empty());
         if held && metadata.get("deletionTimestamp").is_some() {
@@ -137,16 +137,16 @@ pub(super) fn finish_deletion(state: &State, name: &str) {
     let key = Key::new("", name);
     // Another writer may come between: then its state is looked at again.
     while let Some(stored) = state.store.get(DEFINITIONS, &key) {
-        let spec = &stored.value["spec"];
+        let spec = &stored.value()["spec"];
         let table = format!(
             "{}.{}",
             spec["names"]["plural"].as_str().unwrap_or_default(),
             spec["group"].as_str().unwrap_or_default()
         );
-        if stored.value["metadata"].get("deletionTimestamp").is_none() || !state.store.list(&table).1.is_empty() {
+        if stored.value()["metadata"].get("deletionTimestamp").is_none() || !state.store.list(&table).1.is_empty() {
             return;
         }
-        let mut definition = stored.value.clone();
+        let mut definition = stored.value().clone();
         if let Some(list) = definition["metadata"]["finalizers"].as_array_mut() {
             list.retain(|name| name != CLEANUP);
         }

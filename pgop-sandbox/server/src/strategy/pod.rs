@@ -47,13 +47,17 @@ fn service_account(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
         })?;
     let wanted = spec["automountServiceAccountToken"]
         .as_bool()
-        .or_else(|| stored.value["automountServiceAccountToken"].as_bool())
+        .or_else(|| stored.value()["automountServiceAccountToken"].as_bool())
         .unwrap_or(true);
     if wanted {
         mount_credentials(spec);
     }
     if spec["imagePullSecrets"].as_array().is_none_or(Vec::is_empty) {
-        put(spec, "imagePullSecrets", stored.value.get("imagePullSecrets").cloned());
+        put(
+            spec,
+            "imagePullSecrets",
+            stored.value().get("imagePullSecrets").cloned(),
+        );
     }
     Ok(())
 }
@@ -130,15 +134,18 @@ fn prioritize(call: &Call, pod: &mut Value, name: &str) -> Result<()> {
             let (_, classes) = call.state.store.list("priorityclasses.scheduling.k8s.io");
             let chosen = classes.values().find(|stored| {
                 if class.is_empty() {
-                    stored.value["globalDefault"] == true
+                    stored.value()["globalDefault"] == true
                 } else {
-                    stored.value["metadata"]["name"] == class
+                    stored.value()["metadata"]["name"] == class
                 }
             });
             match chosen {
                 Some(stored) => {
-                    pod["spec"]["priorityClassName"] = stored.value["metadata"]["name"].clone();
-                    (stored.value["value"].clone(), stored.value["preemptionPolicy"].clone())
+                    pod["spec"]["priorityClassName"] = stored.value()["metadata"]["name"].clone();
+                    (
+                        stored.value()["value"].clone(),
+                        stored.value()["preemptionPolicy"].clone(),
+                    )
                 }
                 None if class.is_empty() => (json!(0), json!("PreemptLowerPriority")),
                 None => {

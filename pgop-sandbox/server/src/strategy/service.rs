@@ -94,7 +94,7 @@ fn taken(state: &State) -> HashSet<String> {
     let (_, services) = state.store.list("services");
     services
         .values()
-        .filter_map(|service| service.value["spec"]["clusterIP"].as_str().map(str::to_owned))
+        .filter_map(|service| service.value()["spec"]["clusterIP"].as_str().map(str::to_owned))
         .collect()
 }
 

@@ -6,9 +6,17 @@ use super::options::UnknownFields;
 use crate::resource::Resource;
 use crate::status::{ApiError, Result};
 
+/// How deep an object may be. What is stored is a little deeper, as `managedFields` repeats its fields, and is read again by a parser that takes 127.
+const DEPTH: usize = 100;
+
 /// Reads an object: it must be of the resource's kind; unknown fields go, defaults come.
 pub(crate) fn decode(resource: &Resource, mut object: Value, unknown: UnknownFields) -> Result<(Value, Vec<String>)> {
     check_kind(resource, &mut object)?;
+    if depth(&object) > DEPTH {
+        return Err(ApiError::bad_request(format!(
+            "the object is deeper than {DEPTH} levels"
+        )));
+    }
     if let Some(why) = resource.schema.mistyped(&object, &resource.kind) {
         return Err(unreadable(resource, &resource.kind, &resource.version, &why));
     }
@@ -37,6 +45,15 @@ pub(crate) fn decode(resource: &Resource, mut object: Value, unknown: UnknownFie
         warnings.push(warning);
     }
     Ok((object, warnings))
+}
+
+fn depth(value: &Value) -> usize {
+    let inner: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Array(items) => &mut items.iter(),
+        Value::Object(fields) => &mut fields.values(),
+        _ => return 0,
+    };
+    1 + inner.map(depth).max().unwrap_or(0)
 }
 
 /// What names the kind and version must name those of the resource.

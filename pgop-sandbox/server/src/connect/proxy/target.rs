@@ -64,11 +64,11 @@ pub(super) fn of(call: &Call) -> Result<Target> {
         .get(&call.resource.table, &key(asked.name))
         .ok_or_else(|| ApiError::not_found(&call.resource, asked.name))?;
     let address = if is_pod {
-        pod(&stored.value, asked.port)?
+        pod(stored.value(), asked.port)?
     } else {
         let endpoints = call.state.store.get("endpoints", &key(asked.name));
-        let endpoints = endpoints.map(|endpoints| endpoints.value.clone()).unwrap_or_default();
-        service(&stored.value, &endpoints, &asked, id)?
+        let endpoints = endpoints.map(|endpoints| endpoints.value().clone()).unwrap_or_default();
+        service(stored.value(), &endpoints, &asked, id)?
     };
     Ok(Target {
         scheme: asked.scheme,

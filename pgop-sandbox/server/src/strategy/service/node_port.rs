@@ -102,7 +102,7 @@ fn taken(state: &State, namespace: &str, name: &str) -> HashSet<u64> {
     let others = services
         .iter()
         .filter(|(key, _)| (key.namespace.as_str(), key.name.as_str()) != (namespace, name));
-    others.flat_map(|(_, service)| numbers(&service.value)).collect()
+    others.flat_map(|(_, service)| numbers(service.value())).collect()
 }
 
 fn free(taken: &HashSet<u64>, used: &HashSet<u64>) -> Option<u64> {
