@@ -238,7 +238,7 @@ fn settings(seen: &Seen) -> Option<Act> {
 
 /// What is looked after on a server that runs.
 fn upkeep(seen: &Seen) -> Option<Act> {
-    let up = seen.up().filter(|up| up.asked.is_none())?;
+    let up = seen.up().filter(|up| up.hears && up.asked.is_none())?;
     match &seen.role {
         Role::Primary { roles, .. } if up.answers && !roles && seen.is_due(Tried::Roles) => Some(Act::SyncRoles),
         Role::Primary { slots, .. } if up.answers && !slots && seen.is_due(Tried::Slots) => Some(Act::SyncSlots),

@@ -181,6 +181,8 @@ pub enum Server {
 /// A server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Up {
+    /// It hears signals: before that, any would end it.
+    pub hears: bool,
     /// It takes connections.
     pub answers: bool,
     /// The settings that it runs with whole: it came up with them, or read them later and none of them waits for a start.

@@ -32,6 +32,7 @@ fn facts(standby: bool) -> Facts {
 
 fn up() -> Up {
     Up {
+        hears: true,
         answers: true,
         proven: WANTED,
         settings: WANTED,

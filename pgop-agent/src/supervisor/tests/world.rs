@@ -49,7 +49,7 @@ impl World {
             self.finish(job, true);
         }
         if let Server::Up(up) = &mut self.seen.server {
-            up.answers = true;
+            (up.hears, up.answers) = (true, true);
             if up.asked.is_some() {
                 self.seen.server = down();
             }
@@ -241,7 +241,10 @@ impl World {
                     *slot = Slot::Good;
                 }
             }
-            Act::Follow => self.server(|up| up.follows = true),
+            Act::Follow => self.server(|up| {
+                assert!(up.hears, "a signal ends what does not hear yet");
+                up.follows = true;
+            }),
             Act::SyncRoles if fails => drop(self.seen.tries.0.insert(Tried::Roles, again)),
             Act::SyncSlots if fails => drop(self.seen.tries.0.insert(Tried::Slots, again)),
             Act::SyncRoles | Act::SyncSlots => {
@@ -280,6 +283,7 @@ impl World {
             return;
         }
         self.seen.server = Server::Up(Up {
+            hears: false,
             answers: false,
             proven: settings,
             settings,
