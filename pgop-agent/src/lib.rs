@@ -12,5 +12,6 @@ pub mod postgres;
 pub mod server;
 pub mod settings;
 pub mod sql;
+pub mod stop;
 pub mod supervisor;
 pub mod volume;

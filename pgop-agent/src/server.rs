@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,6 +20,7 @@ use self::replica::ReplicaPart;
 use crate::environment::{Environment, Kind};
 use crate::lock::Held;
 use crate::postgres;
+use crate::stop::Stop;
 use crate::supervisor::{Act, Data, End, Job, Lock, OwnerFile, Place, Time, Tries, Verdict, decide};
 use crate::volume::{Directory, Op};
 
@@ -48,9 +48,9 @@ pub struct Agent {
     wanted: String,
     verdict: Verdict,
     part: Part,
+    listener: Stop,
     stop: Option<Time>,
     tries: Tries,
-    signals: [Signal; 2],
 }
 
 /// What only one of the two has to look after.
@@ -69,7 +69,7 @@ impl Agent {
     /// Before the first look.
     pub fn new(environment: Environment) -> io::Result<Self> {
         // First of all: a signal that comes before is lost to process 1.
-        let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let listener = Stop::listen(&environment.run)?;
         let path = environment.volume.join(&environment.instance);
         std::fs::create_dir_all(&path)?;
         Ok(Self {
@@ -98,9 +98,9 @@ impl Agent {
                 Kind::Primary => Part::Primary(PrimaryPart::default()),
                 Kind::Replica => Part::Replica(ReplicaPart::default()),
             },
+            listener,
             stop: None,
             tries: Tries::default(),
-            signals,
             environment,
         })
     }
@@ -154,12 +154,10 @@ impl Agent {
                 None => std::future::pending().await,
             }
         };
-        let [terminate, interrupt] = &mut self.signals;
         // One that starts is asked more often.
         let tick = if is_settled { TICK } else { TICK / 20 };
         let asked = tokio::select! {
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
+            () = self.listener.heard() => true,
             () = server => false,
             () = job => false,
             () = tokio::time::sleep(tick) => false,

@@ -159,7 +159,7 @@ mod tests {
         let list = std::slice::from_ref(&listed);
         assert!(at(0, &[&listed, &slot], list).is_empty());
         assert!(at(299, &[&slot], list).is_empty());
-        assert_eq!(at(300, &[&slot], list), [slot.clone()]);
+        assert_eq!(at(300, &[&slot], list), std::slice::from_ref(&slot));
         assert!(at(301, &[], list).is_empty(), "its replica has come");
         assert!(at(700, &[&slot], list).is_empty(), "and it counts anew");
         let both = [listed.clone(), slot.clone()];

@@ -180,6 +180,7 @@ pub enum Server {
 
 /// A server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
 pub struct Up {
     /// It hears signals: before that, any would end it.
     pub hears: bool,
