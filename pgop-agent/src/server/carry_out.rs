@@ -8,7 +8,7 @@ use super::primary::new_lineage;
 use super::replica::unhook;
 use super::{Agent, Part, Work, run};
 use crate::control::Limits;
-use crate::data::LINEAGE;
+use crate::data::{AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres::{self, Arguments};
 use crate::settings::digest;
@@ -34,6 +34,7 @@ impl Agent {
                     None => {}
                 }
             }
+            Act::SetAside => self.set_aside()?,
             Act::Start { settings, limits } => self.start(settings, limits).await?,
             Act::Reload => {
                 tracing::info!("settings have changed: reloading");
@@ -62,6 +63,15 @@ impl Agent {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        tracing::warn!("PostgreSQL does not start, and ALTER SYSTEM has changed settings: trying without them");
+        let (file, refused) = (self.directory.data().join(AUTO_CONF), self.path(REFUSED));
+        std::fs::copy(&file, &refused)?;
+        run(&[Op::Sync(refused), Op::Write(file, String::new())])?;
+        self.in_vain = 0;
         Ok(())
     }
 
@@ -188,6 +198,10 @@ impl Agent {
             .with("log_destination", &"stderr")
             .with("logging_collector", &"off")
             .with("pgop.lineage", &lineage.trim());
+        if self.major >= 17 {
+            // What counts is the resource. Before 17 what ALTER SYSTEM has left can only be told.
+            arguments = arguments.with("allow_alter_system", &"off");
+        }
         for (name, value) in limits.settings().filter(|(_, value)| *value > 0) {
             arguments = arguments.with(name, &value);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use super::{AGAIN, Agent, Part, Work, run};
-use crate::data::{self, LINEAGE};
+use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
 use crate::settings::{Wanted, digest};
@@ -36,6 +36,8 @@ impl Agent {
                 leftovers: names.leftovers() && self.job.is_none(),
                 copy: names.copy(),
                 data: self.data.clone(),
+                overrides: self.overrides(),
+                set_aside: self.path(REFUSED).exists(),
                 free,
             },
             running: self.job.as_ref().map(|(job, _)| Running {
@@ -92,6 +94,11 @@ impl Agent {
             Ok(owner) if !owner.is_empty() => OwnerFile::Other(owner),
             _ => OwnerFile::Absent,
         }
+    }
+
+    fn overrides(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.directory.data().join(AUTO_CONF));
+        file.map(|text| data::names(&text)).unwrap_or_default()
     }
 
     fn kept(&self) -> Option<Settings> {

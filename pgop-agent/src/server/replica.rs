@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{AGAIN, Agent, Part, run};
 use crate::conninfo::{self, Target};
-use crate::data::LINEAGE;
+use crate::data::{AUTO_CONF, LINEAGE};
 use crate::settings::line;
 use crate::sql::{self, Login, Stream};
 use crate::supervisor::{Need, Primary, Slot, Time, Tried};
@@ -214,7 +214,7 @@ fn write_passfile(run: &std::path::Path, text: &str) -> io::Result<()> {
 
 /// The primary's ALTER SYSTEM settings come with a copy; those that say whom to follow must not.
 pub fn unhook(data: &std::path::Path) -> io::Result<()> {
-    let file = data.join("postgresql.auto.conf");
+    let file = data.join(AUTO_CONF);
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -83,6 +83,10 @@ pub struct Volume {
     pub copy: bool,
     /// The data.
     pub data: Data,
+    /// Names of the settings that ALTER SYSTEM has left in the data. They count more than the resource's.
+    pub overrides: Vec<String>,
+    /// Some that kept the server from starting were set aside.
+    pub set_aside: bool,
     /// Bytes that can still be written.
     pub free: u64,
 }

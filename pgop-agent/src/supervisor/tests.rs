@@ -68,6 +68,8 @@ fn idle(role: Role) -> Seen {
             leftovers: false,
             copy: false,
             data: Data::There(facts(standby)),
+            overrides: Vec::new(),
+            set_aside: false,
             free: 5 << 30,
         },
         running: None,
