@@ -23,6 +23,7 @@ fn facts(standby: bool) -> Facts {
             system: 1,
             timeline: 1,
             limits: LIMITS,
+            segment: 16 << 20,
         },
         lineage: Some(lineage()),
         standby,
