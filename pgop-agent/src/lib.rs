@@ -9,6 +9,7 @@ pub mod data;
 pub mod environment;
 pub mod lock;
 pub mod postgres;
+pub mod secret;
 pub mod server;
 pub mod settings;
 pub mod sql;

@@ -108,7 +108,8 @@ impl Agent {
             }
             Job::Clone => {
                 let (run, slot) = (&self.environment.run, self.environment.slot());
-                let Some((target, _)) = self.upstream() else {
+                // The next look tells of it.
+                let Ok((target, _)) = self.upstream() else {
                     return Ok(());
                 };
                 tracing::info!("copying the primary, {}, to {}", target.host, self.place);

@@ -60,7 +60,7 @@ impl Agent {
         match &self.part {
             Part::Primary(part) => Role::Primary {
                 may_init: self.word("init").as_deref() == Some("initdb"),
-                roles: part.has_roles(self.roles_digest()),
+                roles: part.roles(self.roles_digest()),
                 slots: part.has_slots(self.config("slots").as_deref()),
             },
             Part::Replica(part) => Role::Replica {

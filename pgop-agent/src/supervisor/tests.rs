@@ -86,7 +86,7 @@ fn idle(role: Role) -> Seen {
 fn a_primary() -> Seen {
     idle(Role::Primary {
         may_init: false,
-        roles: true,
+        roles: InForce::Yes,
         slots: true,
     })
 }
