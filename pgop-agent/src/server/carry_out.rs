@@ -28,7 +28,13 @@ impl Agent {
             Act::Clean => run(&self.directory.clean(self.directory.names()))?,
             Act::FinishClone => self.put_copy_in_place()?,
             Act::WriteLineage => run(&[Op::Write(self.directory.data().join(LINEAGE), new_lineage())])?,
-            Act::Begin(job) => self.begin(job)?,
+            Act::Begin(job) => {
+                if job == Job::Clone && self.follows().is_some() {
+                    // The copy's stream and the server's would want one slot.
+                    self.read_again(None).await?;
+                }
+                self.begin(job)?;
+            }
             Act::Cancel => {
                 self.cancelled = true;
                 match &self.job {
@@ -46,8 +52,7 @@ impl Agent {
             }
             Act::Follow => {
                 tracing::info!("following the primary");
-                let text = self.server.as_ref().map(|server| server.text.clone());
-                self.reload(&text.unwrap_or_default(), self.followed_text()).await?;
+                self.read_again(self.followed_text()).await?;
             }
             Act::KeepSettings => {
                 let proven = self.server.as_ref().map(|server| server.proven.clone());
@@ -152,6 +157,12 @@ impl Agent {
             server.reload(text).await;
         }
         Ok(())
+    }
+
+    /// The same settings, and another to follow.
+    async fn read_again(&mut self, follows: Option<String>) -> io::Result<()> {
+        let text = self.server.as_ref().map(|server| server.text.clone());
+        self.reload(&text.unwrap_or_default(), follows).await
     }
 
     async fn start(&mut self, settings: Settings, limits: Limits) -> io::Result<()> {
