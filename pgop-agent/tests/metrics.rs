@@ -1,0 +1,456 @@
+//! `/metrics` of a real primary and a real replica, over TCP, read as strictly as Prometheus reads it.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may panic
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pgop_agent::http::Http;
+use pgop_agent::metrics::{Metrics, query};
+use pgop_agent::status::{InForce, Kind, Phase, Status, Turn};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// Long enough for a machine that is busy; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The directory with PostgreSQL's programs.
+fn programs() -> PathBuf {
+    let debian = Path::new("/usr/lib/postgresql");
+    let versions = std::fs::read_dir(debian).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
+    found.retain(|bin| bin.join("initdb").exists());
+    found.sort();
+    found.pop().expect("PostgreSQL's programs; `make pods` installs them")
+}
+
+/// PostgreSQL does not run as root.
+fn command(program: &Path) -> Command {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut command = if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let mut command = command(&programs().join(program));
+    let done = command.args(arguments).stderr(Stdio::piped()).output().unwrap();
+    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A server, which ends with the test.
+struct Server {
+    /// Where its socket is.
+    home: PathBuf,
+    child: Option<std::process::Child>,
+}
+
+const SETTINGS: [&str; 8] = [
+    "archive_mode=on",
+    "archive_command=true",
+    "max_connections=10",
+    "superuser_reserved_connections=2",
+    "max_slot_wal_keep_size=1GB",
+    "wal_receiver_status_interval=1s",
+    "fsync=off",
+    "listen_addresses=",
+];
+
+impl Server {
+    fn new(home: PathBuf) -> Self {
+        Self { home, child: None }
+    }
+
+    fn data(&self) -> String {
+        self.home.join("data").display().to_string()
+    }
+
+    fn start(&mut self) {
+        let mut command = command(&programs().join("postgres"));
+        command.args(["-D", &self.data(), "-p", "5432", "-k"]).arg(&self.home);
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        let log = std::fs::File::options().create(true).append(true).open(self.home.join("log")).unwrap();
+        self.child = Some(command.stderr(log).spawn().unwrap());
+    }
+
+    /// setpriv has become it.
+    fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// It, and all its processes.
+    fn pids(&self) -> Vec<u32> {
+        let text = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
+        let children = text.split_whitespace().map(|pid| pid.parse().unwrap());
+        [self.pid()].into_iter().chain(children).collect()
+    }
+
+    fn signal(pids: &[u32], signal: &str) {
+        for pid in pids {
+            let _ = Command::new("kill").args([signal, &pid.to_string()]).status();
+        }
+    }
+
+    fn stop(&mut self) {
+        Self::signal(&[self.pid()], "-INT");
+        assert!(self.child.take().unwrap().wait().unwrap().success());
+    }
+
+    async fn client(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.home).user("postgres").dbname("postgres");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn answers(&self) -> tokio_postgres::Client {
+        let began = Instant::now();
+        loop {
+            match self.client().await {
+                Ok(client) => return client,
+                Err(error) => {
+                    let log = std::fs::read_to_string(self.home.join("log")).unwrap_or_default();
+                    assert!(began.elapsed() < PATIENCE, "{error}\n{log}");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let pids = [child.id()];
+            Self::signal(&pids, "-CONT");
+            Self::signal(&pids, "-QUIT");
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What the agent tells of a server, without the agent's loop.
+struct Told {
+    address: SocketAddr,
+    _turn: watch::Sender<Turn>,
+}
+
+impl Told {
+    async fn of(server: &Server, role: Kind) -> Self {
+        let status = Status {
+            role,
+            phase: Phase::Serving,
+            started: true,
+            ready: true,
+            reason: "it takes connections".to_owned(),
+            conditions: Vec::new(),
+            settings: InForce {
+                wanted: String::new(),
+                read: None,
+                whole: None,
+            },
+            roles: None,
+            major: 15,
+        };
+        let (turn, watched) = watch::channel(Turn::now(status));
+        let metrics = Metrics::new(server.home.clone(), server.home.clone(), watched.clone());
+        let http = Http::bind("127.0.0.1:0".parse().unwrap(), watched, metrics).await.unwrap();
+        let address = http.address().unwrap();
+        tokio::spawn(http.serve());
+        Self { address, _turn: turn }
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body.to_owned()
+    }
+
+    async fn scrape(&self) -> Families {
+        read(&self.get("/metrics").await)
+    }
+
+    /// Scrapes until it is so.
+    async fn until(&self, what: &str, is_so: impl Fn(&Families) -> bool) -> Families {
+        let began = Instant::now();
+        loop {
+            let families = self.scrape().await;
+            if is_so(&families) {
+                return families;
+            }
+            assert!(began.elapsed() < PATIENCE, "never {what}: {families:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Name of each family, with what stands between name and value of each of its samples.
+type Families = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// As strict as Prometheus' reader: a family has HELP and TYPE, once, before its samples, which stand together; no sample is there twice.
+fn read(text: &str) -> Families {
+    let mut families = Families::new();
+    let mut current = String::new();
+    let mut lines = text.lines();
+    assert!(text.ends_with('\n'));
+    while let Some(line) = lines.next() {
+        if let Some(head) = line.strip_prefix("# HELP ") {
+            let (name, help) = head.split_once(' ').unwrap();
+            assert!(!help.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
+            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert!(["counter", "gauge"].contains(&kind), "{kind}");
+            assert!(families.insert(name.to_owned(), BTreeMap::new()).is_none(), "{name} is there twice");
+            name.clone_into(&mut current);
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let labels = series.strip_prefix(&current).unwrap_or_else(|| panic!("{line} is no sample of {current}"));
+        check_labels(labels);
+        let value: f64 = value.parse().unwrap();
+        assert!(value.is_finite(), "{line}");
+        let before = families.get_mut(&current).unwrap().insert(labels.to_owned(), value);
+        assert!(before.is_none(), "{series} is there twice");
+    }
+    families
+}
+
+fn check_labels(labels: &str) {
+    if labels.is_empty() {
+        return;
+    }
+    let mut rest = labels.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
+    while !rest.is_empty() {
+        let (name, quoted) = rest.split_once("=\"").unwrap();
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{labels}");
+        let mut is_escaped = false;
+        let end = quoted.find(|c| {
+            let is_end = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            is_end
+        });
+        rest = &quoted[end.unwrap() + 1..];
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+    }
+}
+
+fn value(families: &Families, name: &str) -> f64 {
+    let samples = families.get(name).unwrap_or_else(|| panic!("{name} is not told"));
+    samples.values().sum()
+}
+
+/// Families of the table that are not told.
+fn missing(families: &Families) -> BTreeSet<String> {
+    let all = query::queries(150_000).flat_map(|query| {
+        let name = |value: &query::Value| format!("{}_{}", query.prefix, value.name);
+        query.values.iter().map(name)
+    });
+    all.filter(|name| !families.contains_key(name)).collect()
+}
+
+fn begins(families: &BTreeSet<String>, prefix: &str) -> bool {
+    families.iter().all(|name| name.starts_with(prefix))
+}
+
+fn failed(families: &Families) -> Vec<&String> {
+    let told = families["pg_scrape_collector_success"].iter();
+    told.filter(|(_, value)| **value != 1.0).map(|(labels, _)| labels).collect()
+}
+
+/// A primary and a replica with a slot. Directories as postgres wants them.
+async fn pair(home: &Path) -> (Server, Server) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let server = |name: &str| {
+        let home = home.join(name);
+        std::fs::create_dir(&home).unwrap();
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o777)).unwrap();
+        Server::new(home)
+    };
+    let (mut primary, mut replica) = (server("primary"), server("replica"));
+    run(
+        "initdb",
+        &["-D", &primary.data(), "-U", "postgres", "--auth=trust", "--data-checksums", "--no-sync", "--locale=C.UTF-8"],
+    );
+    primary.start();
+    let client = primary.answers().await;
+    let socket = primary.home.display().to_string();
+    run(
+        "pg_basebackup",
+        &["-D", &replica.data(), "-h", &socket, "-U", "postgres", "-R", "-C", "-S", "replica_0", "-c", "fast", "--no-sync"],
+    );
+    replica.start();
+    // Something to archive and to replay; a database whose name has to be escaped; a slot that nobody reads.
+    for statement in [
+        "create database \"it's \"\"mine\"\"\\\"",
+        "create table t as select 1 as n",
+        "select pg_create_physical_replication_slot('nobody', true)",
+        "select pg_switch_wal()",
+        "create table u as select 1 as n",
+    ] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    drop(replica.answers().await);
+    (primary, replica)
+}
+
+#[tokio::test]
+async fn a_primary_and_its_replica_tell_everything_and_survive_what_befalls_them() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut primary, replica) = pair(home.path()).await;
+    let (told, told_by_replica) = (Told::of(&primary, Kind::Primary).await, Told::of(&replica, Kind::Replica).await);
+
+    // Everything that a primary has, but what only a replica has.
+    let families = told
+        .until("told everything", |families| {
+            let missing = missing(families);
+            failed(families).is_empty()
+                && missing.len() == 5
+                && missing.iter().all(|name| name.starts_with("pg_stat_walreceiver_") || name.ends_with("last_replay_seconds"))
+                && value(families, "pg_stat_archiver_archived_count") >= 1.0
+                && families["pg_replication_slots_active"].len() == 2
+        })
+        .await;
+    assert_eq!(value(&families, "pg_up"), 1.0);
+    assert_eq!(value(&families, "pg_replication_is_replica"), 0.0);
+    assert_eq!(value(&families, "pg_replication_lag_seconds"), 0.0);
+    assert_eq!(value(&families, "pg_settings_max_connections"), 10.0);
+    assert_eq!(value(&families, "pg_settings_max_slot_wal_keep_size_bytes"), f64::from(1 << 30));
+    assert_eq!(value(&families, "pg_replication_slots_active"), 1.0);
+    assert!(families["pg_database_size_bytes"].contains_key("{datname=\"it's \\\"mine\\\"\\\\\"}"), "{families:#?}");
+    assert!(value(&families, "pgop_volume_size_bytes") > value(&families, "pgop_volume_free_bytes"));
+    is_read_by_promtool(&told.get("/metrics").await);
+
+    // A replica replays everything, and the primary writes nothing: it is not late, whatever the clock says.
+    let late = told_by_replica
+        .until("replayed", |families| {
+            families.contains_key("pg_replication_last_replay_seconds") && families.contains_key("pg_stat_walreceiver_flushed_lsn")
+        })
+        .await;
+    let missing = missing(&late);
+    assert!(begins(&missing, "pg_stat_replication_"), "{missing:?}");
+    assert!(failed(&late).is_empty());
+    assert_eq!(value(&late, "pg_replication_is_replica"), 1.0);
+    let caught_up = told_by_replica.until("caught up", |families| value(families, "pg_replication_lag_bytes") == 0.0).await;
+    assert_eq!(value(&caught_up, "pg_replication_lag_seconds"), 0.0);
+    assert!(value(&caught_up, "pg_replication_last_replay_seconds") > 0.0);
+    is_late_where_replay_is_paused(&primary, &replica, &told_by_replica).await;
+
+    ten_cost_as_one(&told_by_replica).await;
+    is_up_where_there_is_no_room(&primary).await;
+    is_told_as_down_where_it_hangs(&primary, &told).await;
+
+    let before = told.until("up again", |families| value(families, "pg_up") == 1.0).await;
+    primary.stop();
+    let down = told.until("told as down", |families| value(families, "pg_up") == 0.0).await;
+    assert_eq!(value(&down, "pg_settings_max_connections"), 10.0, "the last good values");
+    assert_eq!(down["pg_database_size_bytes"].len(), before["pg_database_size_bytes"].len());
+    primary.start();
+    drop(primary.answers().await);
+    let back = told.until("told as up", |families| value(families, "pg_up") == 1.0).await;
+    assert!(failed(&back).is_empty());
+
+    let status: serde_json::Value = serde_json::from_str(&told_by_replica.get("/status").await).unwrap();
+    assert_eq!(status["server"]["in_recovery"], true);
+    assert!(status["server"]["version"].as_str().unwrap().starts_with(|digit: char| digit.is_ascii_digit()));
+}
+
+async fn is_late_where_replay_is_paused(primary: &Server, replica: &Server, told: &Told) {
+    let (writer, reader) = (primary.answers().await, replica.answers().await);
+    reader.batch_execute("select pg_wal_replay_pause()").await.unwrap();
+    writer.batch_execute("create table v as select 1 as n").await.unwrap();
+    told.until("told as late", |families| {
+        value(families, "pg_replication_lag_bytes") > 0.0 && value(families, "pg_replication_lag_seconds") > 0.0
+    })
+    .await;
+    reader.batch_execute("select pg_wal_replay_resume()").await.unwrap();
+    told.until("not late any more", |families| {
+        value(families, "pg_replication_lag_bytes") == 0.0 && value(families, "pg_replication_lag_seconds") == 0.0
+    })
+    .await;
+}
+
+/// What changes with every look is the same to all of them, unless the answers' time is up amid them.
+async fn ten_cost_as_one(told: &Told) {
+    let mut seen = BTreeSet::new();
+    let looks = (0..10).map(|_| told.scrape());
+    for families in futures_join(looks).await {
+        seen.insert(value(&families, "pg_replication_last_replay_seconds").to_bits());
+    }
+    assert!(seen.len() <= 2, "{} looks for ten who asked at once", seen.len());
+}
+
+/// All at once.
+async fn futures_join<F: Future<Output = Families>>(looks: impl Iterator<Item = F>) -> Vec<Families> {
+    let mut looks: Vec<_> = looks.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(move |context| {
+        looks.retain_mut(|look| match look.as_mut().poll(context) {
+            std::task::Poll::Ready(families) => {
+                done.push(families);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if looks.is_empty() {
+            std::task::Poll::Ready(std::mem::take(&mut done))
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Finding KC12: sessions of superusers up to the last.
+async fn is_up_where_there_is_no_room(primary: &Server) {
+    let mut sessions = Vec::new();
+    while let Ok(session) = primary.client().await {
+        sessions.push(session);
+        assert!(sessions.len() < 20, "no end of connections");
+    }
+    let told = Told::of(primary, Kind::Primary).await;
+    assert_eq!(value(&told.scrape().await, "pg_up"), 1.0);
+}
+
+/// Processes that stand still accept connections, by the kernel, and never answer.
+async fn is_told_as_down_where_it_hangs(primary: &Server, told: &Told) {
+    let pids = primary.pids();
+    Server::signal(&pids, "-STOP");
+    let down = told.until("told as down", |families| value(families, "pg_up") == 0.0).await;
+    Server::signal(&pids, "-CONT");
+    assert!(value(&down, "pgop_metrics_age_seconds") > 0.0);
+    assert_eq!(value(&down, "pg_scrape_collector_success"), 0.0);
+}
+
+/// Where there is one: `make alerts` names it.
+fn is_read_by_promtool(text: &str) {
+    use std::io::Write as _;
+    let Ok(promtool) = std::env::var("PROMTOOL") else { return };
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    // Names that people know are not changed for what it thinks of names.
+    let taste = ["should have \"_total\" suffix", "should not have \"_total\" suffix", "use base unit", "contain abbreviated", "should not include"];
+    for line in said.lines() {
+        assert!(taste.iter().any(|words| line.contains(words)), "{said}");
+    }
+}
