@@ -78,7 +78,9 @@ struct Answers {
 impl Http {
     /// Takes the address.
     pub async fn bind(address: SocketAddr, turn: watch::Receiver<Turn>, metrics: Metrics) -> Result<Self, HttpError> {
-        let listener = listen(address).await.map_err(|source| HttpError::Bind { address, source })?;
+        let listener = listen(address)
+            .await
+            .map_err(|source| HttpError::Bind { address, source })?;
         Ok(Self {
             listener,
             answers: Arc::new(Answers { turn, metrics }),
@@ -154,7 +156,9 @@ struct Told<'a> {
 async fn answer(answers: &Answers, method: &Method, path: &str) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "GET is all that is answered");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     // Not held while anything is waited for: the agent's loop could not publish.
@@ -198,7 +202,11 @@ fn probe(path: &str, turn: &Turn, now: Instant) -> (StatusCode, String) {
         "/startup" => (status.started, status.reason.clone()),
         _ => (status.ready, status.reason.clone()),
     };
-    let code = if is_so { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if is_so {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (code, words)
 }
 

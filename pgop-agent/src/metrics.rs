@@ -147,7 +147,13 @@ impl Metrics {
                 Err(_) => return Round::Silent,
             }
         }
-        let Kept { client, version, answers, failed, .. } = kept;
+        let Kept {
+            client,
+            version,
+            answers,
+            failed,
+            ..
+        } = kept;
         let Some(client) = client else { return Round::Silent };
         failed.clear();
         for query in query::queries(*version) {
@@ -178,12 +184,18 @@ impl Metrics {
 
     async fn connect(&self) -> Result<(Client, u32), tokio_postgres::Error> {
         let mut config = Config::new();
-        config.host_path(&self.socket).port(5432).user("postgres").dbname("postgres");
+        config
+            .host_path(&self.socket)
+            .port(5432)
+            .user("postgres")
+            .dbname("postgres");
         config.application_name("pgop metrics").options(OPTIONS);
         let (client, connection) = config.connect(NoTls).await?;
         // It ends with the client.
         tokio::spawn(async move { drop(connection.await) });
-        let version = client.query_one("select current_setting('server_version_num')::int", &[]).await?;
+        let version = client
+            .query_one("select current_setting('server_version_num')::int", &[])
+            .await?;
         Ok((client, version.get::<_, i32>(0).unsigned_abs()))
     }
 }
@@ -194,9 +206,16 @@ fn row(query: &Query, message: &SimpleQueryMessage) -> Option<Row> {
     };
     let labels = query.labels.len();
     Some(Row {
-        labels: (0..labels).map(|at| text(row, at).unwrap_or_default().to_owned()).collect(),
+        labels: (0..labels)
+            .map(|at| text(row, at).unwrap_or_default().to_owned())
+            .collect(),
         values: (0..query.values.len())
-            .map(|at| text(row, labels + at)?.parse().ok().filter(|value: &f64| value.is_finite()))
+            .map(|at| {
+                text(row, labels + at)?
+                    .parse()
+                    .ok()
+                    .filter(|value: &f64| value.is_finite())
+            })
             .collect(),
     })
 }
@@ -207,7 +226,12 @@ fn text(row: &SimpleQueryRow, at: usize) -> Option<&str> {
 
 fn of_server(text: &mut Text, kept: &Kept) {
     let up = f64::from(u8::from(kept.is_up));
-    text.single("pg_up", Kind::Gauge, "Whether the server answers. Where it does not, everything else is of the time before.", up);
+    text.single(
+        "pg_up",
+        Kind::Gauge,
+        "Whether the server answers. Where it does not, everything else is of the time before.",
+        up,
+    );
     if let Some(at) = kept.answered {
         text.single(
             "pgop_metrics_age_seconds",
@@ -227,7 +251,11 @@ fn of_server(text: &mut Text, kept: &Kept) {
     }
     // In the order of the table, so that two texts can be compared.
     for query in &QUERIES {
-        let Some(taken) = kept.answers.get(query.name).filter(|taken| std::ptr::eq(taken.query, query)) else {
+        let Some(taken) = kept
+            .answers
+            .get(query.name)
+            .filter(|taken| std::ptr::eq(taken.query, query))
+        else {
             continue;
         };
         for (at, value) in query.values.iter().enumerate() {
@@ -237,7 +265,11 @@ fn of_server(text: &mut Text, kept: &Kept) {
                 text.family(&name, value.kind, value.help);
             }
             for (labels, number) in samples() {
-                text.sample(&name, query.labels.iter().copied().zip(labels.iter().map(String::as_str)), number);
+                text.sample(
+                    &name,
+                    query.labels.iter().copied().zip(labels.iter().map(String::as_str)),
+                    number,
+                );
             }
         }
     }
@@ -246,7 +278,12 @@ fn of_server(text: &mut Text, kept: &Kept) {
 fn of_agent(text: &mut Text, turn: &Turn) {
     let flag = |is: bool| f64::from(u8::from(is));
     let status = &turn.status;
-    text.single("pgop_ready", Kind::Gauge, "Whether the server answers as what it is.", flag(status.ready));
+    text.single(
+        "pgop_ready",
+        Kind::Gauge,
+        "Whether the server answers as what it is.",
+        flag(status.ready),
+    );
     text.family("pgop_phase", Kind::Gauge, "1 for what the server is doing.");
     for phase in Phase::ALL {
         text.sample("pgop_phase", [("phase", phase.word())], flag(phase == status.phase));
@@ -257,14 +294,23 @@ fn of_agent(text: &mut Text, turn: &Turn) {
     };
     text.family("pgop_role", Kind::Gauge, "1; what the server is for is in the label.");
     text.sample("pgop_role", [("role", role)], 1.0);
-    text.family("pgop_condition", Kind::Gauge, "Whether a condition of the pod holds; nothing while nobody can tell.");
+    text.family(
+        "pgop_condition",
+        Kind::Gauge,
+        "Whether a condition of the pod holds; nothing while nobody can tell.",
+    );
     for condition in &status.conditions {
         if let Some(holds) = condition.holds {
             text.sample("pgop_condition", [("about", condition.about)], flag(holds));
         }
     }
     let since = turn.at.elapsed().as_secs_f64();
-    text.single("pgop_turn_age_seconds", Kind::Gauge, "How long ago the agent's loop turned last.", since);
+    text.single(
+        "pgop_turn_age_seconds",
+        Kind::Gauge,
+        "How long ago the agent's loop turned last.",
+        since,
+    );
     text.family("pgop_build_info", Kind::Gauge, "1; what runs is in the label.");
     text.sample("pgop_build_info", [("version", env!("CARGO_PKG_VERSION"))], 1.0);
 }
@@ -273,17 +319,37 @@ fn of_agent(text: &mut Text, turn: &Turn) {
 fn of_volume(text: &mut Text, volume: &std::path::Path) {
     let Ok(stat) = rustix::fs::statvfs(volume) else { return };
     let bytes = |blocks: u64| (blocks * stat.f_frsize) as f64;
-    text.single("pgop_volume_size_bytes", Kind::Gauge, "Size of the volume.", bytes(stat.f_blocks));
-    text.single("pgop_volume_free_bytes", Kind::Gauge, "What can still be written to it.", bytes(stat.f_bavail));
+    text.single(
+        "pgop_volume_size_bytes",
+        Kind::Gauge,
+        "Size of the volume.",
+        bytes(stat.f_blocks),
+    );
+    text.single(
+        "pgop_volume_free_bytes",
+        Kind::Gauge,
+        "What can still be written to it.",
+        bytes(stat.f_bavail),
+    );
 }
 
-/// The agent's own; PostgreSQL's processes are the container's, of which the kubelet tells.
+/// The agent's own; those of the server are the container's, of which the kubelet tells.
 fn of_process(text: &mut Text) {
     if let Some(bytes) = resident_bytes() {
-        text.single("process_resident_memory_bytes", Kind::Gauge, "Resident memory of the agent.", bytes);
+        text.single(
+            "process_resident_memory_bytes",
+            Kind::Gauge,
+            "Resident memory of the agent.",
+            bytes,
+        );
     }
     if let Some(seconds) = cpu_seconds() {
-        text.single("process_cpu_seconds_total", Kind::Counter, "Processor time of the agent.", seconds);
+        text.single(
+            "process_cpu_seconds_total",
+            Kind::Counter,
+            "Processor time of the agent.",
+            seconds,
+        );
     }
 }
 

@@ -181,10 +181,9 @@ fn phase(seen: &Seen) -> Phase {
         _ if seen.stop.is_some() => Phase::Stopping,
         Server::Up(up) if up.asked.is_some() => Phase::Stopping,
         Server::Up(up) if up.answers => Phase::Serving,
-        Server::Up(_) => Phase::Starting,
         Server::Down { .. } if job == Some(Job::Clone) => Phase::Copying,
         Server::Down { .. } if waits_for(seen).is_some() => Phase::Preparing,
-        Server::Down { .. } => Phase::Starting,
+        Server::Up(_) | Server::Down { .. } => Phase::Starting,
     }
 }
 
@@ -251,7 +250,9 @@ fn replica(primary: &Primary, up: &Up, past: Past) -> Result<&'static str, Strin
         }
         Primary::There { .. } if follows(primary, Some(up)) => Ok("it follows the primary"),
         Primary::Away(_) => Ok("it takes connections, and its primary does not answer"),
-        Primary::There { need: Need::Gone, .. } => Ok("it takes connections with older data: it can't follow the primary"),
+        Primary::There { need: Need::Gone, .. } => {
+            Ok("it takes connections with older data: it can't follow the primary")
+        }
         Primary::There { .. } if past.followed => Ok("it takes connections, and does not follow at the moment"),
         Primary::There { .. } => Err("it has not followed the primary since it was started".to_owned()),
     }
@@ -267,7 +268,14 @@ fn why_down(seen: &Seen, words: Option<&str>) -> String {
 
 /// Anybody who reaches the pod may ask. What quotes `PostgreSQL` may quote a setting's value, and some of them hold passwords.
 fn unsecret(sentence: &str) -> String {
-    const SECRET: [&str; 6] = ["password=", "password =", "passfile", "passphrase", "conninfo", "_command"];
+    const SECRET: [&str; 6] = [
+        "password=",
+        "password =",
+        "passfile",
+        "passphrase",
+        "conninfo",
+        "_command",
+    ];
     let lower = sentence.to_lowercase();
     let is_secret = SECRET.iter().any(|word| lower.contains(word)) || holds_login(&lower);
     if is_secret {

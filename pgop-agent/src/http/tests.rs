@@ -23,7 +23,9 @@ async fn serve(seen: &Seen) -> (SocketAddr, watch::Sender<Turn>) {
     let (sender, receiver) = watch::channel(turn(seen));
     let nowhere = PathBuf::from("/nonexistent");
     let metrics = Metrics::new(nowhere.clone(), nowhere, receiver.clone());
-    let http = Http::bind("127.0.0.1:0".parse().unwrap(), receiver, metrics).await.unwrap();
+    let http = Http::bind("127.0.0.1:0".parse().unwrap(), receiver, metrics)
+        .await
+        .unwrap();
     let address = http.address().unwrap();
     tokio::spawn(http.serve());
     (address, sender)
@@ -50,7 +52,10 @@ async fn probes_follow_the_status() {
     let why = "PostgreSQL is about to be started\n".to_owned();
     assert_eq!(ask(address, "/ready").await, (503, why.clone()));
     assert_eq!(ask(address, "/startup").await, (503, why));
-    assert_eq!(ask(address, "/live").await, (200, "the agent's loop turns\n".to_owned()));
+    assert_eq!(
+        ask(address, "/live").await,
+        (200, "the agent's loop turns\n".to_owned())
+    );
 
     let past = Past::default().and(&a_primary());
     sender.send_replace(turn(&a_primary()));
@@ -106,17 +111,30 @@ async fn nothing_else_is_answered() {
     let (address, _sender) = serve(&a_primary()).await;
     assert_eq!(ask(address, "/").await.0, 404);
     assert_eq!(ask(address, "/ready/..").await.0, 404);
-    let answer = send(address, "POST /ready HTTP/1.1\r\nHost: pod\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = send(
+        address,
+        "POST /ready HTTP/1.1\r\nHost: pod\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     let answer = send(address, "HEAD /ready HTTP/1.1\r\nHost: pod\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn headers_have_limits() {
     let (address, _sender) = serve(&a_primary()).await;
-    let long = format!("GET /ready HTTP/1.1\r\nHost: pod\r\nx: {}\r\n\r\n", "y".repeat(HEADER_BYTES));
-    let many = format!("GET /ready HTTP/1.1\r\nHost: pod\r\n{}\r\n", "x: y\r\n".repeat(HEADER_COUNT));
+    let long = format!(
+        "GET /ready HTTP/1.1\r\nHost: pod\r\nx: {}\r\n\r\n",
+        "y".repeat(HEADER_BYTES)
+    );
+    let many = format!(
+        "GET /ready HTTP/1.1\r\nHost: pod\r\n{}\r\n",
+        "x: y\r\n".repeat(HEADER_COUNT)
+    );
     for request in [long, many] {
         let answer = send(address, &request).await;
         assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -162,6 +180,9 @@ async fn an_address_that_is_taken_is_named() {
     let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_sender, receiver) = watch::channel(turn(&a_primary()));
     let metrics = Metrics::new(PathBuf::new(), PathBuf::new(), receiver.clone());
-    let error = Http::bind(held.local_addr().unwrap(), receiver, metrics).await.err().unwrap();
+    let error = Http::bind(held.local_addr().unwrap(), receiver, metrics)
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().ends_with("choose another with PGOP_HTTP"), "{error}");
 }

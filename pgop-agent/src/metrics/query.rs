@@ -80,7 +80,10 @@ pub static QUERIES: [Query; 18] = [
         keep: AT_ONCE,
         prefix: "pg_postmaster",
         labels: &[],
-        values: &[gauge("start_time_seconds", "When the server was started, in seconds since 1970.")],
+        values: &[gauge(
+            "start_time_seconds",
+            "When the server was started, in seconds since 1970.",
+        )],
         sql: "select extract(epoch from pg_postmaster_start_time())",
     },
     // A primary that writes nothing does not make its replicas late: where everything that was received is replayed, they are not.
@@ -97,8 +100,14 @@ pub static QUERIES: [Query; 18] = [
                 "How old the last transaction is that a replica has replayed, while it has received more than it has replayed; 0 otherwise, and of a \
                  primary. What a replica does not receive it can't tell: see pgop_condition{about=\"Following\"}.",
             ),
-            gauge("lag_bytes", "WAL that a replica has received and not replayed; 0 of a primary."),
-            gauge("last_replay_seconds", "How old the last transaction is that a replica has replayed, late or not."),
+            gauge(
+                "lag_bytes",
+                "WAL that a replica has received and not replayed; 0 of a primary.",
+            ),
+            gauge(
+                "last_replay_seconds",
+                "How old the last transaction is that a replica has replayed, late or not.",
+            ),
         ],
         sql: "select pg_is_in_recovery()::int, \
             case when not pg_is_in_recovery() or coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), true) then 0 \
@@ -115,7 +124,10 @@ pub static QUERIES: [Query; 18] = [
         prefix: "pg_stat_replication",
         labels: &["application_name", "client_addr", "state", "slot_name", "pid"],
         values: &[
-            gauge("pg_wal_lsn_diff", "WAL that this replica has not replayed yet, in bytes."),
+            gauge(
+                "pg_wal_lsn_diff",
+                "WAL that this replica has not replayed yet, in bytes.",
+            ),
             gauge(
                 "replay_lag_seconds",
                 "How long this replica took to replay what it has told of last; 0 where it has replayed everything.",
@@ -134,10 +146,19 @@ pub static QUERIES: [Query; 18] = [
         prefix: "pg_stat_walreceiver",
         labels: &["upstream_host", "slot_name", "status"],
         values: &[
-            gauge("flushed_lsn", "WAL position up to which a replica has received and flushed, in bytes."),
+            gauge(
+                "flushed_lsn",
+                "WAL position up to which a replica has received and flushed, in bytes.",
+            ),
             gauge("received_tli", "Timeline of that position."),
-            gauge("last_msg_receipt_time", "When the last message of the primary came, in seconds since 1970."),
-            gauge("latest_end_time", "When the position was reported to the primary, in seconds since 1970."),
+            gauge(
+                "last_msg_receipt_time",
+                "When the last message of the primary came, in seconds since 1970.",
+            ),
+            gauge(
+                "latest_end_time",
+                "When the position was reported to the primary, in seconds since 1970.",
+            ),
         ],
         sql: "select sender_host, slot_name, status, pg_wal_lsn_diff(flushed_lsn, '0/0'), received_tli, \
               extract(epoch from last_msg_receipt_time), extract(epoch from latest_end_time) \
@@ -152,7 +173,10 @@ pub static QUERIES: [Query; 18] = [
         values: &[
             gauge("active", "Whether somebody reads from the slot."),
             gauge("pg_wal_lsn_diff", "WAL that the slot retains, in bytes."),
-            gauge("safe_wal_size_bytes", "WAL that can be written until the slot may be lost, where there is a limit."),
+            gauge(
+                "safe_wal_size_bytes",
+                "WAL that can be written until the slot may be lost, where there is a limit.",
+            ),
             gauge("lost", "Whether WAL that the slot should have retained is gone."),
         ],
         sql: "select slot_name, slot_type, database, active::int, \
@@ -168,7 +192,10 @@ pub static QUERIES: [Query; 18] = [
         prefix: "pg_wal",
         labels: &[],
         values: &[
-            gauge("lsn_bytes", "WAL position: of a primary the one it writes at, of a replica the one it has replayed."),
+            gauge(
+                "lsn_bytes",
+                "WAL position: of a primary the one it writes at, of a replica the one it has replayed.",
+            ),
             gauge("segments", "Files of WAL."),
             gauge("size_bytes", "Size of all files of WAL."),
         ],
@@ -217,13 +244,22 @@ pub static QUERIES: [Query; 18] = [
             counter("tup_inserted", "Rows that were inserted."),
             counter("tup_updated", "Rows that were updated."),
             counter("tup_deleted", "Rows that were deleted."),
-            counter("conflicts", "Queries that were cancelled as they were in the way of replay."),
+            counter(
+                "conflicts",
+                "Queries that were cancelled as they were in the way of replay.",
+            ),
             counter("temp_files", "Temporary files."),
             counter("temp_bytes", "Data that was written to temporary files."),
             counter("deadlocks", "Deadlocks."),
             counter("checksum_failures", "Pages whose checksum was wrong."),
-            counter("blk_read_time", "Time that reads took, in milliseconds, with track_io_timing."),
-            counter("blk_write_time", "Time that writes took, in milliseconds, with track_io_timing."),
+            counter(
+                "blk_read_time",
+                "Time that reads took, in milliseconds, with track_io_timing.",
+            ),
+            counter(
+                "blk_write_time",
+                "Time that writes took, in milliseconds, with track_io_timing.",
+            ),
         ],
         sql: "select datname, numbackends, xact_commit, xact_rollback, blks_read, blks_hit, tup_returned, tup_fetched, tup_inserted, \
               tup_updated, tup_deleted, conflicts, temp_files, temp_bytes, deadlocks, checksum_failures, blk_read_time, blk_write_time \
@@ -236,8 +272,14 @@ pub static QUERIES: [Query; 18] = [
         prefix: "pg_stat_activity",
         labels: &["datname", "state"],
         values: &[
-            gauge("count", "Connections of clients, in this state; the agent's are among them."),
-            gauge("max_tx_duration", "How long the oldest transaction has been open, in seconds."),
+            gauge(
+                "count",
+                "Connections of clients, in this state; the agent's are among them.",
+            ),
+            gauge(
+                "max_tx_duration",
+                "How long the oldest transaction has been open, in seconds.",
+            ),
         ],
         sql: "select datname, coalesce(state, 'unknown'), count(*), \
               coalesce(max(extract(epoch from clock_timestamp() - xact_start)) filter (where pid <> pg_backend_pid()), 0) \
@@ -265,7 +307,10 @@ pub static QUERIES: [Query; 18] = [
         values: &[
             counter("archived_count", "Files of WAL that were archived."),
             counter("failed_count", "Tries to archive one that failed."),
-            gauge("last_archive_age", "Seconds since a file of WAL was archived last, where one was."),
+            gauge(
+                "last_archive_age",
+                "Seconds since a file of WAL was archived last, where one was.",
+            ),
         ],
         sql: "select archived_count, failed_count, extract(epoch from clock_timestamp() - last_archived_time) from pg_stat_archiver",
     },
@@ -277,14 +322,29 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             counter("checkpoints_timed_total", "Checkpoints that were due."),
-            counter("checkpoints_req_total", "Checkpoints that were asked for, by WAL that grew too much among others."),
-            counter("checkpoint_write_time_total", "Time that checkpoints took to write, in milliseconds."),
-            counter("checkpoint_sync_time_total", "Time that checkpoints took to sync, in milliseconds."),
+            counter(
+                "checkpoints_req_total",
+                "Checkpoints that were asked for, by WAL that grew too much among others.",
+            ),
+            counter(
+                "checkpoint_write_time_total",
+                "Time that checkpoints took to write, in milliseconds.",
+            ),
+            counter(
+                "checkpoint_sync_time_total",
+                "Time that checkpoints took to sync, in milliseconds.",
+            ),
             counter("buffers_checkpoint_total", "Buffers that checkpoints wrote."),
             counter("buffers_clean_total", "Buffers that the background writer wrote."),
-            counter("maxwritten_clean_total", "How often the background writer stopped as it had written too much."),
+            counter(
+                "maxwritten_clean_total",
+                "How often the background writer stopped as it had written too much.",
+            ),
             counter("buffers_backend_total", "Buffers that backends wrote themselves."),
-            counter("buffers_backend_fsync_total", "How often backends had to sync themselves."),
+            counter(
+                "buffers_backend_fsync_total",
+                "How often backends had to sync themselves.",
+            ),
             counter("buffers_alloc_total", "Buffers that were allocated."),
         ],
         sql: "select checkpoints_timed, checkpoints_req, checkpoint_write_time, checkpoint_sync_time, buffers_checkpoint, buffers_clean, \
@@ -299,7 +359,10 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             counter("buffers_clean_total", "Buffers that the background writer wrote."),
-            counter("maxwritten_clean_total", "How often the background writer stopped as it had written too much."),
+            counter(
+                "maxwritten_clean_total",
+                "How often the background writer stopped as it had written too much.",
+            ),
             counter("buffers_alloc_total", "Buffers that were allocated."),
         ],
         sql: "select buffers_clean, maxwritten_clean, buffers_alloc from pg_stat_bgwriter",
@@ -312,12 +375,24 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             counter("num_timed_total", "Checkpoints that were due."),
-            counter("num_requested_total", "Checkpoints that were asked for, by WAL that grew too much among others."),
+            counter(
+                "num_requested_total",
+                "Checkpoints that were asked for, by WAL that grew too much among others.",
+            ),
             counter("restartpoints_timed_total", "Restartpoints of a replica that were due."),
-            counter("restartpoints_req_total", "Restartpoints of a replica that were asked for."),
+            counter(
+                "restartpoints_req_total",
+                "Restartpoints of a replica that were asked for.",
+            ),
             counter("restartpoints_done_total", "Restartpoints of a replica that were made."),
-            counter("write_time_total", "Time that checkpoints took to write, in milliseconds."),
-            counter("sync_time_total", "Time that checkpoints took to sync, in milliseconds."),
+            counter(
+                "write_time_total",
+                "Time that checkpoints took to write, in milliseconds.",
+            ),
+            counter(
+                "sync_time_total",
+                "Time that checkpoints took to sync, in milliseconds.",
+            ),
             counter("buffers_written_total", "Buffers that checkpoints wrote."),
         ],
         sql: "select num_timed, num_requested, restartpoints_timed, restartpoints_req, restartpoints_done, write_time, sync_time, \
@@ -331,14 +406,23 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             gauge("max_connections", "Connections of clients that there can be."),
-            gauge("superuser_reserved_connections", "Those of them that only superusers get."),
+            gauge(
+                "superuser_reserved_connections",
+                "Those of them that only superusers get.",
+            ),
             gauge("max_wal_senders", "Replicas and backups that can read WAL at a time."),
             gauge("max_replication_slots", "Slots that there can be."),
             gauge("max_locks_per_transaction", "Locks for each connection, on average."),
-            gauge("autovacuum_freeze_max_age", "Age in transactions at which a table is vacuumed whatever else."),
+            gauge(
+                "autovacuum_freeze_max_age",
+                "Age in transactions at which a table is vacuumed whatever else.",
+            ),
             gauge("shared_buffers_bytes", "Memory for pages of tables and indexes."),
             gauge("max_wal_size_bytes", "WAL between checkpoints."),
-            gauge("max_slot_wal_keep_size_bytes", "WAL that slots retain at most; -1 for no limit."),
+            gauge(
+                "max_slot_wal_keep_size_bytes",
+                "WAL that slots retain at most; -1 for no limit.",
+            ),
             gauge("wal_segment_size_bytes", "Size of a file of WAL."),
             gauge("pending_restart", "Settings that wait for a start of the server."),
         ],
@@ -357,7 +441,10 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             gauge("prepared_xacts", "Transactions that are prepared and not ended."),
-            gauge("prepared_xacts_max_age_seconds", "How long ago the oldest of them was prepared."),
+            gauge(
+                "prepared_xacts_max_age_seconds",
+                "How long ago the oldest of them was prepared.",
+            ),
         ],
         sql: "select count(*), coalesce(max(extract(epoch from clock_timestamp() - prepared)), 0) from pg_prepared_xacts",
     },
@@ -397,7 +484,11 @@ mod tests {
             assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
             let all: BTreeSet<_> = QUERIES.iter().map(|query| query.name).collect();
             let missing: Vec<_> = all.iter().filter(|name| !names.contains(name)).collect();
-            let expected: &[&&str] = if version < 170_000 { &[&"stat_checkpointer"] } else { &[] };
+            let expected: &[&&str] = if version < 170_000 {
+                &[&"stat_checkpointer"]
+            } else {
+                &[]
+            };
             assert_eq!(missing, expected);
         }
     }

@@ -69,10 +69,7 @@ fn a_primary_that_takes_connections_is_ready() {
 #[test]
 fn a_server_that_starts_or_is_down_is_not() {
     let seen = with_server(a_primary(), starting());
-    assert_eq!(
-        (status(&seen).ready, status(&seen).phase),
-        (false, Phase::Starting)
-    );
+    assert_eq!((status(&seen).ready, status(&seen).phase), (false, Phase::Starting));
     let words = Some("FATAL:  out of memory".to_owned());
     let status = status(&with_server(a_primary(), Server::Down { in_vain: 1, words }));
     assert_eq!((status.ready, status.phase), (false, Phase::Starting));
@@ -86,7 +83,10 @@ fn old_data_is_served_whatever_a_secret_holds() {
     let status = status(&seen);
     assert!(status.ready);
     assert_eq!(status.roles, Some(false));
-    let roles = status.conditions.iter().find(|condition| condition.about == "RolesInForce");
+    let roles = status
+        .conditions
+        .iter()
+        .find(|condition| condition.about == "RolesInForce");
     assert_eq!(roles.unwrap().holds, Some(false));
 }
 
@@ -103,7 +103,11 @@ fn new_data_waits_for_its_roles_once() {
 
     (seen.running, seen.server) = (None, Server::Up(up()));
     let waits = Status::of(&seen, past.and(&seen));
-    assert!(!waits.ready && waits.reason.starts_with("roles, passwords"), "{}", waits.reason);
+    assert!(
+        !waits.ready && waits.reason.starts_with("roles, passwords"),
+        "{}",
+        waits.reason
+    );
 
     let past = past.and(&a_primary());
     assert!(Status::of(&a_primary(), past).ready);
@@ -134,10 +138,7 @@ fn what_was_asked_to_end_is_not_ready() {
         asked: seen.now,
         grace: Duration::from_secs(300),
     });
-    assert_eq!(
-        (status(&seen).ready, status(&seen).phase),
-        (false, Phase::Stopping)
-    );
+    assert_eq!((status(&seen).ready, status(&seen).phase), (false, Phase::Stopping));
     for how in [Shutdown::Smart, Shutdown::Fast, Shutdown::Immediate] {
         let asked = Up {
             asked: Some(how),
@@ -175,7 +176,16 @@ fn a_replica_stays_ready_while_its_primary_is_away() {
 
 #[test]
 fn a_replica_that_starts_without_a_primary_serves_its_copy() {
-    assert!(status(&of(away(), Up { follows: false, ..stuck() })).ready);
+    assert!(
+        status(&of(
+            away(),
+            Up {
+                follows: false,
+                ..stuck()
+            }
+        ))
+        .ready
+    );
     assert!(status(&of(needs(Need::Gone), stuck())).ready);
     // But not before PostgreSQL lets anybody in.
     assert!(!status(&with_server(of(away(), up()), starting())).ready);
@@ -215,7 +225,10 @@ fn what_keeps_a_server_from_being_started_is_told() {
     assert!(status(&seen).reason.contains("another pod"));
 
     let mut seen = with_server(a_primary(), down());
-    (seen.verdict, seen.kept) = (Verdict::Bad("unrecognized configuration parameter \"nope\"".to_owned()), None);
+    (seen.verdict, seen.kept) = (
+        Verdict::Bad("unrecognized configuration parameter \"nope\"".to_owned()),
+        None,
+    );
     let refused = status(&seen);
     assert_eq!(refused.phase, Phase::Preparing);
     assert!(refused.reason.contains("\"nope\""), "{}", refused.reason);
@@ -262,7 +275,12 @@ fn nothing_that_may_quote_a_password_is_told() {
     // What a person needs is.
     let why = "password authentication failed for user \"replicator\"";
     let status = status(&of(Primary::Away(why.to_owned()), up()));
-    assert!(status.conditions.iter().any(|condition| condition.message.contains(why)));
+    assert!(
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.message.contains(why))
+    );
 }
 
 #[test]
