@@ -1,6 +1,7 @@
 //! What the pod says of the server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -34,6 +35,8 @@ pub struct Environment {
     pub volume: PathBuf,
     /// Where the last words go.
     pub termination_log: PathBuf,
+    /// `PGOP_GRACE_SECONDS`: how long after it is asked to end the pod is killed; Kubernetes' own default where it is not set.
+    pub grace: Duration,
 }
 
 /// Why the environment says nothing.
@@ -45,6 +48,9 @@ pub enum EnvironmentError {
     /// It is neither `primary` nor `replica`.
     #[error("PGOP_ROLE is `{0}`, and is `primary` or `replica`")]
     Role(String),
+    /// It is no number.
+    #[error("PGOP_GRACE_SECONDS is `{0}`, and is a number of seconds")]
+    Grace(String),
 }
 
 impl Environment {
@@ -76,6 +82,15 @@ impl Environment {
             run: home.join("run"),
             volume: path("PGOP_VOLUME", "/pgdata"),
             termination_log: path("PGOP_TERMINATION_LOG", "/dev/termination-log"),
+            grace: match variable("PGOP_GRACE_SECONDS") {
+                None => Duration::from_secs(30),
+                Some(text) => Duration::from_secs(text.parse().map_err(|_| EnvironmentError::Grace(text))?),
+            },
         })
+    }
+
+    /// The replication slot of this server at its primary.
+    pub fn slot(&self) -> String {
+        self.instance.replace('-', "_")
     }
 }

@@ -3,6 +3,7 @@
 //! Its core is a pure function: [`supervisor::decide()`] tells from what was seen what is to be done next. Everything else looks, acts or tells.
 
 pub mod complaint;
+pub mod conninfo;
 pub mod control;
 pub mod data;
 pub mod environment;
@@ -14,5 +15,6 @@ pub mod server;
 pub mod settings;
 pub mod sql;
 pub mod status;
+pub mod stop;
 pub mod supervisor;
 pub mod volume;

@@ -11,18 +11,27 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    if let Some("server") = std::env::args().nth(1).as_deref() {
-        match serve().await {
-            Ok(code) => ExitCode::from(code),
-            Err(error) => {
-                tracing::error!("{error}");
-                ExitCode::FAILURE
-            }
+    let done = match std::env::args().nth(1).as_deref() {
+        Some("server") => serve().await,
+        Some("stop") => stop().await,
+        _ => {
+            tracing::error!("usage: pgop-agent server|stop");
+            Ok(2)
         }
-    } else {
-        tracing::error!("usage: pgop-agent server");
-        ExitCode::from(2)
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+async fn stop() -> std::io::Result<u8> {
+    let environment = Environment::read(|name| std::env::var(name).ok()).map_err(std::io::Error::other)?;
+    pgop_agent::stop::ask(&environment.run).await;
+    Ok(0)
 }
 
 async fn serve() -> std::io::Result<u8> {

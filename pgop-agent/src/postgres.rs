@@ -64,6 +64,24 @@ pub fn initdb(into: &Path, locale: &str, wal_segment_size: &str) -> io::Result<C
     command.stdout(Stdio::null()).kill_on_drop(true).spawn()
 }
 
+/// Begins to copy a server. `conninfo` names a password file. <https://www.postgresql.org/docs/current/app-pgbasebackup.html>
+pub fn basebackup(into: &Path, conninfo: &str, slot: &str) -> io::Result<Child> {
+    let mut command = command("pg_basebackup");
+    command.arg("-D").arg(into).args(["-X", "stream", "-c", "fast", "-w"]);
+    command.args(["-S", slot, "-d", conninfo]);
+    command.stdout(Stdio::null()).kill_on_drop(true).spawn()
+}
+
+/// What a setting of a configuration file would be, where `PostgreSQL` reads the file and knows the setting.
+pub async fn setting(data: &Path, file: &Path, name: &str) -> Option<u32> {
+    let mut config = std::ffi::OsString::from("config_file=");
+    config.push(file);
+    let mut command = command("postgres");
+    command.arg("-D").arg(data).args(["-C", name, "-c"]).arg(config);
+    let done = command.stderr(Stdio::null()).kill_on_drop(true).output().await.ok()?;
+    String::from_utf8_lossy(&done.stdout).trim().parse().ok()
+}
+
 /// Has it read a configuration file, beside the server that runs. `shadow` is made for it, in memory.
 pub async fn check(data: &Path, shadow: &Path, file: &Path, major: u32) -> io::Result<Verdict> {
     make_shadow(data, shadow)?;

@@ -7,11 +7,42 @@ use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
+use crate::conninfo::Target;
+use crate::supervisor::{Lineage, Need, Primary, Slot};
+
 /// Ours whatever ALTER ROLE says: nobody's function is called by accident, a commit never waits for a replica that isn't there, and nothing of a
 /// password is logged.
 const OPTIONS: &str = "-c search_path=pg_catalog -c synchronous_commit=local -c statement_timeout=20s -c lock_timeout=10s \
     -c default_transaction_read_only=off -c client_min_messages=warning -c log_statement=none -c log_duration=off \
     -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c password_encryption=scram-sha-256";
+
+/// One row, or none in recovery. $1 is the slot, $2 where the replica's WAL ends, where that is known.
+const PRIMARY: &str = "
+    with need as (select $2::text::pg_lsn as lsn),
+         slot as (select coalesce(wal_status, 'unreserved') as status, restart_lsn from pg_replication_slots where slot_name = $1),
+         here as (select pg_current_wal_lsn() as lsn where not pg_is_in_recovery())
+    select (select system_identifier from pg_control_system())::text,
+           ('x' || substr(pg_walfile_name(here.lsn), 1, 8))::bit(32)::bigint::text,
+           coalesce(current_setting('pgop.lineage', true), ''),
+           (select coalesce(sum(pg_database_size(oid)), 0) from pg_database)::bigint::text,
+           (select status from slot),
+           case when need.lsn is null then 'unknown'
+                when need.lsn > here.lsn then 'ahead'
+                when need.lsn = here.lsn or need.lsn >= (select restart_lsn from slot) then 'there'
+                when exists (select from pg_ls_waldir() where name = pg_walfile_name(need.lsn + 1)) then 'there'
+                else 'gone' end
+    from need, here";
+
+/// How a replica's stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// It gets WAL from the primary.
+    pub streams: bool,
+    /// Where what it has ends.
+    pub lsn: Option<String>,
+    /// Replay is paused.
+    pub paused: bool,
+}
 
 /// A session.
 pub struct Session(Client);
@@ -43,6 +74,33 @@ pub async fn connect(socket: &Path) -> Answer {
         Err(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => Answer::Full,
         Err(_) => Answer::No,
     }
+}
+
+/// Connects to a server elsewhere, as a role that may replicate.
+pub async fn reach(target: &Target, password: &str) -> Result<Session, Error> {
+    let mut config = Config::new();
+    config
+        .host(&target.host)
+        .port(target.port)
+        .user(&target.user)
+        .dbname("postgres");
+    config
+        .password(password)
+        .application_name("pgop")
+        .connect_timeout(Duration::from_secs(10))
+        .options("-c search_path=pg_catalog -c statement_timeout=20s");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(Session(client))
+}
+
+/// What an error says: the server's words, or those of whatever kept us from it.
+pub fn words(error: &Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        return format!("{}: {}", server.severity(), server.message());
+    }
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 /// A role with its password.
@@ -127,6 +185,74 @@ impl Session {
         let query = "select pg_create_physical_replication_slot(name) from unnest($1::text[]) name \
             where not exists (select from pg_replication_slots where slot_name = name)";
         self.0.execute(query, &[&names]).await.map(drop)
+    }
+
+    /// Drops these slots, unless somebody uses one.
+    pub async fn drop_slots(&self, names: &[String]) -> Result<(), Error> {
+        let query = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = any ($1::text[]) and not active";
+        self.0.execute(query, &[&names]).await.map(drop)
+    }
+
+    /// Physical slots that nobody uses and whose names begin so and end with a number.
+    pub async fn idle_slots(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let query = "select slot_name::text from pg_replication_slots where slot_type = 'physical' and not active
+            and starts_with(slot_name, $1) and substr(slot_name, length($1) + 1) ~ '^[0-9]+$'";
+        let rows = self.0.query(query, &[&prefix]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// How a replica's stream is.
+    pub async fn stream(&self) -> Result<Stream, Error> {
+        let query = "select coalesce((select status = 'streaming' from pg_stat_wal_receiver), false),
+            greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
+            case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end";
+        let row = self.0.query_one(query, &[]).await?;
+        Ok(Stream {
+            streams: row.get(0),
+            lsn: row.get(1),
+            paused: row.get(2),
+        })
+    }
+
+    /// What a primary says of itself, of a slot, and of the WAL from `lsn` on.
+    pub async fn primary(&self, slot: &String, lsn: Option<&str>) -> Result<Primary, Error> {
+        let row = self.0.query_opt(PRIMARY, &[slot, &lsn]).await?;
+        let Some(row) = row else {
+            return Ok(Primary::Away("it is in recovery itself".to_owned()));
+        };
+        let number = |at: usize| -> u64 { row.get::<_, String>(at).parse().unwrap_or_default() };
+        Ok(Primary::There {
+            system: number(0),
+            timeline: u32::try_from(number(1)).unwrap_or_default(),
+            lineage: Lineage(row.get(2)),
+            size: number(3),
+            slot: match row.get::<_, Option<&str>>(4) {
+                None => Slot::Missing,
+                Some("lost") => Slot::Lost,
+                Some(_) => Slot::Good,
+            },
+            need: match row.get(5) {
+                "there" => Need::There,
+                "gone" => Need::Gone,
+                "ahead" => Need::Ahead,
+                _ => Need::Unknown,
+            },
+        })
+    }
+
+    /// Makes a slot that keeps WAL from now on, in place of one that has lost its own.
+    pub async fn make_slot(&self, name: &String) -> Result<(), Error> {
+        let lost = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and wal_status = 'lost'";
+        self.0.execute(lost, &[name]).await?;
+        let made = self
+            .0
+            .execute("select pg_create_physical_replication_slot($1, true)", &[name])
+            .await;
+        match made {
+            // The primary makes the slots of its replicas too.
+            Err(error) if error.code() != Some(&SqlState::DUPLICATE_OBJECT) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn is_there(&self, query: &str, name: &String) -> Result<bool, Error> {

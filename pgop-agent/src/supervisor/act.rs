@@ -22,6 +22,8 @@ pub enum Act {
     Begin(Job),
     /// Asks what is under way to end.
     Cancel,
+    /// Puts what ALTER SYSTEM has left where the server does not read it.
+    SetAside,
     /// Starts the server, with these settings and with limits that are at least these.
     Start {
         /// Which.

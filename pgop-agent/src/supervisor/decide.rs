@@ -16,6 +16,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const STUCK: Duration = Duration::from_secs(20);
 /// So many starts in a row may end before the server answers.
 const STARTS: u32 = 3;
+/// After so many it is tried without what ALTER SYSTEM has left, which nobody can change while no server runs.
+const STARTS_OVERRIDDEN: u32 = 2;
 
 /// What is to be done next.
 pub fn decide(seen: &Seen) -> Act {
@@ -213,6 +215,9 @@ fn start(seen: &Seen) -> Option<Act> {
         // It never ran. Who set them is told, and nothing is down that was up.
         (Verdict::Bad(_), None) => return Some(Act::Wait),
     };
+    if *in_vain >= STARTS_OVERRIDDEN && !seen.volume.overrides.is_empty() {
+        return Some(Act::SetAside);
+    }
     if *in_vain >= STARTS {
         return Some(Act::End(End::DoesNotStart(words.clone().unwrap_or_default())));
     }
@@ -238,7 +243,7 @@ fn settings(seen: &Seen) -> Option<Act> {
 
 /// What is looked after on a server that runs.
 fn upkeep(seen: &Seen) -> Option<Act> {
-    let up = seen.up().filter(|up| up.asked.is_none())?;
+    let up = seen.up().filter(|up| up.hears && up.asked.is_none())?;
     match &seen.role {
         Role::Primary { roles, .. } if up.answers && !roles && seen.is_due(Tried::Roles) => Some(Act::SyncRoles),
         Role::Primary { slots, .. } if up.answers && !slots && seen.is_due(Tried::Slots) => Some(Act::SyncSlots),

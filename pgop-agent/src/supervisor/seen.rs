@@ -83,6 +83,10 @@ pub struct Volume {
     pub copy: bool,
     /// The data.
     pub data: Data,
+    /// Names of the settings that ALTER SYSTEM has left in the data. They count more than the resource's.
+    pub overrides: Vec<String>,
+    /// Some that kept the server from starting were set aside.
+    pub set_aside: bool,
     /// Bytes that can still be written.
     pub free: u64,
 }
@@ -180,7 +184,10 @@ pub enum Server {
 
 /// A server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
 pub struct Up {
+    /// It hears signals: before that, any would end it.
+    pub hears: bool,
     /// It takes connections.
     pub answers: bool,
     /// The settings that it runs with whole: it came up with them, or read them later and none of them waits for a start.

@@ -32,6 +32,7 @@ pub(crate) fn facts(standby: bool) -> Facts {
 
 pub(crate) fn up() -> Up {
     Up {
+        hears: true,
         answers: true,
         proven: WANTED,
         settings: WANTED,
@@ -67,6 +68,8 @@ fn idle(role: Role) -> Seen {
             leftovers: false,
             copy: false,
             data: Data::There(facts(standby)),
+            overrides: Vec::new(),
+            set_aside: false,
             free: 5 << 30,
         },
         running: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::act::{End, Job};
-use super::seen::{Need, Primary, Role, Seen, Server, Slot, Tried, Verdict};
+use super::seen::{Need, Primary, Role, Seen, Server, Slot, Tried, Verdict, Volume};
 
 /// Where a server's data is, as a person finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,11 +131,27 @@ fn settings(seen: &Seen) -> Condition {
             condition(ABOUT, false, "Refused", format!("{before}: {words}"))
         }
         (_, Server::Up(up)) if up.settings == seen.wanted => {
-            condition(ABOUT, true, "InForce", "the server has read them")
+            overridden(&seen.volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", "the server has read them"))
         }
         (Verdict::Unknown, _) => condition(ABOUT, None, "Checking", "PostgreSQL reads them"),
         (Verdict::Good, _) => condition(ABOUT, None, "Applying", "they are being put in force"),
     }
+}
+
+/// What ALTER SYSTEM has to do with it.
+fn overridden(volume: &Volume) -> Option<Condition> {
+    let message = if !volume.overrides.is_empty() {
+        format!(
+            "ALTER SYSTEM has set {}, which counts more than the resource: ALTER SYSTEM RESET ends that",
+            volume.overrides.join(", ")
+        )
+    } else if volume.set_aside {
+        "the server did not start with what ALTER SYSTEM had set; that is in postgresql.auto.conf.refused beside its data now: read it, and remove the file"
+            .to_owned()
+    } else {
+        return None;
+    };
+    Some(condition("SettingsInForce", false, "Overridden", message))
 }
 
 fn in_force(seen: &Seen, roles: bool) -> Condition {

@@ -236,6 +236,22 @@ fn a_server_that_does_not_come_up_ends_the_container_with_its_words() {
 }
 
 #[test]
+fn what_alter_system_has_left_keeps_no_server_from_starting() {
+    let died = |in_vain, overrides: &[&str]| {
+        after(a_primary(), |seen| {
+            seen.volume.overrides = overrides.iter().map(|name| (*name).to_owned()).collect();
+            seen.server = Server::Down { in_vain, words: None };
+        })
+    };
+    assert!(matches!(died(1, &["shared_preload_libraries"]), Act::Start { .. }));
+    assert_eq!(died(2, &["shared_preload_libraries"]), Act::SetAside);
+    assert!(
+        matches!(died(2, &[]), Act::Start { .. }),
+        "it has nothing to do with it"
+    );
+}
+
+#[test]
 fn a_replica_starts_with_the_limits_of_its_wal_and_takes_higher_ones_when_it_stands_still() {
     let start = after(a_replica(), |seen| seen.server = down());
     assert_eq!(

@@ -26,6 +26,8 @@ enum Fault {
     Unreadable,
     /// They change to good ones.
     Usable,
+    /// Somebody calls ALTER SYSTEM, with something that `PostgreSQL` does not come up with.
+    Overridden,
 }
 
 const BAD: std::ops::Range<u64> = 1000..3000;
@@ -49,7 +51,7 @@ impl World {
             self.finish(job, true);
         }
         if let Server::Up(up) = &mut self.seen.server {
-            up.answers = true;
+            (up.hears, up.answers) = (true, true);
             if up.asked.is_some() {
                 self.seen.server = down();
             }
@@ -131,7 +133,10 @@ impl World {
             Fault::Unusable => self.want(BAD.start),
             Fault::Unreadable => self.want(UNREADABLE.start),
             Fault::Usable => self.want(10),
-            Fault::Crash | Fault::Fails | Fault::Before | Fault::Amid => {}
+            Fault::Overridden if self.seen.up().is_some() => {
+                self.seen.volume.overrides = vec!["shared_preload_libraries".to_owned()];
+            }
+            Fault::Overridden | Fault::Crash | Fault::Fails | Fault::Before | Fault::Amid => {}
         }
     }
 
@@ -198,6 +203,13 @@ impl World {
                 }
             }
             Act::WriteLineage => self.may_write(),
+            Act::SetAside => {
+                self.may_write();
+                self.is_down();
+                self.seen.volume.overrides.clear();
+                self.seen.volume.set_aside = true;
+                self.tried_in_vain(0);
+            }
             Act::Begin(job) => {
                 self.may_write();
                 if *job != Job::CheckSettings {
@@ -241,7 +253,10 @@ impl World {
                     *slot = Slot::Good;
                 }
             }
-            Act::Follow => self.server(|up| up.follows = true),
+            Act::Follow => self.server(|up| {
+                assert!(up.hears, "a signal ends what does not hear yet");
+                up.follows = true;
+            }),
             Act::SyncRoles if fails => drop(self.seen.tries.0.insert(Tried::Roles, again)),
             Act::SyncSlots if fails => drop(self.seen.tries.0.insert(Tried::Slots, again)),
             Act::SyncRoles | Act::SyncSlots => {
@@ -262,8 +277,14 @@ impl World {
         }
     }
 
+    fn tried_in_vain(&mut self, times: u32) {
+        if let Server::Down { in_vain, .. } = &mut self.seen.server {
+            *in_vain = times;
+        }
+    }
+
     fn start(&mut self, settings: Settings, fails: bool) {
-        if fails || BAD.contains(&settings.0) {
+        if fails || BAD.contains(&settings.0) || !self.seen.volume.overrides.is_empty() {
             let Server::Down { in_vain, .. } = self.seen.server else {
                 panic!("it runs")
             };
@@ -280,6 +301,7 @@ impl World {
             return;
         }
         self.seen.server = Server::Up(Up {
+            hears: false,
             answers: false,
             proven: settings,
             settings,
@@ -318,6 +340,7 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
         Fault::Unusable,
         Fault::Unreadable,
         Fault::Usable,
+        Fault::Overridden,
     ];
     prop_oneof![3 => Just(None), 1 => proptest::sample::select(faults.to_vec()).prop_map(Some)]
 }

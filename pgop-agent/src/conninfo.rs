@@ -1,0 +1,73 @@
+//! How a server is reached, as libpq reads it: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>.
+
+use std::path::Path;
+
+/// A server elsewhere, and who connects to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Usually 5432.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// What the server's views call the session; a synchronous replica is named by it.
+    pub application: String,
+}
+
+impl Target {
+    /// The connection string, without the password: that stands in the file. A peer that vanished (a lost node, dropped packets) is noticed within
+    /// half a minute.
+    pub fn text(&self, passfile: &Path) -> String {
+        let Self {
+            host,
+            port,
+            user,
+            application,
+        } = self;
+        format!(
+            "host={} port={port} user={} application_name={} passfile={} connect_timeout=10 keepalives=1 keepalives_idle=10 keepalives_interval=5 \
+             keepalives_count=4 tcp_user_timeout=30000",
+            quoted(host),
+            quoted(user),
+            quoted(application),
+            quoted(&passfile.display().to_string()),
+        )
+    }
+}
+
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
+/// The text of a password file: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
+///
+/// ```
+/// assert_eq!(pgop_agent::conninfo::passfile("repl:ica", r"a\b"), "*:*:*:repl\\:ica:a\\\\b\n");
+/// ```
+pub fn passfile(user: &str, password: &str) -> String {
+    let field = |text: &str| text.replace('\\', r"\\").replace(':', r"\:");
+    format!("*:*:*:{}:{}\n", field(user), field(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_chose_is_quoted() {
+        let target = Target {
+            host: "hippo".to_owned(),
+            port: 5433,
+            user: r"repl:ica\tor='q'".to_owned(),
+            application: "hippo-replica-0".to_owned(),
+        };
+        let text = target.text(Path::new("/pgop/run/pgpass"));
+        assert!(
+            text.starts_with(
+                r"host='hippo' port=5433 user='repl:ica\\tor=\'q\'' application_name='hippo-replica-0' passfile='/pgop/run/pgpass' "
+            ),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! Does what was decided.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::postmaster::Postmaster;
+use super::primary::new_lineage;
+use super::replica::unhook;
+use super::{Agent, Part, Work, run};
+use crate::control::Limits;
+use crate::data::{AUTO_CONF, LINEAGE, REFUSED};
+use crate::lock::{self, Taken};
+use crate::postgres::{self, Arguments};
+use crate::settings::digest;
+use crate::supervisor::{Act, Data, Job, Lock, Recovery, Settings};
+use crate::volume::Op;
+
+impl Agent {
+    /// Does it. What may fail for a while is tried again; what fails here ends the container.
+    pub(super) async fn carry_out(&mut self, act: Act) -> io::Result<()> {
+        match act {
+            Act::Wait | Act::End(_) => {}
+            Act::TakeLock => self.take_lock()?,
+            Act::TakeOwner => run(&self.directory.take(&self.environment.owner))?,
+            Act::Clean => run(&self.directory.clean(self.directory.names()))?,
+            Act::FinishClone => self.put_copy_in_place()?,
+            Act::WriteLineage => run(&[Op::Write(self.directory.data().join(LINEAGE), new_lineage())])?,
+            Act::Begin(job) => self.begin(job)?,
+            Act::Cancel => {
+                self.cancelled = true;
+                match &self.job {
+                    Some((_, Work::Program(child))) => postgres::terminate(child),
+                    Some((_, Work::Check(task))) => task.abort(),
+                    None => {}
+                }
+            }
+            Act::SetAside => self.set_aside()?,
+            Act::Start { settings, limits } => self.start(settings, limits).await?,
+            Act::Reload => {
+                tracing::info!("settings have changed: reloading");
+                let (text, follows) = (self.wanted.clone(), self.follows());
+                self.reload(&text, follows).await?;
+            }
+            Act::Follow => {
+                tracing::info!("following the primary");
+                let text = self.server.as_ref().map(|server| server.text.clone());
+                self.reload(&text.unwrap_or_default(), self.followed_text()).await?;
+            }
+            Act::KeepSettings => {
+                let proven = self.server.as_ref().map(|server| server.proven.clone());
+                let new = self.path("settings.new");
+                run(&[Op::Write(new.clone(), proven.unwrap_or_default())])?;
+                std::fs::rename(new, self.path("settings.kept"))?;
+            }
+            Act::MakeSlot => self.make_slot().await,
+            Act::SyncRoles => self.sync_roles().await,
+            Act::SyncSlots => self.sync_slots().await,
+            Act::Stop(how) => {
+                if let Some(server) = &mut self.server {
+                    tracing::info!("asking PostgreSQL to stop: {how:?}");
+                    postgres::stop(&server.child, how);
+                    server.asked = Some(how);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        tracing::warn!("PostgreSQL does not start, and ALTER SYSTEM has changed settings: trying without them");
+        let (file, refused) = (self.directory.data().join(AUTO_CONF), self.path(REFUSED));
+        std::fs::copy(&file, &refused)?;
+        run(&[Op::Sync(refused), Op::Write(file, String::new())])?;
+        self.in_vain = 0;
+        Ok(())
+    }
+
+    fn take_lock(&mut self) -> io::Result<()> {
+        match lock::take(&self.path("lock")).map_err(io::Error::other)? {
+            Taken::Ours(held) => (self.lock, self.lock_state) = (Some(held), Lock::Ours),
+            Taken::Unsupported(error) => {
+                tracing::warn!(
+                    "only Kubernetes' promise of one pod a name guards {}: {error}",
+                    self.place
+                );
+                self.lock_state = Lock::Unknown;
+            }
+            Taken::Others => {
+                tracing::info!("waiting for another pod to let go of {}", self.place);
+                self.lock_state = Lock::Taken { since: self.now() };
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, job: Job) -> io::Result<()> {
+        let work = match job {
+            Job::Init => {
+                tracing::info!("making a new database in {}", self.place);
+                let locale = self.word("locale").unwrap_or_else(|| "C.UTF-8".to_owned());
+                let size = self.word("wal-segment-size").unwrap_or_else(|| "16".to_owned());
+                Work::Program(postgres::initdb(&self.path("data.init"), &locale, &size)?)
+            }
+            Job::Clone => {
+                let (run, slot) = (&self.environment.run, self.environment.slot());
+                let Some((target, _)) = self.upstream() else {
+                    return Ok(());
+                };
+                tracing::info!("copying the primary, {}, to {}", target.host, self.place);
+                let conninfo = target.text(&run.join("pgpass"));
+                Work::Program(postgres::basebackup(&self.directory.copy(), &conninfo, &slot)?)
+            }
+            Job::CheckSettings => {
+                let file = self.environment.run.join("next.conf");
+                std::fs::write(&file, &self.wanted)?;
+                let (data, shadow, major) = (self.directory.data(), self.environment.run.join("shadow"), self.major);
+                Work::Check(tokio::spawn(async move {
+                    postgres::check(&data, &shadow, &file, major).await
+                }))
+            }
+        };
+        self.job = Some((job, work));
+        Ok(())
+    }
+
+    fn follows(&self) -> Option<String> {
+        self.server.as_ref().and_then(|server| server.follows.clone())
+    }
+
+    /// Writes what the server reads: the resource's settings, and whom a replica follows, which no setting may change.
+    fn write_file(&self, text: &str, follows: Option<&str>) -> io::Result<()> {
+        let mut text = text.to_owned();
+        if let Part::Replica(_) = self.part {
+            // Until it is known that the primary has this data's history, the replica serves reads and follows nobody.
+            text.push_str(follows.unwrap_or("\nprimary_conninfo = ''\n"));
+        }
+        let new = self.environment.run.join("postgresql.conf.new");
+        std::fs::write(&new, text)?;
+        std::fs::rename(new, self.environment.run.join("postgresql.conf"))
+    }
+
+    async fn reload(&mut self, text: &str, follows: Option<String>) -> io::Result<()> {
+        self.write_file(text, follows.as_deref())?;
+        if let Some(server) = &mut self.server {
+            server.follows = follows;
+            server.reload(text).await;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, settings: Settings, limits: Limits) -> io::Result<()> {
+        let text = if settings == digest(&self.wanted) {
+            self.wanted.clone()
+        } else {
+            std::fs::read_to_string(self.path("settings.kept"))?
+        };
+        self.write_file(&text, None)?;
+        let (data, run_directory) = (self.directory.data(), self.environment.run.clone());
+        // A volume plugin that applies fsGroup again opens it, and the server then refuses to start.
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700))?;
+        // Whoever wrote these is gone: everybody who writes here holds the lock.
+        if self.lock.is_some() {
+            run(&[Op::Remove(data.join("postmaster.pid"))])?;
+        }
+        run(&[".s.PGSQL.5432", ".s.PGSQL.5432.lock"].map(|name| Op::Remove(run_directory.join(name))))?;
+        let mut limits = limits;
+        if let Part::Replica(_) = self.part {
+            unhook(&data)?;
+            limits = self.limits(limits).await;
+        }
+        let arguments = self.arguments(limits)?;
+        self.server = Some(Postmaster::start(&data, &arguments, text, limits)?);
+        Ok(())
+    }
+
+    /// Each limit of the settings, or what the WAL was written under where that is more.
+    async fn limits(&self, least: Limits) -> Limits {
+        let (data, file) = (self.directory.data(), self.environment.run.join("postgresql.conf"));
+        let mut wanted = [0; 5];
+        for ((name, _), wanted) in least.settings().zip(&mut wanted) {
+            *wanted = postgres::setting(&data, &file, name).await.unwrap_or_default();
+        }
+        Limits::new(wanted).raised_to(least)
+    }
+
+    fn arguments(&self, limits: Limits) -> io::Result<Arguments> {
+        let lineage = std::fs::read_to_string(self.directory.data().join(LINEAGE))?;
+        let config = |name: &str| self.environment.config.join(name).display().to_string();
+        let run_directory = &self.environment.run;
+        let mut arguments = Arguments::default()
+            .with("config_file", &run_directory.join("postgresql.conf").display())
+            .with("hba_file", &config("pg_hba.conf"))
+            .with("ident_file", &config("pg_ident.conf"))
+            .with("unix_socket_directories", &run_directory.display())
+            .with("listen_addresses", &"*")
+            .with("port", &5432)
+            .with("cluster_name", &self.environment.instance)
+            .with("log_destination", &"stderr")
+            .with("logging_collector", &"off")
+            .with("pgop.lineage", &lineage.trim());
+        if self.major >= 17 {
+            // What counts is the resource. Before 17 what ALTER SYSTEM has left can only be told.
+            arguments = arguments.with("allow_alter_system", &"off");
+        }
+        for (name, value) in limits.settings().filter(|(_, value)| *value > 0) {
+            arguments = arguments.with(name, &value);
+        }
+        if let Data::There(facts) = &self.data
+            && facts.recovery == Recovery::Ours
+        {
+            // First start after a restore: replays what the snapshot holds and goes on with a new timeline. Nothing is fetched. `hot_standby=off`
+            // lifts the rule that limits may not be lower than at the source.
+            arguments = arguments
+                .with("restore_command", &"exit 1")
+                .with("recovery_target_timeline", &"current")
+                .with("hot_standby", &"off");
+        }
+        Ok(arguments)
+    }
+}

@@ -1,0 +1,236 @@
+//! What there is to see.
+
+use std::io;
+use std::process::ExitStatus;
+
+use super::{AGAIN, Agent, Part, Work, run};
+use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
+use crate::lock::{self, Taken};
+use crate::postgres;
+use crate::settings::{Wanted, digest};
+use crate::supervisor::{
+    Job, Lock, OwnerFile, Role, Running, Seen, Server, Settings, Stop, Tried, Up, Verdict, Volume,
+};
+use crate::volume::Op;
+
+impl Agent {
+    /// Looks at everything once.
+    pub(super) async fn look(&mut self) -> io::Result<Seen> {
+        self.look_at_job().await?;
+        self.look_at_server().await?;
+        self.look_at_volume()?;
+        self.look_upstream().await?;
+        let text = self.wanted_text();
+        if text != self.wanted {
+            (self.wanted, self.verdict, self.in_vain) = (text, Verdict::Unknown, 0);
+        }
+        let free = rustix::fs::statvfs(&self.environment.volume).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        let names = self.directory.names();
+        Ok(Seen {
+            now: self.now(),
+            role: self.role(),
+            major: self.major,
+            volume: Volume {
+                lock: self.lock_state,
+                owner: self.owner.clone(),
+                leftovers: names.leftovers() && self.job.is_none(),
+                copy: names.copy(),
+                data: self.data.clone(),
+                overrides: self.overrides(),
+                set_aside: self.path(REFUSED).exists(),
+                free,
+            },
+            running: self.job.as_ref().map(|(job, _)| Running {
+                job: *job,
+                cancelled: self.cancelled,
+            }),
+            server: self.server_seen(),
+            wanted: digest(&self.wanted),
+            verdict: self.verdict.clone(),
+            kept: self.kept(),
+            stop: self.stop.map(|asked| Stop {
+                asked,
+                grace: self.environment.grace,
+            }),
+            tries: self.tries.clone(),
+        })
+    }
+
+    fn role(&self) -> Role {
+        match &self.part {
+            Part::Primary(part) => Role::Primary {
+                may_init: self.word("init").as_deref() == Some("initdb"),
+                roles: part.has_roles(self.roles_digest()),
+                slots: part.has_slots(self.config("slots").as_deref()),
+            },
+            Part::Replica(part) => Role::Replica {
+                primary: part.primary(),
+            },
+        }
+    }
+
+    /// Nobody changes these while somebody holds the lock and no server runs.
+    fn look_at_volume(&mut self) -> io::Result<()> {
+        if let Lock::Taken { .. } = self.lock_state
+            && let Ok(Taken::Ours(held)) = lock::take(&self.path("lock"))
+        {
+            (self.lock, self.lock_state) = (Some(held), Lock::Ours);
+        }
+        if self.lock.is_none() && self.lock_state != Lock::Unknown {
+            return Ok(());
+        }
+        self.owner = self.whose();
+        let is_paused = matches!(&self.part, Part::Replica(part) if part.is_paused());
+        // What a paused replica has replayed last says whether it lacks a limit.
+        if (self.server.is_none() && self.job.is_none()) || is_paused {
+            self.data = data::look(&self.directory.data(), postgres::controldata).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn whose(&self) -> OwnerFile {
+        match std::fs::read_to_string(self.path("owner")).map(|text| text.trim().to_owned()) {
+            Ok(owner) if owner == self.environment.owner => OwnerFile::Ours,
+            Ok(owner) if !owner.is_empty() => OwnerFile::Other(owner),
+            _ => OwnerFile::Absent,
+        }
+    }
+
+    fn overrides(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.directory.data().join(AUTO_CONF));
+        file.map(|text| data::names(&text)).unwrap_or_default()
+    }
+
+    fn kept(&self) -> Option<Settings> {
+        let text = std::fs::read_to_string(self.path("settings.kept")).ok()?;
+        Some(digest(&text))
+    }
+
+    fn wanted_text(&self) -> String {
+        let (keep, settings) = (
+            self.word("wal-keep"),
+            self.config("postgresql.conf").unwrap_or_default(),
+        );
+        Wanted {
+            wal_keep: keep.as_deref(),
+            settings: &settings,
+        }
+        .text()
+    }
+
+    fn server_seen(&self) -> Server {
+        let Some(server) = &self.server else {
+            return Server::Down {
+                in_vain: self.in_vain,
+                words: self.words.clone(),
+            };
+        };
+        let (proven, settings) = server.settings();
+        let (paused, stuck) = match &self.part {
+            Part::Primary(_) => (false, None),
+            Part::Replica(part) => (part.is_paused(), part.stuck()),
+        };
+        Server::Up(Up {
+            hears: server.hears,
+            answers: server.answers,
+            proven,
+            settings,
+            limits: server.limits,
+            asked: server.asked,
+            follows: server.follows.is_some() && server.follows == self.followed_text(),
+            paused,
+            stuck,
+        })
+    }
+
+    async fn look_at_job(&mut self) -> io::Result<()> {
+        let Some((job, work)) = &mut self.job else {
+            return Ok(());
+        };
+        let job = *job;
+        let ended = match work {
+            Work::Program(child) => child.try_wait()?.map(|status| {
+                let failed = || Err(status.to_string());
+                if status.success() { Ok(()) } else { failed() }
+            }),
+            Work::Check(task) if task.is_finished() => {
+                // One that was cancelled has found nothing out.
+                let verdict = task.await.unwrap_or(Ok(Verdict::Unknown));
+                self.verdict = verdict.unwrap_or_else(|error| Verdict::Bad(error.to_string()));
+                if let Verdict::Bad(words) = &self.verdict {
+                    tracing::warn!("the settings are not put in force: {words}");
+                }
+                Some(Ok(()))
+            }
+            Work::Check(_) => None,
+        };
+        let Some(ended) = ended else { return Ok(()) };
+        self.job = None;
+        self.cancelled = false;
+        match ended {
+            Err(words) => {
+                tracing::warn!(?job, "failed: {words}; tried again in {} s", AGAIN.as_secs());
+                self.tries.0.insert(Tried::Job(job), self.now() + AGAIN);
+                Ok(())
+            }
+            Ok(()) => match job {
+                Job::Init => self.finish_init(),
+                Job::Clone => self.finish_copy(),
+                Job::CheckSettings => Ok(()),
+            },
+        }
+    }
+
+    fn finish_init(&self) -> io::Result<()> {
+        let (made, data) = (self.path("data.init"), self.directory.data());
+        run(&[
+            Op::Write(made.join(LINEAGE), super::primary::new_lineage()),
+            Op::Sync(made.clone()),
+            Op::Rename(made, data),
+            Op::Sync(self.path("")),
+        ])
+    }
+
+    async fn look_at_server(&mut self) -> io::Result<()> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        self.words = server.words().or(self.words.take());
+        if let Some(status) = server.child.try_wait()? {
+            self.died(status);
+            return Ok(());
+        }
+        server.look(&self.environment.run).await;
+        if server.answers {
+            self.words = None;
+        }
+        if let (Part::Replica(part), Some(session)) = (&mut self.part, &server.session)
+            && let Ok(stream) = session.stream().await
+        {
+            part.saw(stream, self.began.elapsed());
+        }
+        Ok(())
+    }
+
+    fn died(&mut self, status: ExitStatus) {
+        let Some(mut server) = self.server.take() else { return };
+        match &mut self.part {
+            Part::Primary(part) => *part = super::PrimaryPart::default(),
+            Part::Replica(part) => part.server_ended(),
+        }
+        if server.asked.is_some() {
+            tracing::info!("PostgreSQL has stopped");
+            (self.in_vain, self.words) = (0, None);
+            return;
+        }
+        let words = server
+            .words()
+            .or(self.words.take())
+            .unwrap_or_else(|| status.to_string());
+        tracing::warn!("PostgreSQL ended with {status} without having been asked to: {words}");
+        self.in_vain = if server.came_up { 0 } else { self.in_vain + 1 };
+        let is_other = self.kept().is_some_and(|kept| kept != server.settings().1);
+        self.words = Some(words.clone());
+        if !server.came_up && self.in_vain > 1 && is_other {
+            (self.verdict, self.in_vain) = (Verdict::Bad(words), 0);
+        }
+    }
+}

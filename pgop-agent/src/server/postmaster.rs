@@ -1,0 +1,131 @@
+//! `PostgreSQL`, as long as it runs.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr};
+use tokio::sync::mpsc;
+
+use crate::control::Limits;
+use crate::postgres::{self, Arguments};
+use crate::settings::digest;
+use crate::sql::{self, Answer, Session};
+use crate::supervisor::{Settings, Shutdown};
+
+/// The process, and what is known of it.
+pub struct Postmaster {
+    /// The process.
+    pub child: Child,
+    /// A session, while there is one.
+    pub session: Option<Session>,
+    /// It has its socket, which it makes after its handlers of signals.
+    pub hears: bool,
+    /// It takes connections, or would if one were free.
+    pub answers: bool,
+    /// It has answered.
+    pub came_up: bool,
+    /// The settings that it runs with whole.
+    pub proven: String,
+    /// Those that it read last.
+    pub text: String,
+    /// When it had last read its settings before a reload that is not yet judged.
+    pub reloading: Option<f64>,
+    /// Its limits.
+    pub limits: Limits,
+    /// How it was asked to end.
+    pub asked: Option<Shutdown>,
+    /// Whom it follows, as its file says.
+    pub follows: Option<String>,
+    log: mpsc::Receiver<String>,
+}
+
+impl Postmaster {
+    /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
+    pub fn start(data: &Path, arguments: &Arguments, text: String, limits: Limits) -> io::Result<Self> {
+        let mut child = postgres::start(data, arguments)?;
+        let (sender, log) = mpsc::channel(100);
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(pass_on(stderr, sender));
+        }
+        Ok(Self {
+            child,
+            session: None,
+            hears: false,
+            answers: false,
+            came_up: false,
+            proven: text.clone(),
+            text,
+            reloading: None,
+            limits,
+            asked: None,
+            follows: None,
+            log,
+        })
+    }
+
+    /// Its last words so far, if it said some since it was asked.
+    pub fn words(&mut self) -> Option<String> {
+        let mut last = None;
+        while let Ok(line) = self.log.try_recv() {
+            last = Some(line);
+        }
+        last
+    }
+
+    /// Whether it takes connections, and whether a reload is through. `run` holds its socket.
+    pub async fn look(&mut self, run: &Path) {
+        self.hears |= run.join(".s.PGSQL.5432").exists();
+        if self.session.as_ref().is_none_or(|session| !session.is_open()) {
+            (self.session, self.answers) = match sql::connect(run).await {
+                Answer::Session(session) => (Some(session), true),
+                Answer::Full => (None, true),
+                Answer::No => (None, false),
+            };
+        }
+        self.came_up |= self.answers;
+        if let (Some(before), Some(session)) = (self.reloading, &self.session)
+            && let Ok((loaded, waits)) = session.loaded().await
+            && loaded > before
+        {
+            self.reloading = None;
+            if waits {
+                tracing::warn!("some of the settings wait for a start");
+            } else {
+                self.proven.clone_from(&self.text);
+            }
+        }
+    }
+
+    /// Has it read its file, which holds `text` now, again.
+    pub async fn reload(&mut self, text: &str) {
+        self.reloading = match &self.session {
+            Some(session) => session.loaded().await.ok().map(|(loaded, _)| loaded),
+            None => None,
+        };
+        text.clone_into(&mut self.text);
+        postgres::reload(&self.child);
+    }
+
+    /// Digests of what it runs with whole, and of what it read last.
+    pub fn settings(&self) -> (Settings, Settings) {
+        (digest(&self.proven), digest(&self.text))
+    }
+}
+
+/// A log may hold anything: it is passed on as it is.
+async fn pass_on(stderr: ChildStderr, sender: mpsc::Sender<String>) {
+    let (mut lines, mut line) = (BufReader::new(stderr), Vec::new());
+    while lines.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+        // Where nobody reads the container's log, the server goes on.
+        let _ = io::stderr().write_all(&line);
+        let text = String::from_utf8_lossy(&line);
+        // To its clients it says that it is starting up, or shutting down.
+        let is_about_itself = !text.contains("the database system is ");
+        if is_about_itself && (text.contains("FATAL:") || text.contains("PANIC:")) {
+            // Nobody listens: nobody has to be told.
+            let _ = sender.try_send(text.trim_end().to_owned());
+        }
+        line.clear();
+    }
+}

@@ -1,0 +1,178 @@
+//! What a primary looks after: roles, passwords, its database, and the slots of its replicas.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{AGAIN, Agent, Part};
+use crate::settings::digest;
+use crate::sql::{Login, Roles};
+use crate::supervisor::{Time, Tried};
+
+/// A slot of ours that no list names goes when it has been so for this long: the list that is mounted may be older than the replica.
+const UNLISTED: Duration = Duration::from_secs(300);
+
+/// What has been done on the server that runs.
+#[derive(Debug, Default)]
+pub struct PrimaryPart {
+    roles: Option<u64>,
+    slots: Option<String>,
+    unlisted: BTreeMap<String, Time>,
+}
+
+impl PrimaryPart {
+    /// Whether roles are what the Secrets say, which have this digest.
+    pub fn has_roles(&self, wanted: Option<u64>) -> bool {
+        self.roles.is_some() && self.roles == wanted
+    }
+
+    /// Whether slots are those of this list.
+    pub fn has_slots(&self, wanted: Option<&str>) -> bool {
+        wanted.is_none() || self.slots.as_deref() == wanted
+    }
+
+    /// Nothing is left of a start.
+    pub fn is_settled(&self) -> bool {
+        self.roles.is_some()
+    }
+
+    /// Those that no list has named for long enough. What is idle and unlisted now is remembered.
+    fn forgotten(&mut self, idle: Vec<String>, listed: &[String], now: Time) -> Vec<String> {
+        let unlisted = idle.into_iter().filter(|name| !listed.contains(name));
+        self.unlisted = unlisted
+            .map(|name| {
+                let since = self.unlisted.get(&name).copied().unwrap_or(now);
+                (name, since)
+            })
+            .collect();
+        let is_old = |since: &Time| now.saturating_sub(*since) >= UNLISTED;
+        let old = self.unlisted.iter().filter(|(_, since)| is_old(since));
+        old.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Agent {
+    fn roles_wanted(&self) -> Option<Roles> {
+        Some(Roles {
+            superuser: self.login("superuser")?,
+            replication: self.login("replication")?,
+            user: self.login("user")?,
+            database: self.word("database")?,
+        })
+    }
+
+    /// Of a Secret that is mounted, where it can be used.
+    pub(super) fn login(&self, role: &str) -> Option<Login> {
+        let secret = |key: &str| {
+            let text = std::fs::read_to_string(self.environment.secrets.join(role).join(key)).ok()?;
+            let is_fine = !text.is_empty() && !text.contains(['\n', '\r', '\0']);
+            is_fine.then_some(text)
+        };
+        Some(Login {
+            name: secret("username")?,
+            password: secret("password")?,
+        })
+    }
+
+    pub(super) fn roles_digest(&self) -> Option<u64> {
+        self.roles_wanted().map(|roles| digest(&format!("{roles:?}")).0)
+    }
+
+    pub(super) async fn sync_roles(&mut self) {
+        let session = self.server.as_ref().and_then(|server| server.session.as_ref());
+        let wanted = self.roles_wanted();
+        let set = match (session, &wanted) {
+            (Some(session), Some(roles)) => session.set(roles).await.map_err(|error| crate::sql::words(&error)),
+            (None, _) => Err("no connection is free".to_owned()),
+            (_, None) => Err("a Secret lacks a key, or has an empty value or a line break in one".to_owned()),
+        };
+        let digest = self.roles_digest();
+        match (set, &mut self.part) {
+            (Ok(()), Part::Primary(part)) => {
+                tracing::info!("roles and passwords are as the Secrets say");
+                part.roles = digest;
+                self.tries.0.remove(&Tried::Roles);
+            }
+            (Ok(()), Part::Replica(_)) => {}
+            (Err(words), _) => {
+                tracing::warn!(
+                    "roles could not be set and are tried again in {} s: {words}",
+                    AGAIN.as_secs()
+                );
+                self.tries.0.insert(Tried::Roles, self.now() + AGAIN);
+            }
+        }
+    }
+
+    pub(super) async fn sync_slots(&mut self) {
+        self.tries.0.insert(Tried::Slots, self.began.elapsed() + AGAIN);
+        let (now, wanted) = (self.now(), self.config("slots"));
+        let listed = names(wanted.as_deref().unwrap_or_default());
+        let prefix = format!("{}_replica_", self.environment.slot());
+        let session = self.server.as_ref().and_then(|server| server.session.as_ref());
+        let (Some(session), Part::Primary(part)) = (session, &mut self.part) else {
+            return;
+        };
+        let synced = async {
+            session.make_slots(&listed).await?;
+            let forgotten = part.forgotten(session.idle_slots(&prefix).await?, &listed, now);
+            session.drop_slots(&forgotten).await?;
+            Ok::<_, tokio_postgres::Error>(forgotten)
+        };
+        match synced.await {
+            Err(error) => tracing::warn!("slots could not be made: {}", crate::sql::words(&error)),
+            Ok(dropped) => {
+                for name in &dropped {
+                    tracing::info!("dropped slot {name}, whose replica is gone");
+                    part.unlisted.remove(name);
+                }
+                if part.unlisted.is_empty() {
+                    part.slots = wanted;
+                }
+            }
+        }
+    }
+}
+
+/// Slots that a list names.
+fn names(list: &str) -> Vec<String> {
+    let names = list.split([' ', '"', '\n']).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+/// Random: two restores of one snapshot must not be taken for each other.
+pub fn new_lineage() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_goes_when_no_list_has_named_it_for_five_minutes() {
+        let mut part = PrimaryPart::default();
+        let (slot, listed) = ("hippo_replica_1".to_owned(), "hippo_replica_0".to_owned());
+        let mut at = |seconds, idle: &[&String], list: &[String]| {
+            let idle = idle.iter().map(|name| (*name).clone()).collect();
+            part.forgotten(idle, list, Duration::from_secs(seconds))
+        };
+        let list = std::slice::from_ref(&listed);
+        assert!(at(0, &[&listed, &slot], list).is_empty());
+        assert!(at(299, &[&slot], list).is_empty());
+        assert_eq!(at(300, &[&slot], list), std::slice::from_ref(&slot));
+        assert!(at(301, &[], list).is_empty(), "its replica has come");
+        assert!(at(700, &[&slot], list).is_empty(), "and it counts anew");
+        let both = [listed.clone(), slot.clone()];
+        assert!(at(999, &[&slot], &both).is_empty());
+        assert!(at(1000, &[&slot], list).is_empty());
+    }
+
+    #[test]
+    fn a_list_is_read_as_the_template_writes_it() {
+        assert_eq!(
+            names("\"hippo_replica_0\"\n\"hippo_replica_1\"\n"),
+            ["hippo_replica_0", "hippo_replica_1"]
+        );
+        assert!(names("").is_empty());
+    }
+}
