@@ -26,8 +26,6 @@ use tokio::time::{Instant, timeout};
 use crate::metrics::{Measured, Metrics};
 use crate::status::{Status, Turn};
 
-/// Patroni's port, which people who run `PostgreSQL` know; neither the operator's (8080) nor `postgres_exporter`'s (9187), which may be in the pod too.
-pub const ADDRESS: &str = "[::]:8008";
 /// So many connections at a time: a kubelet, some who scrape, some who look.
 const CONNECTIONS: usize = 64;
 /// For a request's headers.
@@ -40,9 +38,6 @@ const HEADER_COUNT: usize = 32;
 /// Why nobody is answered.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// `PGOP_HTTP` is no address.
-    #[error("PGOP_HTTP is `{0}`, and is an address with a port, such as `[::]:8008` or `0.0.0.0:8008`")]
-    Address(String),
     /// The address can't be used.
     #[error("can't answer probes on {address}: {source}; choose another with PGOP_HTTP")]
     Bind {
@@ -51,17 +46,6 @@ pub enum HttpError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// The address of `PGOP_HTTP`, or the usual one.
-///
-/// ```
-/// assert_eq!(pgop_agent::http::address(None).unwrap().port(), 8008);
-/// assert!(pgop_agent::http::address(Some("8008")).is_err());
-/// ```
-pub fn address(given: Option<&str>) -> Result<SocketAddr, HttpError> {
-    let text = given.filter(|text| !text.is_empty()).unwrap_or(ADDRESS);
-    text.parse().map_err(|_| HttpError::Address(text.to_owned()))
 }
 
 /// Who answers, once it has its address.

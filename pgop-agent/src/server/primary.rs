@@ -7,6 +7,7 @@ use super::{AGAIN, Agent, Part};
 use crate::settings::digest;
 use crate::sql::{Login, Roles};
 use crate::supervisor::{Time, Tried};
+use crate::volume::Op;
 
 /// A slot of ours that no list names goes when it has been so for this long: the list that is mounted may be older than the replica.
 const UNLISTED: Duration = Duration::from_secs(300);
@@ -85,6 +86,11 @@ impl Agent {
             (None, _) => Err("no connection is free".to_owned()),
             (_, None) => Err("a Secret lacks a key, or has an empty value or a line break in one".to_owned()),
         };
+        if set.is_ok()
+            && let Err(error) = Op::Remove(self.path(super::ROLES_PENDING)).run()
+        {
+            tracing::warn!("{error}");
+        }
         let digest = self.roles_digest();
         match (set, &mut self.part) {
             (Ok(()), Part::Primary(part)) => {
