@@ -1,9 +1,13 @@
 //! `/metrics` of a real primary and a real replica, over TCP, read as strictly as Prometheus reads it.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may panic
+#![allow(clippy::float_cmp)] // what is compared are whole numbers
 
-use std::collections::{BTreeMap, BTreeSet};
+mod exposition;
+mod servers;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,145 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Long enough for a machine that is busy; nothing waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The directory with PostgreSQL's programs: the newest of this machine, or that of `PGOP_TEST_PROGRAMS`.
-fn programs() -> PathBuf {
-    if let Some(programs) = std::env::var_os("PGOP_TEST_PROGRAMS") {
-        return programs.into();
-    }
-    let debian = Path::new("/usr/lib/postgresql");
-    let versions = std::fs::read_dir(debian).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
-    found.retain(|bin| bin.join("initdb").exists());
-    found.sort();
-    found.pop().expect("PostgreSQL's programs; `make pods` installs them")
-}
-
-/// PostgreSQL does not run as root.
-fn command(program: &Path) -> Command {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut command = if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let mut command = command(&programs().join(program));
-    let done = command.args(arguments).stderr(Stdio::piped()).output().unwrap();
-    assert!(
-        done.status.success(),
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-}
-
-/// A server, which ends with the test.
-struct Server {
-    /// Where its socket is.
-    home: PathBuf,
-    child: Option<std::process::Child>,
-}
-
-const SETTINGS: [&str; 8] = [
-    "archive_mode=on",
-    "archive_command=true",
-    "max_connections=10",
-    "superuser_reserved_connections=2",
-    "max_slot_wal_keep_size=1GB",
-    "wal_receiver_status_interval=1s",
-    "fsync=off",
-    "listen_addresses=",
-];
-
-impl Server {
-    fn new(home: PathBuf) -> Self {
-        Self { home, child: None }
-    }
-
-    fn data(&self) -> String {
-        self.home.join("data").display().to_string()
-    }
-
-    fn start(&mut self) {
-        let mut command = command(&programs().join("postgres"));
-        command.args(["-D", &self.data(), "-p", "5432", "-k"]).arg(&self.home);
-        for setting in SETTINGS {
-            command.args(["-c", setting]);
-        }
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.home.join("log"))
-            .unwrap();
-        self.child = Some(command.stderr(log).spawn().unwrap());
-    }
-
-    /// setpriv has become it.
-    fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
-    /// It, and all its processes.
-    fn pids(&self) -> Vec<u32> {
-        let text = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
-        let children = text.split_whitespace().map(|pid| pid.parse().unwrap());
-        [self.pid()].into_iter().chain(children).collect()
-    }
-
-    fn signal(pids: &[u32], signal: &str) {
-        for pid in pids {
-            let _ = Command::new("kill").args([signal, &pid.to_string()]).status();
-        }
-    }
-
-    fn stop(&mut self) {
-        Self::signal(&[self.pid()], "-INT");
-        assert!(self.child.take().unwrap().wait().unwrap().success());
-    }
-
-    async fn client(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.home).user("postgres").dbname("postgres");
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
-    async fn answers(&self) -> tokio_postgres::Client {
-        let began = Instant::now();
-        loop {
-            match self.client().await {
-                Ok(client) => return client,
-                Err(error) => {
-                    let log = std::fs::read_to_string(self.home.join("log")).unwrap_or_default();
-                    assert!(began.elapsed() < PATIENCE, "{error}\n{log}");
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let pids = [child.id()];
-            Self::signal(&pids, "-CONT");
-            Self::signal(&pids, "-QUIT");
-            let _ = child.wait();
-        }
-    }
-}
+use exposition::{Families, read, value};
+use servers::{PATIENCE, Server, pair};
 
 /// What the agent tells of a server, without the agent's loop.
 struct Told {
@@ -216,68 +83,6 @@ impl Told {
     }
 }
 
-/// Name of each family, with what stands between name and value of each of its samples.
-type Families = BTreeMap<String, BTreeMap<String, f64>>;
-
-/// As strict as Prometheus' reader: a family has HELP and TYPE, once, before its samples, which stand together; no sample is there twice.
-fn read(text: &str) -> Families {
-    let mut families = Families::new();
-    let mut current = String::new();
-    let mut lines = text.lines();
-    assert!(text.ends_with('\n'));
-    while let Some(line) = lines.next() {
-        if let Some(head) = line.strip_prefix("# HELP ") {
-            let (name, help) = head.split_once(' ').unwrap();
-            assert!(
-                !help.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-                "{line}"
-            );
-            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
-            assert!(["counter", "gauge"].contains(&kind), "{kind}");
-            assert!(
-                families.insert(name.to_owned(), BTreeMap::new()).is_none(),
-                "{name} is there twice"
-            );
-            name.clone_into(&mut current);
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        let labels = series
-            .strip_prefix(&current)
-            .unwrap_or_else(|| panic!("{line} is no sample of {current}"));
-        check_labels(labels);
-        let value: f64 = value.parse().unwrap();
-        assert!(value.is_finite(), "{line}");
-        let before = families.get_mut(&current).unwrap().insert(labels.to_owned(), value);
-        assert!(before.is_none(), "{series} is there twice");
-    }
-    families
-}
-
-fn check_labels(labels: &str) {
-    if labels.is_empty() {
-        return;
-    }
-    let mut rest = labels.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
-    while !rest.is_empty() {
-        let (name, quoted) = rest.split_once("=\"").unwrap();
-        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{labels}");
-        let mut is_escaped = false;
-        let end = quoted.find(|c| {
-            let is_end = c == '"' && !is_escaped;
-            is_escaped = c == '\\' && !is_escaped;
-            is_end
-        });
-        rest = &quoted[end.unwrap() + 1..];
-        rest = rest.strip_prefix(',').unwrap_or(rest);
-    }
-}
-
-fn value(families: &Families, name: &str) -> f64 {
-    let samples = families.get(name).unwrap_or_else(|| panic!("{name} is not told"));
-    samples.values().sum()
-}
-
 /// Families of the table that are not told.
 fn missing(families: &Families) -> BTreeSet<String> {
     let Some(told) = families.get("pg_static").and_then(|samples| samples.keys().next()) else {
@@ -302,66 +107,6 @@ fn failed(families: &Families) -> Vec<&String> {
     told.filter(|(_, value)| **value != 1.0)
         .map(|(labels, _)| labels)
         .collect()
-}
-
-/// A primary and a replica with a slot. Directories as postgres wants them.
-async fn pair(home: &Path) -> (Server, Server) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let server = |name: &str| {
-        let home = home.join(name);
-        std::fs::create_dir(&home).unwrap();
-        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o777)).unwrap();
-        Server::new(home)
-    };
-    let (mut primary, mut replica) = (server("primary"), server("replica"));
-    run(
-        "initdb",
-        &[
-            "-D",
-            &primary.data(),
-            "-U",
-            "postgres",
-            "--auth=trust",
-            "--data-checksums",
-            "--no-sync",
-            "--locale=C",
-        ],
-    );
-    primary.start();
-    let client = primary.answers().await;
-    let socket = primary.home.display().to_string();
-    run(
-        "pg_basebackup",
-        &[
-            "-D",
-            &replica.data(),
-            "-h",
-            &socket,
-            "-U",
-            "postgres",
-            "-R",
-            "-C",
-            "-S",
-            "replica_0",
-            "-c",
-            "fast",
-            "--no-sync",
-        ],
-    );
-    replica.start();
-    // Something to archive and to replay; a database whose name has to be escaped; a slot that nobody reads.
-    for statement in [
-        "create database \"it's \"\"mine\"\"\\\"",
-        "create table t as select 1 as n",
-        "select pg_create_physical_replication_slot('nobody', true)",
-        "select pg_switch_wal()",
-        "create table u as select 1 as n",
-    ] {
-        client.batch_execute(statement).await.unwrap();
-    }
-    drop(replica.answers().await);
-    (primary, replica)
 }
 
 #[tokio::test]
