@@ -174,7 +174,10 @@ chart:
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/promtool/usr/bin/promtool)
 target/promtool/usr/bin/promtool:
 	mkdir -p target/promtool
-	cd target/promtool && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+	cd target/promtool; apt-get download -qq prometheus || { \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && apt-get download -qq prometheus; }
+	cd target/promtool && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
 
 alerts: pods $(filter target/%,$(PROMTOOL:$(CURDIR)/%=%))
 	$(PROMTOOL) check rules deploy/alerts/pgop.yaml
