@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::secret::Login;
+
 /// A server elsewhere, and who connects to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -40,14 +42,26 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// The text of a password file: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
+/// A password file: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
 ///
 /// ```
-/// assert_eq!(pgop_agent::conninfo::passfile("repl:ica", r"a\b"), "*:*:*:repl\\:ica:a\\\\b\n");
+/// use pgop_agent::{conninfo::passfile, secret::Login};
+/// let login = Login { name: "repl:ica".to_owned(), password: br"a\b".to_vec() };
+/// assert_eq!(passfile(&login), b"*:*:*:repl\\:ica:a\\\\b\n");
 /// ```
-pub fn passfile(user: &str, password: &str) -> String {
-    let field = |text: &str| text.replace('\\', r"\\").replace(':', r"\:");
-    format!("*:*:*:{}:{}\n", field(user), field(password))
+pub fn passfile(login: &Login) -> Vec<u8> {
+    let mut file = b"*:*:*".to_vec();
+    for field in [login.name.as_bytes(), &login.password] {
+        file.push(b':');
+        for byte in field {
+            if matches!(byte, b'\\' | b':') {
+                file.push(b'\\');
+            }
+            file.push(*byte);
+        }
+    }
+    file.push(b'\n');
+    file
 }
 
 #[cfg(test)]

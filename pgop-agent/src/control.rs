@@ -13,6 +13,8 @@ pub struct Control {
     pub timeline: u32,
     /// Those of the last record that was replayed or written.
     pub limits: Limits,
+    /// Bytes of a WAL segment, as initdb was told.
+    pub segment: u64,
 }
 
 /// Settings that a replica needs to be at least what they are at the primary:
@@ -105,6 +107,7 @@ impl Control {
             system: number(text, "Database system identifier")?,
             timeline: number(text, "Latest checkpoint's TimeLineID")?,
             limits: Limits::default(),
+            segment: number(text, "Bytes per WAL segment")?,
         };
         for (limit, (_, name)) in control.limits.0.iter_mut().zip(NAMES) {
             *limit = number(text, name)?;
@@ -139,6 +142,7 @@ max_worker_processes setting:         8
 max_wal_senders setting:              64
 max_prepared_xacts setting:           0
 max_locks_per_xact setting:           64
+Bytes per WAL segment:                16777216
 ";
 
     #[test]
@@ -146,6 +150,7 @@ max_locks_per_xact setting:           64
         let control = Control::read(TEXT).unwrap();
         assert_eq!((control.system, control.timeline), (7_713_769_676_786_692_128, 3));
         assert_eq!(control.limits, Limits::new([100, 8, 64, 0, 64]));
+        assert_eq!(control.segment, 16 << 20);
     }
 
     #[test]

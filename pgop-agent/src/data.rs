@@ -116,6 +116,7 @@ max_worker_processes setting:         8
 max_wal_senders setting:              64
 max_prepared_xacts setting:           0
 max_locks_per_xact setting:           64
+Bytes per WAL segment:                16777216
 "
         .to_owned())
     }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod lock;
 pub mod metrics;
 pub mod postgres;
+pub mod secret;
 pub mod server;
 pub mod settings;
 pub mod sql;

@@ -61,7 +61,11 @@ pub fn initdb(into: &Path, locale: &str, wal_segment_size: &str) -> io::Result<C
     command
         .arg(format!("--locale={locale}"))
         .arg(format!("--wal-segsize={wal_segment_size}"));
-    command.stdout(Stdio::null()).kill_on_drop(true).spawn()
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
 }
 
 /// Begins to copy a server. `conninfo` names a password file. <https://www.postgresql.org/docs/current/app-pgbasebackup.html>
@@ -69,7 +73,11 @@ pub fn basebackup(into: &Path, conninfo: &str, slot: &str) -> io::Result<Child> 
     let mut command = command("pg_basebackup");
     command.arg("-D").arg(into).args(["-X", "stream", "-c", "fast", "-w"]);
     command.args(["-S", slot, "-d", conninfo]);
-    command.stdout(Stdio::null()).kill_on_drop(true).spawn()
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
 }
 
 /// What a setting of a configuration file would be, where `PostgreSQL` reads the file and knows the setting.

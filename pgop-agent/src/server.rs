@@ -1,6 +1,7 @@
 //! `pgop-agent server`: looks, decides, acts, and looks again.
 
 mod carry_out;
+mod log;
 mod look;
 mod postmaster;
 mod primary;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::log::Log;
 use self::postmaster::Postmaster;
 use self::primary::PrimaryPart;
 use self::replica::ReplicaPart;
@@ -46,6 +48,9 @@ pub struct Agent {
     lock_state: Lock,
     owner: OwnerFile,
     data: Data,
+    initdb: String,
+    /// The image lacks the locale that is usual.
+    plain_locale: bool,
     server: Option<Postmaster>,
     in_vain: u32,
     words: Option<String>,
@@ -67,7 +72,7 @@ enum Part {
 
 /// What runs in the background.
 enum Work {
-    Program(Child),
+    Program(Child, Log),
     Check(JoinHandle<io::Result<Verdict>>),
 }
 
@@ -93,6 +98,8 @@ impl Agent {
             lock_state: Lock::Free,
             owner: OwnerFile::Absent,
             data: Data::Absent,
+            initdb: String::new(),
+            plain_locale: false,
             server: None,
             in_vain: 0,
             words: None,
@@ -169,7 +176,7 @@ impl Agent {
         };
         let job = async {
             match &mut self.job {
-                Some((_, Work::Program(child))) => drop(child.wait().await),
+                Some((_, Work::Program(child, _))) => drop(child.wait().await),
                 Some((_, Work::Check(_))) => tokio::time::sleep(TICK / 50).await,
                 None => std::future::pending().await,
             }

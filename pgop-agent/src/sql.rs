@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::conninfo::Target;
+use crate::secret::Login;
 use crate::supervisor::{Lineage, Need, Primary, Slot};
 
 /// Ours whatever ALTER ROLE says: nobody's function is called by accident, a commit never waits for a replica that isn't there, and nothing of a
@@ -77,7 +78,7 @@ pub async fn connect(socket: &Path) -> Answer {
 }
 
 /// Connects to a server elsewhere, as a role that may replicate.
-pub async fn reach(target: &Target, password: &str) -> Result<Session, Error> {
+pub async fn reach(target: &Target, password: &[u8]) -> Result<Session, Error> {
     let mut config = Config::new();
     config
         .host(&target.host)
@@ -101,15 +102,6 @@ pub fn words(error: &Error) -> String {
     }
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     format!("{error}{}", source.unwrap_or_default())
-}
-
-/// A role with its password.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Login {
-    /// Its name.
-    pub name: String,
-    /// Never shown, never sent: only what it is checked with reaches the server.
-    pub password: String,
 }
 
 /// The three roles of a server, and the database of the third.
@@ -160,7 +152,7 @@ impl Session {
             }
             // A superuser of that name keeps what it has.
             let rights = if login == superuser { "login" } else { rights };
-            let verifier = literal(&scram_sha_256(login.password.as_bytes()));
+            let verifier = literal(&scram_sha_256(&login.password));
             self.0
                 .batch_execute(&format!("alter role {name} {rights} password {verifier}"))
                 .await?;

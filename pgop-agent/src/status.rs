@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::supervisor::{
-    Condition, Data, Job, Lock, Need, Primary, Role, Seen, Server, Settings, Shutdown, Up, Verdict, conditions,
+    Condition, Data, InForce, Job, Lock, Need, Primary, Role, Seen, Server, Settings, Shutdown, Up, Verdict, conditions,
 };
 
 /// A turn of the agent's loop may take so long. Every wait in it is bounded, the longest being the statements that set roles, and a slow server is no
@@ -43,7 +43,7 @@ impl Past {
         match &seen.role {
             Role::Primary { roles, .. } => {
                 self.roles_pending |= seen.running.is_some_and(|running| running.job == Job::Init);
-                self.roles_pending &= !roles;
+                self.roles_pending &= *roles != InForce::Yes;
             }
             Role::Replica { primary } => self.followed |= follows(primary, seen.up()),
         }
@@ -73,7 +73,7 @@ pub struct Status {
     /// As in the pod's conditions.
     pub conditions: Vec<Condition>,
     /// Which settings the server runs with.
-    pub settings: InForce,
+    pub settings: InUse,
     /// Whether roles, passwords and database are what the Secrets say; nothing of a replica, whose are its primary's.
     pub roles: Option<bool>,
     /// Major version of the image's programs.
@@ -130,7 +130,7 @@ impl Phase {
 
 /// Digests of settings: 16 hexadecimal digits. Equal ones are the same settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InForce {
+pub struct InUse {
     /// Those of the resource.
     pub wanted: String,
     /// Those that the server read last; nothing where none runs.
@@ -161,13 +161,13 @@ impl Status {
             ready,
             reason: unsecret(&reason),
             conditions: conditions(seen).into_iter().map(told).collect(),
-            settings: InForce {
+            settings: InUse {
                 wanted: digits(seen.wanted),
                 read: seen.up().map(|up| digits(up.settings)),
                 whole: seen.up().map(|up| digits(up.proven)),
             },
             roles: match seen.role {
-                Role::Primary { roles, .. } => Some(roles),
+                Role::Primary { ref roles, .. } => Some(*roles == InForce::Yes),
                 Role::Replica { .. } => None,
             },
             major: seen.major,
@@ -231,9 +231,14 @@ fn readiness(seen: &Seen, past: Past) -> Result<&'static str, String> {
         None => {}
     }
     match &seen.role {
-        Role::Primary { .. } if past.roles_pending => {
-            Err("roles, passwords and database have not been set since the data was made".to_owned())
-        }
+        Role::Primary { roles, .. } if past.roles_pending => Err(match roles {
+            InForce::Failed(words) => {
+                format!("roles, passwords and database could not be set since the data was made: {words}")
+            }
+            InForce::NotYet | InForce::Yes => {
+                "roles, passwords and database have not been set since the data was made".to_owned()
+            }
+        }),
         Role::Primary { .. } => Ok("it takes connections as a primary"),
         Role::Replica { primary } => replica(primary, up, past),
     }

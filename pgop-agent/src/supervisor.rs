@@ -15,8 +15,8 @@ mod words;
 pub use act::{Act, End, Job, Shutdown};
 pub use decide::decide;
 pub use seen::{
-    Data, Facts, Lineage, Lock, Need, OwnerFile, Primary, Recovery, Role, Running, Seen, Server, Settings, Slot, Stop,
-    Time, Tried, Tries, Up, Verdict, Volume,
+    Data, Facts, InForce, Lineage, Lock, Need, OwnerFile, Primary, Recovery, Role, Running, Seen, Server, Settings,
+    Slot, Stop, Time, Tried, Tries, Up, Verdict, Volume,
 };
 pub use words::{Condition, Place, conditions};
 

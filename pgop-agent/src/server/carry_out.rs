@@ -3,6 +3,9 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
+use tokio::process::Child;
+
+use super::log::{Log, ends_program};
 use super::postmaster::Postmaster;
 use super::primary::new_lineage;
 use super::replica::unhook;
@@ -29,7 +32,7 @@ impl Agent {
             Act::Cancel => {
                 self.cancelled = true;
                 match &self.job {
-                    Some((_, Work::Program(child))) => postgres::terminate(child),
+                    Some((_, Work::Program(child, _))) => postgres::terminate(child),
                     Some((_, Work::Check(task))) => task.abort(),
                     None => {}
                 }
@@ -97,18 +100,21 @@ impl Agent {
         let work = match job {
             Job::Init => {
                 tracing::info!("making a new database in {}", self.place);
-                let locale = self.word("locale").unwrap_or_else(|| "C.UTF-8".to_owned());
+                // C.UTF-8 sorts by code point, like C, and knows upper and lower case; not every image has it.
+                let usual = if self.plain_locale { "C" } else { "C.UTF-8" };
+                let locale = self.word("locale").unwrap_or_else(|| usual.to_owned());
                 let size = self.word("wal-segment-size").unwrap_or_else(|| "16".to_owned());
-                Work::Program(postgres::initdb(&self.path("data.init"), &locale, &size)?)
+                program(postgres::initdb(&self.path("data.init"), &locale, &size)?)
             }
             Job::Clone => {
                 let (run, slot) = (&self.environment.run, self.environment.slot());
-                let Some((target, _)) = self.upstream() else {
+                // The next look tells of it.
+                let Ok((target, _)) = self.upstream() else {
                     return Ok(());
                 };
                 tracing::info!("copying the primary, {}, to {}", target.host, self.place);
                 let conninfo = target.text(&run.join("pgpass"));
-                Work::Program(postgres::basebackup(&self.directory.copy(), &conninfo, &slot)?)
+                program(postgres::basebackup(&self.directory.copy(), &conninfo, &slot)?)
             }
             Job::CheckSettings => {
                 let file = self.environment.run.join("next.conf");
@@ -217,4 +223,9 @@ impl Agent {
         }
         Ok(arguments)
     }
+}
+
+fn program(mut child: Child) -> Work {
+    let log = Log::of(&mut child, ends_program);
+    Work::Program(child, log)
 }

@@ -9,7 +9,7 @@ use crate::lock::{self, Taken};
 use crate::postgres;
 use crate::settings::{Wanted, digest};
 use crate::supervisor::{
-    Job, Lock, OwnerFile, Role, Running, Seen, Server, Settings, Stop, Tried, Up, Verdict, Volume,
+    Data, Job, Lock, OwnerFile, Role, Running, Seen, Server, Settings, Stop, Tried, Up, Verdict, Volume,
 };
 use crate::volume::Op;
 
@@ -60,7 +60,7 @@ impl Agent {
         match &self.part {
             Part::Primary(part) => Role::Primary {
                 may_init: self.word("init").as_deref() == Some("initdb"),
-                roles: part.has_roles(self.roles_digest()),
+                roles: part.roles(self.roles_digest()),
                 slots: part.has_slots(self.config("slots").as_deref()),
             },
             Part::Replica(part) => Role::Replica {
@@ -84,6 +84,7 @@ impl Agent {
         // What a paused replica has replayed last says whether it lacks a limit.
         if (self.server.is_none() && self.job.is_none()) || is_paused {
             self.data = data::look(&self.directory.data(), postgres::controldata).map_err(io::Error::other)?;
+            self.initdb = std::fs::read_to_string(self.directory.data().join("postgresql.conf")).unwrap_or_default();
         }
         Ok(())
     }
@@ -111,7 +112,13 @@ impl Agent {
             self.word("wal-keep"),
             self.config("postgresql.conf").unwrap_or_default(),
         );
+        let segment = match &self.data {
+            Data::There(facts) => facts.control.segment,
+            Data::Absent | Data::Foreign => 0,
+        };
         Wanted {
+            initdb: &self.initdb,
+            segment,
             wal_keep: keep.as_deref(),
             settings: &settings,
         }
@@ -149,10 +156,11 @@ impl Agent {
         };
         let job = *job;
         let ended = match work {
-            Work::Program(child) => child.try_wait()?.map(|status| {
-                let failed = || Err(status.to_string());
-                if status.success() { Ok(()) } else { failed() }
-            }),
+            Work::Program(child, log) => match child.try_wait()? {
+                None => None,
+                Some(status) if status.success() => Some(Ok(())),
+                Some(status) => Some(Err(log.end().await.unwrap_or_else(|| status.to_string()))),
+            },
             Work::Check(task) if task.is_finished() => {
                 // One that was cancelled has found nothing out.
                 let verdict = task.await.unwrap_or(Ok(Verdict::Unknown));
@@ -168,6 +176,10 @@ impl Agent {
         self.job = None;
         self.cancelled = false;
         match ended {
+            Err(words) if job == Job::Init && !self.plain_locale && words.contains("invalid locale name") => {
+                self.plain_locale = true;
+                Ok(())
+            }
             Err(words) => {
                 tracing::warn!(?job, "failed: {words}; tried again in {} s", AGAIN.as_secs());
                 self.tries.0.insert(Tried::Job(job), self.now() + AGAIN);
@@ -196,7 +208,8 @@ impl Agent {
         let Some(server) = &mut self.server else { return Ok(()) };
         self.words = server.words().or(self.words.take());
         if let Some(status) = server.child.try_wait()? {
-            self.died(status);
+            let words = server.end().await.or(self.words.take());
+            self.died(status, words);
             return Ok(());
         }
         server.look(&self.environment.run).await;
@@ -211,8 +224,8 @@ impl Agent {
         Ok(())
     }
 
-    fn died(&mut self, status: ExitStatus) {
-        let Some(mut server) = self.server.take() else { return };
+    fn died(&mut self, status: ExitStatus, words: Option<String>) {
+        let Some(server) = self.server.take() else { return };
         match &mut self.part {
             Part::Primary(part) => *part = super::PrimaryPart::default(),
             Part::Replica(part) => part.server_ended(),
@@ -222,10 +235,7 @@ impl Agent {
             (self.in_vain, self.words) = (0, None);
             return;
         }
-        let words = server
-            .words()
-            .or(self.words.take())
-            .unwrap_or_else(|| status.to_string());
+        let words = words.unwrap_or_else(|| status.to_string());
         tracing::warn!("PostgreSQL ended with {status} without having been asked to: {words}");
         self.in_vain = if server.came_up { 0 } else { self.in_vain + 1 };
         let is_other = self.kept().is_some_and(|kept| kept != server.settings().1);

@@ -1,12 +1,11 @@
 //! `PostgreSQL`, as long as it runs.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStderr};
-use tokio::sync::mpsc;
+use tokio::process::Child;
 
+use super::log::{self, Log};
 use crate::control::Limits;
 use crate::postgres::{self, Arguments};
 use crate::settings::digest;
@@ -37,17 +36,14 @@ pub struct Postmaster {
     pub asked: Option<Shutdown>,
     /// Whom it follows, as its file says.
     pub follows: Option<String>,
-    log: mpsc::Receiver<String>,
+    log: Log,
 }
 
 impl Postmaster {
     /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
     pub fn start(data: &Path, arguments: &Arguments, text: String, limits: Limits) -> io::Result<Self> {
         let mut child = postgres::start(data, arguments)?;
-        let (sender, log) = mpsc::channel(100);
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(pass_on(stderr, sender));
-        }
+        let log = Log::of(&mut child, log::ends_server);
         Ok(Self {
             child,
             session: None,
@@ -66,11 +62,12 @@ impl Postmaster {
 
     /// Its last words so far, if it said some since it was asked.
     pub fn words(&mut self) -> Option<String> {
-        let mut last = None;
-        while let Ok(line) = self.log.try_recv() {
-            last = Some(line);
-        }
-        last
+        self.log.last()
+    }
+
+    /// Its last words, when it has ended.
+    pub async fn end(&mut self) -> Option<String> {
+        self.log.end().await
     }
 
     /// Whether it takes connections, and whether a reload is through. `run` holds its socket.
@@ -110,22 +107,5 @@ impl Postmaster {
     /// Digests of what it runs with whole, and of what it read last.
     pub fn settings(&self) -> (Settings, Settings) {
         (digest(&self.proven), digest(&self.text))
-    }
-}
-
-/// A log may hold anything: it is passed on as it is.
-async fn pass_on(stderr: ChildStderr, sender: mpsc::Sender<String>) {
-    let (mut lines, mut line) = (BufReader::new(stderr), Vec::new());
-    while lines.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-        // Where nobody reads the container's log, the server goes on.
-        let _ = io::stderr().write_all(&line);
-        let text = String::from_utf8_lossy(&line);
-        // To its clients it says that it is starting up, or shutting down.
-        let is_about_itself = !text.contains("the database system is ");
-        if is_about_itself && (text.contains("FATAL:") || text.contains("PANIC:")) {
-            // Nobody listens: nobody has to be told.
-            let _ = sender.try_send(text.trim_end().to_owned());
-        }
-        line.clear();
     }
 }

@@ -1,12 +1,13 @@
 //! What a primary looks after: roles, passwords, its database, and the slots of its replicas.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::{AGAIN, Agent, Part};
-use crate::settings::digest;
-use crate::sql::{Login, Roles};
-use crate::supervisor::{Time, Tried};
+use crate::secret::{self, Login, SecretError};
+use crate::sql::Roles;
+use crate::supervisor::{InForce, Time, Tried};
 use crate::volume::Op;
 
 /// A slot of ours that no list names goes when it has been so for this long: the list that is mounted may be older than the replica.
@@ -16,14 +17,20 @@ const UNLISTED: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub struct PrimaryPart {
     roles: Option<u64>,
+    /// Why they could not be set.
+    words: Option<String>,
     slots: Option<String>,
     unlisted: BTreeMap<String, Time>,
 }
 
 impl PrimaryPart {
     /// Whether roles are what the Secrets say, which have this digest.
-    pub fn has_roles(&self, wanted: Option<u64>) -> bool {
-        self.roles.is_some() && self.roles == wanted
+    pub fn roles(&self, wanted: Option<u64>) -> InForce {
+        match &self.words {
+            _ if self.roles.is_some() && self.roles == wanted => InForce::Yes,
+            Some(words) => InForce::Failed(words.clone()),
+            None => InForce::NotYet,
+        }
     }
 
     /// Whether slots are those of this list.
@@ -52,39 +59,35 @@ impl PrimaryPart {
 }
 
 impl Agent {
-    fn roles_wanted(&self) -> Option<Roles> {
-        Some(Roles {
-            superuser: self.login("superuser")?,
-            replication: self.login("replication")?,
-            user: self.login("user")?,
-            database: self.word("database")?,
+    fn roles_wanted(&self) -> Result<Roles, String> {
+        let login = |role| self.login(role).map_err(|error| error.to_string());
+        Ok(Roles {
+            superuser: login("superuser")?,
+            replication: login("replication")?,
+            user: login("user")?,
+            database: self.word("database").ok_or("the ConfigMap lacks `database`")?,
         })
     }
 
-    /// Of a Secret that is mounted, where it can be used.
-    pub(super) fn login(&self, role: &str) -> Option<Login> {
-        let secret = |key: &str| {
-            let text = std::fs::read_to_string(self.environment.secrets.join(role).join(key)).ok()?;
-            let is_fine = !text.is_empty() && !text.contains(['\n', '\r', '\0']);
-            is_fine.then_some(text)
-        };
-        Some(Login {
-            name: secret("username")?,
-            password: secret("password")?,
-        })
+    /// Of the Secret that is mounted for a role.
+    pub(super) fn login(&self, role: &str) -> Result<Login, SecretError> {
+        secret::login(&self.environment.secrets, role)
     }
 
+    /// What the Secrets hold, good or not: what has not changed is not tried more often than every few seconds.
     pub(super) fn roles_digest(&self) -> Option<u64> {
-        self.roles_wanted().map(|roles| digest(&format!("{roles:?}")).0)
+        let mut hasher = DefaultHasher::new();
+        self.roles_wanted().ok()?.hash(&mut hasher);
+        Some(hasher.finish())
     }
 
     pub(super) async fn sync_roles(&mut self) {
         let session = self.server.as_ref().and_then(|server| server.session.as_ref());
         let wanted = self.roles_wanted();
         let set = match (session, &wanted) {
-            (Some(session), Some(roles)) => session.set(roles).await.map_err(|error| crate::sql::words(&error)),
+            (_, Err(words)) => Err(words.clone()),
             (None, _) => Err("no connection is free".to_owned()),
-            (_, None) => Err("a Secret lacks a key, or has an empty value or a line break in one".to_owned()),
+            (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| crate::sql::words(&error)),
         };
         if set.is_ok()
             && let Err(error) = Op::Remove(self.path(super::ROLES_PENDING)).run()
@@ -95,16 +98,19 @@ impl Agent {
         match (set, &mut self.part) {
             (Ok(()), Part::Primary(part)) => {
                 tracing::info!("roles and passwords are as the Secrets say");
-                part.roles = digest;
+                (part.roles, part.words) = (digest, None);
                 self.tries.0.remove(&Tried::Roles);
             }
             (Ok(()), Part::Replica(_)) => {}
-            (Err(words), _) => {
+            (Err(words), part) => {
                 tracing::warn!(
                     "roles could not be set and are tried again in {} s: {words}",
                     AGAIN.as_secs()
                 );
-                self.tries.0.insert(Tried::Roles, self.now() + AGAIN);
+                if let Part::Primary(part) = part {
+                    part.words = Some(words);
+                }
+                self.tries.0.insert(Tried::Roles, self.began.elapsed() + AGAIN);
             }
         }
     }

@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 use super::{AGAIN, Agent, Part, run};
 use crate::conninfo::{self, Target};
 use crate::data::{AUTO_CONF, LINEAGE};
+use crate::secret::Login;
 use crate::settings::line;
-use crate::sql::{self, Login, Stream};
+use crate::sql::{self, Stream};
 use crate::supervisor::{Need, Primary, Slot, Time, Tried};
 use crate::volume::Op;
 
@@ -26,7 +27,7 @@ pub struct ReplicaPart {
     /// It neither streams nor moves since then.
     still: Option<Time>,
     /// What the password file holds.
-    passfile: String,
+    passfile: Vec<u8>,
 }
 
 impl ReplicaPart {
@@ -100,14 +101,18 @@ impl Agent {
         })
     }
 
-    pub(super) fn upstream(&self) -> Option<(Target, Login)> {
-        let login = self.login("replication")?;
-        Some((self.target(login.name.clone())?, login))
+    pub(super) fn upstream(&self) -> Result<(Target, Login), String> {
+        let login = self.login("replication").map_err(|error| error.to_string())?;
+        let target = self.target(login.name.clone());
+        Ok((
+            target.ok_or("the ConfigMap lacks `primary-host` or `primary-port`")?,
+            login,
+        ))
     }
 
     /// What a replica's file says of whom to follow.
     pub(super) fn followed_text(&self) -> Option<String> {
-        let (target, _) = self.upstream()?;
+        let (target, _) = self.upstream().ok()?;
         let conninfo = target.text(&self.environment.run.join("pgpass"));
         Some(line("primary_conninfo", &conninfo) + &line("primary_slot_name", &self.environment.slot()))
     }
@@ -122,16 +127,18 @@ impl Agent {
         let Part::Replica(part) = &mut self.part else {
             return Ok(());
         };
-        let Some((target, login)) = upstream else {
-            part.answer = Some(Primary::Away(
-                "the replication role's Secret can't be used: it needs the keys username and password".to_owned(),
-            ));
-            return Ok(());
+        let (target, login) = match upstream {
+            Ok(upstream) => upstream,
+            // Whoever follows already goes on.
+            Err(words) => {
+                part.answer = Some(Primary::Away(words));
+                return Ok(());
+            }
         };
-        let text = conninfo::passfile(&login.name, &login.password);
-        if text != part.passfile {
-            write_passfile(&run, &text)?;
-            part.passfile = text;
+        let file = conninfo::passfile(&login);
+        if file != part.passfile {
+            write_passfile(&run, &file)?;
+            part.passfile = file;
         }
         if let Some(asking) = part.asking.take_if(|asking| asking.is_finished()) {
             part.answer = asking.await.ok().or(part.answer.take());
@@ -151,8 +158,8 @@ impl Agent {
     pub(super) async fn make_slot(&mut self) {
         let slot = self.environment.slot();
         let made = match self.upstream() {
-            None => Err("the Secret can't be used".to_owned()),
-            Some((target, login)) => async { sql::reach(&target, &login.password).await?.make_slot(&slot).await }
+            Err(words) => Err(words),
+            Ok((target, login)) => async { sql::reach(&target, &login.password).await?.make_slot(&slot).await }
                 .await
                 .map_err(|error| sql::words(&error)),
         };
@@ -196,19 +203,19 @@ impl Agent {
     }
 }
 
-async fn ask(target: &Target, password: &str, slot: &String, lsn: Option<String>) -> Primary {
+async fn ask(target: &Target, password: &[u8], slot: &String, lsn: Option<String>) -> Primary {
     let answer = async { sql::reach(target, password).await?.primary(slot, lsn.as_deref()).await };
     answer.await.unwrap_or_else(|error| Primary::Away(sql::words(&error)))
 }
 
 /// libpq takes a password file only from its owner alone.
-fn write_passfile(run: &std::path::Path, text: &str) -> io::Result<()> {
+fn write_passfile(run: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let new = run.join("pgpass.new");
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     std::fs::rename(new, run.join("pgpass"))
 }
 

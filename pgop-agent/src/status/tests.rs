@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::supervisor::tests::{a_primary, a_replica, down, facts, primary, up};
-use crate::supervisor::{Running, Stop, Tried};
+use crate::supervisor::{Running, Stop};
 
 fn with_server(mut seen: Seen, server: Server) -> Seen {
     seen.server = server;
@@ -53,8 +53,7 @@ fn roles_fail(seen: &mut Seen) {
     let Role::Primary { roles, .. } = &mut seen.role else {
         panic!("no primary")
     };
-    *roles = false;
-    seen.tries.0.insert(Tried::Roles, seen.now + Duration::from_secs(10));
+    *roles = InForce::Failed("the Secret lacks a key".to_owned());
 }
 
 #[test]
@@ -104,7 +103,7 @@ fn new_data_waits_for_its_roles_once() {
     (seen.running, seen.server) = (None, Server::Up(up()));
     let waits = Status::of(&seen, past.and(&seen));
     assert!(
-        !waits.ready && waits.reason.starts_with("roles, passwords"),
+        !waits.ready && waits.reason.ends_with("lacks a key"),
         "{}",
         waits.reason
     );

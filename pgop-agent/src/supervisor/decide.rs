@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::act::{Act, End, Job, Shutdown};
 use super::seen::{
-    Data, Facts, Lock, Need, OwnerFile, Primary, Recovery, Role, Seen, Server, Slot, Stop, Time, Tried, Verdict,
+    Data, Facts, InForce, Lock, Need, OwnerFile, Primary, Recovery, Role, Seen, Server, Slot, Stop, Time, Tried,
+    Verdict,
 };
 use crate::control::Limits;
 
@@ -245,7 +246,9 @@ fn settings(seen: &Seen) -> Option<Act> {
 fn upkeep(seen: &Seen) -> Option<Act> {
     let up = seen.up().filter(|up| up.hears && up.asked.is_none())?;
     match &seen.role {
-        Role::Primary { roles, .. } if up.answers && !roles && seen.is_due(Tried::Roles) => Some(Act::SyncRoles),
+        Role::Primary { roles, .. } if up.answers && *roles != InForce::Yes && seen.is_due(Tried::Roles) => {
+            Some(Act::SyncRoles)
+        }
         Role::Primary { slots, .. } if up.answers && !slots && seen.is_due(Tried::Slots) => Some(Act::SyncSlots),
         // A limit that was raised and lowered again is in the WAL that this replica still has to replay: PostgreSQL pauses there for ever.
         Role::Replica { .. } if up.paused && up.limits.lack(&seen.facts()?.control.limits).is_some() => stopped(seen),

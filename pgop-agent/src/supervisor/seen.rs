@@ -44,7 +44,7 @@ pub enum Role {
         /// Whether a database may be made where there is none.
         may_init: bool,
         /// Whether roles, passwords and database are what the Secrets say.
-        roles: bool,
+        roles: InForce,
         /// Whether the slots are those of the replicas.
         slots: bool,
     },
@@ -53,6 +53,17 @@ pub enum Role {
         /// Whom.
         primary: Primary,
     },
+}
+
+/// Whether something is as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// It is.
+    Yes,
+    /// Nobody has tried yet.
+    NotYet,
+    /// It was tried, and is tried again. Why it failed.
+    Failed(String),
 }
 
 /// A digest of settings: equal ones are the same.

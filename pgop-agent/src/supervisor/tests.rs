@@ -23,6 +23,7 @@ pub(crate) fn facts(standby: bool) -> Facts {
             system: 1,
             timeline: 1,
             limits: LIMITS,
+            segment: 16 << 20,
         },
         lineage: Some(lineage()),
         standby,
@@ -85,7 +86,7 @@ fn idle(role: Role) -> Seen {
 pub(crate) fn a_primary() -> Seen {
     idle(Role::Primary {
         may_init: false,
-        roles: true,
+        roles: InForce::Yes,
         slots: true,
     })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::act::{End, Job};
-use super::seen::{Need, Primary, Role, Seen, Server, Slot, Tried, Verdict, Volume};
+use super::seen::{InForce, Need, Primary, Role, Seen, Server, Slot, Verdict, Volume};
 
 /// Where a server's data is, as a person finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct Condition {
 pub fn conditions(seen: &Seen) -> Vec<Condition> {
     let mut all = vec![settings(seen)];
     match &seen.role {
-        Role::Primary { roles, .. } => all.push(in_force(seen, *roles)),
+        Role::Primary { roles, .. } => all.push(in_force(roles)),
         Role::Replica { primary } => all.push(following(seen, primary)),
     }
     all
@@ -154,25 +154,18 @@ fn overridden(volume: &Volume) -> Option<Condition> {
     Some(condition("SettingsInForce", false, "Overridden", message))
 }
 
-fn in_force(seen: &Seen, roles: bool) -> Condition {
+fn in_force(roles: &InForce) -> Condition {
     const ABOUT: &str = "RolesInForce";
-    if roles {
-        return condition(
+    match roles {
+        InForce::Yes => condition(
             ABOUT,
             true,
             "InForce",
             "roles, passwords and database are as the Secrets say",
-        );
+        ),
+        InForce::NotYet => condition(ABOUT, None, "Pending", "they are set when the server takes connections"),
+        InForce::Failed(words) => condition(ABOUT, false, "Failed", format!("the former ones go on: {words}")),
     }
-    if seen.tries.0.contains_key(&Tried::Roles) {
-        return condition(
-            ABOUT,
-            false,
-            "Failed",
-            "roles could not be set and are tried again; the server's log says why",
-        );
-    }
-    condition(ABOUT, None, "Pending", "they are set when the server takes connections")
 }
 
 fn following(seen: &Seen, primary: &Primary) -> Condition {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgop_agent::http::Http;
 use pgop_agent::metrics::{Metrics, query};
-use pgop_agent::status::{InForce, Kind, Phase, Status, Turn};
+use pgop_agent::status::{InUse, Kind, Phase, Status, Turn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ impl Told {
             ready: true,
             reason: "it takes connections".to_owned(),
             conditions: Vec::new(),
-            settings: InForce {
+            settings: InUse {
                 wanted: String::new(),
                 read: None,
                 whole: None,

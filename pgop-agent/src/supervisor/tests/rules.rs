@@ -68,7 +68,7 @@ fn an_empty_database_is_made_only_where_there_never_was_one() {
         after(a_primary(), |seen| {
             seen.role = Role::Primary {
                 may_init,
-                roles: false,
+                roles: InForce::NotYet,
                 slots: false,
             };
             (seen.volume.data, seen.server) = (Data::Absent, down());
@@ -328,7 +328,7 @@ fn what_failed_waits_for_its_time() {
         after(a_primary(), |seen| {
             seen.role = Role::Primary {
                 may_init: false,
-                roles: false,
+                roles: InForce::NotYet,
                 slots: true,
             };
             seen.tries.0.insert(Tried::Roles, Duration::from_secs(at));

@@ -94,7 +94,7 @@ impl World {
         self.seen.volume.lock = Lock::Free;
         self.seen.tries = Tries::default();
         if let Role::Primary { roles, slots, .. } = &mut self.seen.role {
-            (*roles, *slots) = (false, false);
+            (*roles, *slots) = (InForce::NotYet, false);
         }
     }
 
@@ -173,7 +173,6 @@ impl World {
 
     /// What comes of it, where nobody dies.
     fn effect(&mut self, act: &Act, fails: bool) {
-        let again = self.seen.now + Duration::from_secs(10);
         match act {
             Act::Wait if fails => match self.seen.running {
                 Some(running) => self.finish(running.job, false),
@@ -244,6 +243,24 @@ impl World {
                 });
             }
             Act::KeepSettings => self.seen.kept = self.seen.up().map(|up| up.proven),
+            Act::MakeSlot | Act::Follow | Act::SyncRoles | Act::SyncSlots => self.look_after(act, fails),
+            Act::Stop(how) => self.server(|up| up.asked = Some(*how)),
+            // The kubelet starts the container again.
+            Act::End(End::DoesNotStart(_)) => {
+                assert!(
+                    BAD.contains(&self.seen.wanted.0) && self.seen.kept.is_none(),
+                    "there is something to fall back on"
+                );
+                self.die();
+            }
+            Act::Cancel | Act::End(_) => panic!("{act:?} of a server that nobody asked to end"),
+        }
+    }
+
+    /// What is done on a server that runs.
+    fn look_after(&mut self, act: &Act, fails: bool) {
+        let again = self.seen.now + Duration::from_secs(10);
+        match act {
             Act::MakeSlot if fails => drop(self.seen.tries.0.insert(Tried::Slot, again)),
             Act::MakeSlot => {
                 if let Role::Replica {
@@ -257,23 +274,22 @@ impl World {
                 assert!(up.hears, "a signal ends what does not hear yet");
                 up.follows = true;
             }),
-            Act::SyncRoles if fails => drop(self.seen.tries.0.insert(Tried::Roles, again)),
+            Act::SyncRoles if fails => {
+                if let Role::Primary { roles, .. } = &mut self.seen.role {
+                    *roles = InForce::Failed("no connection is free".to_owned());
+                }
+                self.seen.tries.0.insert(Tried::Roles, again);
+            }
             Act::SyncSlots if fails => drop(self.seen.tries.0.insert(Tried::Slots, again)),
             Act::SyncRoles | Act::SyncSlots => {
                 if let Role::Primary { roles, slots, .. } = &mut self.seen.role {
-                    *(if *act == Act::SyncRoles { roles } else { slots }) = true;
+                    match act {
+                        Act::SyncRoles => *roles = InForce::Yes,
+                        _ => *slots = true,
+                    }
                 }
             }
-            Act::Stop(how) => self.server(|up| up.asked = Some(*how)),
-            // The kubelet starts the container again.
-            Act::End(End::DoesNotStart(_)) => {
-                assert!(
-                    BAD.contains(&self.seen.wanted.0) && self.seen.kept.is_none(),
-                    "there is something to fall back on"
-                );
-                self.die();
-            }
-            Act::Cancel | Act::End(_) => panic!("{act:?} of a server that nobody asked to end"),
+            _ => panic!("{act:?} is nothing to look after"),
         }
     }
 
@@ -322,7 +338,7 @@ impl World {
         let Some(up) = self.seen.up() else { return false };
         let settings = up.settings == self.seen.wanted || matches!(self.seen.verdict, Verdict::Bad(_));
         let role = match &self.seen.role {
-            Role::Primary { roles, slots, .. } => *roles && *slots,
+            Role::Primary { roles, slots, .. } => *roles == InForce::Yes && *slots,
             Role::Replica { .. } => up.follows,
         };
         up.answers && up.asked.is_none() && settings && role && decide(&self.seen) == Act::Wait
