@@ -9,6 +9,7 @@
 # make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
 # make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
 # make helm    the chart on the same cluster: installed, upgraded, uninstalled
+# make alerts  the alert rules of deploy/alerts, checked and tested by Prometheus' own promtool, and what it thinks of the agent's metrics
 # make generate  rewrites what is generated: deploy/, charts/, docs/resources/, snapshots
 SHELL := /bin/bash
 LAB := ../shared/kube-lab
@@ -25,7 +26,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet image chart generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet image chart alerts generate
 
 test: setup lint purity package unit sandbox
 
@@ -168,6 +169,20 @@ HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
 chart:
 	@[ -n "$(HELM)" ] || { echo "helm is missing: install it, or name it with HELM=" >&2; exit 1; }
 	HELM=$(HELM) $(TESTS) --quiet --test deploy -- --include-ignored
+
+# Debian's package would start a server of its own; only this program of it is wanted.
+PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/promtool/usr/bin/promtool)
+target/promtool/usr/bin/promtool:
+	mkdir -p target/promtool
+	cd target/promtool; apt-get download -qq prometheus || { \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -qq && apt-get download -qq prometheus; }
+	cd target/promtool && dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+
+alerts: pods $(filter target/%,$(PROMTOOL:$(CURDIR)/%=%))
+	$(PROMTOOL) check rules deploy/alerts/pgop.yaml
+	cd deploy/alerts && $(PROMTOOL) test rules pgop.test.yaml
+	PROMTOOL=$(PROMTOOL) cargo test --quiet -p pgop-agent --test metrics
 
 generate:
 	UPDATE=1 $(TESTS) --quiet --test deploy

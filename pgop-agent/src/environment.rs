@@ -1,5 +1,6 @@
 //! What the pod says of the server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Environment {
     pub termination_log: PathBuf,
     /// `PGOP_GRACE_SECONDS`: how long after it is asked to end the pod is killed; Kubernetes' own default where it is not set.
     pub grace: Duration,
+    /// `PGOP_HTTP`: where probes and metrics are answered.
+    pub http: SocketAddr,
 }
 
 /// Why the environment says nothing.
@@ -51,7 +54,13 @@ pub enum EnvironmentError {
     /// It is no number.
     #[error("PGOP_GRACE_SECONDS is `{0}`, and is a number of seconds")]
     Grace(String),
+    /// It is no address.
+    #[error("PGOP_HTTP is `{0}`, and is an address with a port, such as `[::]:8008` or `0.0.0.0:8008`")]
+    Http(String),
 }
+
+/// Patroni's port, which people who run `PostgreSQL` know; neither the operator's (8080) nor `postgres_exporter`'s (9187), which may be in the pod too.
+const HTTP: &str = "[::]:8008";
 
 impl Environment {
     /// Reads it from where `variable` finds it.
@@ -85,6 +94,10 @@ impl Environment {
             grace: match variable("PGOP_GRACE_SECONDS") {
                 None => Duration::from_secs(30),
                 Some(text) => Duration::from_secs(text.parse().map_err(|_| EnvironmentError::Grace(text))?),
+            },
+            http: {
+                let text = variable("PGOP_HTTP").unwrap_or_else(|| HTTP.to_owned());
+                text.parse().map_err(|_| EnvironmentError::Http(text))?
             },
         })
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::process::Child;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -20,8 +21,11 @@ use self::postmaster::Postmaster;
 use self::primary::PrimaryPart;
 use self::replica::ReplicaPart;
 use crate::environment::{Environment, Kind};
+use crate::http::Http;
 use crate::lock::Held;
+use crate::metrics::Metrics;
 use crate::postgres;
+use crate::status::{Past, Status, Turn};
 use crate::stop::Stop;
 use crate::supervisor::{Act, Data, End, Job, Lock, OwnerFile, Place, Time, Tries, Verdict, decide};
 use crate::volume::{Directory, Op};
@@ -30,6 +34,8 @@ use crate::volume::{Directory, Op};
 const TICK: Duration = Duration::from_secs(1);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Beside data that was made, until its roles were set once.
+const ROLES_PENDING: &str = "roles.pending";
 
 /// What the agent holds between two looks. All of it is gone with the process, and with the server.
 pub struct Agent {
@@ -116,8 +122,22 @@ impl Agent {
 
     /// Until the container is to end: its exit code.
     pub async fn run(mut self) -> io::Result<u8> {
+        let seen = self.look().await?;
+        let mut past = Past::new(self.path(ROLES_PENDING).exists()).and(&seen);
+        let (turn, told) = watch::channel(Turn::now(Status::of(&seen, past)));
+        let metrics = Metrics::new(
+            self.environment.run.clone(),
+            self.environment.volume.clone(),
+            told.clone(),
+        );
+        let http = Http::bind(self.environment.http, told, metrics)
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(http.serve());
         loop {
             let seen = self.look().await?;
+            past = past.and(&seen);
+            turn.send_replace(Turn::now(Status::of(&seen, past)));
             match decide(&seen) {
                 Act::Wait => self.wait().await,
                 Act::End(end) => return Ok(self.end(&end)),

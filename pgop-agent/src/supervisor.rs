@@ -21,4 +21,4 @@ pub use seen::{
 pub use words::{Condition, Place, conditions};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

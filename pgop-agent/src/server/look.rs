@@ -216,6 +216,7 @@ impl Agent {
         let (made, data) = (self.path("data.init"), self.directory.data());
         run(&[
             Op::Write(made.join(LINEAGE), super::primary::new_lineage()),
+            Op::Write(self.path(super::ROLES_PENDING), String::new()),
             Op::Sync(made.clone()),
             Op::Rename(made, data),
             Op::Sync(self.path("")),

@@ -8,6 +8,7 @@ use super::{AGAIN, Agent, Part};
 use crate::secret::{self, Login, SecretError};
 use crate::sql::Roles;
 use crate::supervisor::{InForce, Time, Tried};
+use crate::volume::Op;
 
 /// A slot of ours that no list names goes when it has been so for this long: the list that is mounted may be older than the replica.
 const UNLISTED: Duration = Duration::from_secs(300);
@@ -88,6 +89,11 @@ impl Agent {
             (None, _) => Err("no connection is free".to_owned()),
             (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| crate::sql::words(&error)),
         };
+        if set.is_ok()
+            && let Err(error) = Op::Remove(self.path(super::ROLES_PENDING)).run()
+        {
+            tracing::warn!("{error}");
+        }
         let digest = self.roles_digest();
         match (set, &mut self.part) {
             (Ok(()), Part::Primary(part)) => {

@@ -16,7 +16,7 @@ fn lineage() -> Lineage {
     Lineage("of-the-cluster".to_owned())
 }
 
-fn facts(standby: bool) -> Facts {
+pub(crate) fn facts(standby: bool) -> Facts {
     Facts {
         major: 17,
         control: Control {
@@ -31,7 +31,7 @@ fn facts(standby: bool) -> Facts {
     }
 }
 
-fn up() -> Up {
+pub(crate) fn up() -> Up {
     Up {
         hears: true,
         answers: true,
@@ -46,7 +46,7 @@ fn up() -> Up {
     }
 }
 
-fn primary() -> Primary {
+pub(crate) fn primary() -> Primary {
     Primary::There {
         system: 1,
         timeline: 1,
@@ -84,7 +84,7 @@ fn idle(role: Role) -> Seen {
     }
 }
 
-fn a_primary() -> Seen {
+pub(crate) fn a_primary() -> Seen {
     idle(Role::Primary {
         may_init: false,
         roles: InForce::Yes,
@@ -92,11 +92,11 @@ fn a_primary() -> Seen {
     })
 }
 
-fn a_replica() -> Seen {
+pub(crate) fn a_replica() -> Seen {
     idle(Role::Replica { primary: primary() })
 }
 
-fn down() -> Server {
+pub(crate) fn down() -> Server {
     Server::Down {
         in_vain: 0,
         words: None,

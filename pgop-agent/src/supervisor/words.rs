@@ -77,7 +77,7 @@ impl End {
 }
 
 /// One condition of the pod. Its sentence is there also when all is well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Condition {
     /// What it is about: `SettingsInForce`, `RolesInForce` or `Following`.
     pub about: &'static str,

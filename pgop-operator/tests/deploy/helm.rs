@@ -149,6 +149,21 @@ fn the_chart_makes_what_pgo_installs() {
 
 #[test]
 #[ignore = "needs helm: make chart"]
+fn pod_monitors_are_made_where_they_are_asked_for() {
+    let monitors = json!({"enabled": true, "interval": "15s", "labels": {"release": "prometheus"}});
+    let rendered = template("metrics", &json!({"podMonitor": monitors, "watchNamespaces": ["shop"]}));
+    let servers = &rendered["PodMonitor \"metrics\"/\"pgop-servers\""];
+    assert_eq!(servers["metadata"]["labels"]["release"], "prometheus");
+    assert_eq!(servers["spec"]["namespaceSelector"], json!({"matchNames": ["shop"]}));
+    assert_eq!(servers["spec"]["podMetricsEndpoints"][0]["interval"], "15s");
+    assert!(rendered.contains_key("PodMonitor \"metrics\"/\"pgop-operator\""));
+    let everywhere = template("metrics", &json!({"podMonitor": {"enabled": true}}));
+    let servers = &everywhere["PodMonitor \"metrics\"/\"pgop-servers\""];
+    assert_eq!(servers["spec"]["namespaceSelector"], json!({"any": true}));
+}
+
+#[test]
+#[ignore = "needs helm: make chart"]
 fn helm_finds_nothing_to_mend_in_the_chart() {
     let said = helm(&["lint", "pgop", "--strict", "--set", "watchNamespaces={shop,bank}"]);
     assert!(said.contains("1 chart(s) linted, 0 chart(s) failed"), "{said}");
@@ -162,6 +177,7 @@ fn values_that_make_no_sense_are_refused() {
         "watchNamespace={shop}",
         "logFormat=xml",
         "watchNamespaces={Shop}",
+        "podMonitor.interval=often",
     ] {
         let program = env::var("HELM").unwrap_or_else(|_| "helm".to_owned());
         let output = Command::new(program)

@@ -75,6 +75,7 @@ fn a_chart_that_is_told_nothing_installs_what_pgo_installs() {
         "aggregatedRoles": options.aggregated_roles,
         "logFormat": options.log_format,
         "resources": options.resources,
+        "podMonitor": {"enabled": false, "interval": "30s", "labels": {}},
         "podLabels": options.pod_labels,
         "podAnnotations": options.pod_annotations,
         "nodeSelector": options.node_selector,
