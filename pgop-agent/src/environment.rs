@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+mod job;
+
+pub use job::{Backup, Checkpoint, Restore, Target};
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,6 +49,16 @@ pub enum EnvironmentError {
     /// It is neither `primary` nor `replica`.
     #[error("PGOP_ROLE is `{0}`, and is `primary` or `replica`")]
     Role(String),
+    /// A variable of a Job says something that can't be done.
+    #[error("{name} is `{value}`: {wants}")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it has to be.
+        wants: &'static str,
+    },
 }
 
 impl Environment {

@@ -11,17 +11,21 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    if let Some("server") = std::env::args().nth(1).as_deref() {
-        match serve().await {
+    let variable = |name: &str| std::env::var(name).ok();
+    match std::env::args().nth(1).as_deref() {
+        Some("server") => match serve().await {
             Ok(code) => ExitCode::from(code),
             Err(error) => {
                 tracing::error!("{error}");
                 ExitCode::FAILURE
             }
+        },
+        Some("backup") => pgop_agent::backup::run(variable).await.code().into(),
+        Some("restore") => pgop_agent::restore::run(variable).await.code().into(),
+        _ => {
+            tracing::error!("usage: pgop-agent server|backup|restore");
+            ExitCode::from(2)
         }
-    } else {
-        tracing::error!("usage: pgop-agent server");
-        ExitCode::from(2)
     }
 }
 
