@@ -177,3 +177,6 @@ pub enum Lock {
     /// Somebody else has it.
     Others,
 }
+
+#[cfg(test)]
+mod tests;
