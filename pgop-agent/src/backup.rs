@@ -128,7 +128,7 @@ pub enum Work {
         /// It was asked to end.
         cancelled: bool,
     },
-    /// It failed, in PostgreSQL's words.
+    /// It failed, in `PostgreSQL`'s words.
     Failed {
         /// What.
         job: Job,
@@ -318,15 +318,15 @@ fn target(seen: &Seen) -> Option<Act> {
             Work::Running {
                 job: Job::VerifyFinished,
                 ..
-            } => Act::Wait,
+            }
+            | Work::Running { cancelled: true, .. } => Act::Wait,
+            // A predecessor has finished while this one was at it.
+            Work::Running { cancelled: false, .. } => Act::Cancel,
             Work::Failed {
                 job: Job::VerifyFinished,
                 words,
                 ..
             } => Act::End(End::Damaged(words.clone())),
-            // A predecessor has finished while this one was at it.
-            Work::Running { cancelled: false, .. } => Act::Cancel,
-            Work::Running { cancelled: true, .. } => Act::Wait,
             _ => Act::Begin(Job::VerifyFinished),
         }),
     }

@@ -60,7 +60,9 @@ impl<W: Ord> Waits<W> {
 
     /// For how long.
     pub fn passed(&self, what: &W, now: Time) -> Duration {
-        self.0.get(what).map_or(Duration::ZERO, |since| now.saturating_sub(*since))
+        self.0
+            .get(what)
+            .map_or(Duration::ZERO, |since| now.saturating_sub(*since))
     }
 }
 

@@ -205,6 +205,8 @@ pub fn read_wal(snapshot: &Path, wal: &crate::snapshot::Wal) -> Command {
     let mut command = command("pg_waldump");
     command.arg("--quiet").arg("--path").arg(snapshot.join("pg_wal"));
     command.arg(format!("--timeline={}", wal.timeline));
-    command.arg(format!("--start={}", wal.start)).arg(format!("--end={}", wal.end));
+    command
+        .arg(format!("--start={}", wal.start))
+        .arg(format!("--end={}", wal.end));
     command
 }

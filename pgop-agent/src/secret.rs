@@ -93,7 +93,10 @@ mod tests {
         assert_eq!(secret("repl", b" a:b\\c'\xc3\xbc ").unwrap().password, " a:b\\c'ü ");
         for bad in [&b""[..], b"a\n", b"a\r\n", b"a\0", b"\xff"] {
             let error = secret("repl", bad).unwrap_err().to_string();
-            assert!(error.starts_with("password in the Secret of the replication role"), "{error}");
+            assert!(
+                error.starts_with("password in the Secret of the replication role"),
+                "{error}"
+            );
         }
         let error = login(Path::new("/nowhere"), "replication").unwrap_err().to_string();
         assert!(
@@ -112,10 +115,7 @@ mod tests {
         };
         fs::write(path.with_extension("new"), "left by one that was killed").unwrap();
         write_passfile(&path, &login).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "*:*:*:re\\:pl\\\\:a\\:b\\\\c\n"
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:re\\:pl\\\\:a\\:b\\\\c\n");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(quoted("o'neil\\"), "'o\\'neil\\\\'");
     }

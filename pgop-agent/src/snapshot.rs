@@ -123,7 +123,12 @@ pub fn is_incremental(snapshot: &Path) -> Result<bool, SnapshotError> {
 
 /// The first of its files that is not there.
 pub fn lacks(snapshot: &Path) -> Option<&'static str> {
-    let is_there = |name: &&str| snapshot.join(name).symlink_metadata().is_ok_and(|found| found.is_file());
+    let is_there = |name: &&str| {
+        snapshot
+            .join(name)
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file())
+    };
     FILES.into_iter().find(|name| !is_there(name))
 }
 
@@ -143,7 +148,11 @@ pub fn bytes(directory: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let found = entry.metadata()?;
-        sum += if found.is_dir() { bytes(&entry.path())? } else { found.len() };
+        sum += if found.is_dir() {
+            bytes(&entry.path())?
+        } else {
+            found.len()
+        };
     }
     Ok(sum)
 }
@@ -220,7 +229,10 @@ mod tests {
         let (before, after) = (MANIFEST.find("\"WAL-").unwrap(), MANIFEST.find("\"Manifest-C").unwrap());
         let without = format!("{}\"WAL-Ranges\": [],{}", &MANIFEST[..before], &MANIFEST[after..]);
         let folder = with(&[("backup_manifest", &without)]);
-        assert!(matches!(Manifest::read(folder.path()), Err(SnapshotError::NoWal { .. })));
+        assert!(matches!(
+            Manifest::read(folder.path()),
+            Err(SnapshotError::NoWal { .. })
+        ));
     }
 
     /// Whoever may write to the claim may put anything there: a pipe would be waited for, for ever.

@@ -9,13 +9,17 @@ use tokio_postgres::{Config, NoTls};
 use crate::secret::quoted;
 use crate::sql::Login;
 
-/// How long an answer may take: a peer that takes connections and says nothing is away.
-const ANSWER: Duration = Duration::from_secs(20);
-/// How long a connection may take.
+/// How long a connection may take, at each address.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may take with all that is said before the first query: a peer that takes connections and says nothing is away.
+const GREETING: Duration = Duration::from_secs(20);
+/// How long an answer may take: the size of a database is that of each of its files, and there may be millions.
+const ANSWER: Duration = Duration::from_secs(180);
+/// A peer that vanished is noticed within half a minute.
+const VANISHED: Duration = Duration::from_secs(30);
 
 /// Nobody's function is called by accident.
-const OPTIONS: &str = "-c search_path=pg_catalog -c statement_timeout=15s -c default_transaction_read_only=on";
+const OPTIONS: &str = "-c search_path=pg_catalog -c statement_timeout=170s -c default_transaction_read_only=on";
 
 /// A snapshot needs room for databases, shared catalogs, and the WAL that is written meanwhile: at least the segment in which it begins and the next.
 /// `pg_monitor`, which the role has, may ask.
@@ -31,8 +35,8 @@ pub enum SourceError {
     #[error("{}", told(.0))]
     Ask(#[source] tokio_postgres::Error),
     /// It took too long.
-    #[error("no answer within {} s", ANSWER.as_secs())]
-    Silent,
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
 }
 
 /// The chain of reasons: the outermost says no more than that there was an error.
@@ -71,16 +75,15 @@ pub async fn ask(host: &str, port: u16, login: &Login, application: &str) -> Res
     config.host(host).port(port).user(&login.name).password(&login.password);
     config.dbname("postgres").application_name(application).options(OPTIONS);
     config.connect_timeout(CONNECT);
-    let asked = async {
-        let (client, connection) = config.connect(NoTls).await?;
-        // It ends with the client.
-        tokio::spawn(async move { drop(connection.await) });
-        client.query_one(QUERY, &[]).await
-    };
-    let row = match tokio::time::timeout(ANSWER, asked).await {
-        Ok(row) => row.map_err(SourceError::Ask)?,
-        Err(_) => return Err(SourceError::Silent),
-    };
+    config
+        .tcp_user_timeout(VANISHED)
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(4);
+    let (client, connection) = within(GREETING, config.connect(NoTls)).await?;
+    // It ends with the client.
+    tokio::spawn(async move { drop(connection.await) });
+    let row = within(ANSWER, client.query_one(QUERY, &[])).await?;
     let (version, major, bytes): (String, i32, i64) = (row.get(0), row.get(1), row.get(2));
     Ok(Facts {
         // Distributions add their own after a blank.
@@ -89,6 +92,16 @@ pub async fn ask(host: &str, port: u16, login: &Login, application: &str) -> Res
         bytes: u64::try_from(bytes).unwrap_or_default(),
         tablespaces: row.get(3),
     })
+}
+
+async fn within<T>(
+    bound: Duration,
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, SourceError> {
+    match tokio::time::timeout(bound, asked).await {
+        Ok(answer) => answer.map_err(SourceError::Ask),
+        Err(_) => Err(SourceError::Silent(bound)),
+    }
 }
 
 /// The connection string for `pg_basebackup`, without the password. A peer that vanished is noticed within half a minute.
@@ -112,9 +125,18 @@ mod tests {
     fn a_connection_string_holds_names_as_they_are_and_no_password() {
         let text = conninfo("hippo", 5432, "re pl'", "backup/a", Path::new("/pgop/run/pgpass"));
         assert!(
-            text.starts_with("host='hippo' port=5432 user='re pl\\'' application_name='backup/a' passfile='/pgop/run/pgpass' "),
+            text.starts_with(
+                "host='hippo' port=5432 user='re pl\\'' application_name='backup/a' passfile='/pgop/run/pgpass' "
+            ),
             "{text}"
         );
+    }
+
+    /// In virtual time: nobody waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_connections_and_says_nothing_is_away() {
+        let silent = within(GREETING, std::future::pending::<Result<(), _>>()).await;
+        assert_eq!(silent.unwrap_err().to_string(), "no answer within 20 s");
     }
 
     #[tokio::test]

@@ -81,11 +81,7 @@ impl Op {
             ),
             Self::SyncAll(path) => ("sync", path, sync_all(path)),
             Self::Make(path) => ("make", path, make(path)),
-            Self::Close(path) => (
-                "close",
-                path,
-                fs::set_permissions(path, Permissions::from_mode(0o700)),
-            ),
+            Self::Close(path) => ("close", path, fs::set_permissions(path, Permissions::from_mode(0o700))),
         };
         done.map_err(|source| OpError {
             what,
@@ -263,7 +259,10 @@ impl Directory {
         ops.extend(["standby.signal", "postmaster.pid", "postmaster.opts"].map(|name| Op::Remove(inside(name))));
         ops.push(Op::Write(inside("postgresql.auto.conf"), String::new()));
         ops.push(Op::Write(inside(LINEAGE), format!("{lineage}\n")));
-        ops.push(Op::Write(inside("recovery.signal"), format!("pgop restore {lineage}\n")));
+        ops.push(Op::Write(
+            inside("recovery.signal"),
+            format!("pgop restore {lineage}\n"),
+        ));
         ops.push(Op::Write(self.restored(), format!("{lineage} {source}\n")));
         ops.push(Op::SyncAll(copy.clone()));
         if data.is_dir() && !self.names().data {

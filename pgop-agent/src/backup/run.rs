@@ -222,7 +222,13 @@ impl Backup {
         secret::write_passfile(&passfile, &login)
             .map_err(|error| format!("could not write {}: {error}", passfile.display()))?;
         let application = format!("backup/{}", environment.target.path);
-        let conninfo = source::conninfo(&environment.host, environment.port, &login.name, &application, &passfile);
+        let conninfo = source::conninfo(
+            &environment.host,
+            environment.port,
+            &login.name,
+            &application,
+            &passfile,
+        );
         tracing::info!("copying {}", self.place.source);
         let command = postgres::basebackup(
             &self.shelf.data(),
@@ -312,7 +318,10 @@ impl Backup {
         }
         do_all(&self.shelf.publish(&manifest))?;
         let ours = match self.shelf.look() {
-            Ok(Target::Ours) => self.read(self.shelf.target()).map(|report| self.report = Some(report)).is_ok(),
+            Ok(Target::Ours) => self
+                .read(self.shelf.target())
+                .map(|report| self.report = Some(report))
+                .is_ok(),
             _ => false,
         };
         Ok(Some(Work::Published { ours }))
@@ -349,12 +358,11 @@ impl Backup {
             tracing::warn!("{error}");
             words = format!("{words}; but {error}");
         }
-        match (end.outcome(), &self.report) {
-            (Outcome::Done, Some(report)) => {
-                words = serde_json::to_string(report).unwrap_or(words);
-                tracing::info!("finished: {words}");
-            }
-            _ => tracing::error!("{words}"),
+        if let (Outcome::Done, Some(report)) = (end.outcome(), &self.report) {
+            words = serde_json::to_string(report).unwrap_or(words);
+            tracing::info!("finished: {words}");
+        } else {
+            tracing::error!("{words}");
         }
         job::leave(&words, &self.environment.termination_log);
         end.outcome()

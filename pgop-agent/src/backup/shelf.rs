@@ -159,14 +159,7 @@ impl Shelf {
 
 /// Takes a lock of a shelf, where there are any.
 pub fn take(path: &Path) -> Result<Lock, LockError> {
-    Ok(match lock::take(path)? {
-        Taken::Ours(held) => Lock::Held(Some(held)),
-        Taken::Others => Lock::Others,
-        Taken::Unsupported(error) => {
-            tracing::warn!("{} can't be locked, and is used all the same: {error}", path.display());
-            Lock::Held(None)
-        }
-    })
+    Ok(Lock::of(lock::take(path)?, path))
 }
 
 /// A lock, or somebody else's.
@@ -176,6 +169,19 @@ pub enum Lock {
     Held(Option<Held>),
     /// Somebody else has it.
     Others,
+}
+
+impl Lock {
+    fn of(taken: Taken, path: &Path) -> Self {
+        match taken {
+            Taken::Ours(held) => Self::Held(Some(held)),
+            Taken::Others => Self::Others,
+            Taken::Unsupported(error) => {
+                tracing::warn!("{} can't be locked, and is used all the same: {error}", path.display());
+                Self::Held(None)
+            }
+        }
+    }
 }
 
 #[cfg(test)]

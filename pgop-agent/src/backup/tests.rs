@@ -200,7 +200,10 @@ fn with_facts(change: impl Fn(&mut Facts)) -> (End, String) {
 fn what_stays_so_ends_at_once() {
     let (end, words) = with_facts(|facts| (facts.major, facts.version) = (17, "17.2".to_owned()));
     assert_eq!(end, End::OtherMajor);
-    assert!(words.starts_with("hippo:5432 runs PostgreSQL 17.2 and this Job's image has 15"), "{words}");
+    assert!(
+        words.starts_with("hippo:5432 runs PostgreSQL 17.2 and this Job's image has 15"),
+        "{words}"
+    );
 
     let (end, words) = with_facts(|facts| facts.tablespaces.push("fast".to_owned()));
     assert_eq!(end, End::Tablespaces);
@@ -282,7 +285,10 @@ fn a_predecessor_is_waited_for_as_long_as_it_may_take_to_end() {
     assert_eq!(end, End::Done);
     assert!(world.seen.now < seconds(90));
     let (end, world) = World::new(seen(), |_, act| *act == Act::MakePartial).run();
-    assert_eq!((&end, world.seen.now), (&End::Impatient(Waited::Predecessor), seconds(90)));
+    assert_eq!(
+        (&end, world.seen.now),
+        (&End::Impatient(Waited::Predecessor), seconds(90))
+    );
     assert!(place().last_words(&end, &world.seen).contains("; delete that pod"));
 }
 
@@ -301,6 +307,14 @@ fn what_an_earlier_agent_has_finished_is_adopted_when_every_byte_is_right() {
     let (end, world) = World::new(ours.clone(), |_, _| false).run();
     assert_eq!((end, world.acts.len()), (End::Done, 1));
     assert_eq!(world.count(&Act::Begin(Job::VerifyFinished)), 1);
+
+    let mut stopped = ours.clone();
+    stopped.stop = true;
+    assert!(
+        !place()
+            .last_words(&End::Stopped, &stopped)
+            .contains("nothing of it is left")
+    );
 
     let (end, _) = World::new(ours, |_, act| *act == Act::Wait).run();
     assert_eq!(end, End::Damaged("server closed the connection".to_owned()));
@@ -340,10 +354,17 @@ fn a_stop_is_heard_at_every_step_and_too_late_once_the_name_is_given() {
         .run();
         let expected = if at == Act::Publish { End::Done } else { End::Stopped };
         assert_eq!(end, expected, "stopped at {at:?}");
-        assert_eq!(world.acts.last().map(|(_, act)| act == &Act::Cancel), Some(matches!(at, Act::Begin(_))));
+        assert_eq!(
+            world.acts.last().map(|(_, act)| act == &Act::Cancel),
+            Some(matches!(at, Act::Begin(_)))
+        );
     }
     assert_eq!(End::Stopped.outcome().code(), 1);
-    assert!(place().last_words(&End::Stopped, &seen()).contains("nothing of it is left"));
+    assert!(
+        place()
+            .last_words(&End::Stopped, &seen())
+            .contains("nothing of it is left")
+    );
 }
 
 /// KC09: only what was looked at again, under its name, is called verified.

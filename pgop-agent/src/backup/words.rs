@@ -1,6 +1,6 @@
 //! What a person reads of a backup.
 
-use super::{End, Holder, Partial, Seen, Source, Waited, Work};
+use super::{End, Holder, Partial, Seen, Source, Target, Waited, Work};
 use crate::job::mebibytes;
 
 /// What is copied to where, as a person finds it.
@@ -68,6 +68,9 @@ impl Place {
         let Self { source, path, claim } = self;
         match end {
             End::Done => format!("{path} on claim {claim} is complete and verified"),
+            End::Stopped if seen.target == Target::Ours => {
+                format!("{path} on claim {claim} is complete, and this was stopped before it was verified once more")
+            }
             End::Stopped => format!(
                 "backup of {source} to {path} on claim {claim} was stopped before it was complete; nothing of it is left, and another try begins anew"
             ),
@@ -115,7 +118,9 @@ impl Place {
                 "can't write {path} on claim {claim}: {words}; check the volume's permissions (fsGroup) and that it isn't read-only"
             ),
             End::Replaced => {
-                format!("{path} on claim {claim} can't be read, or is not what this backup has just written there: has somebody replaced it?")
+                format!(
+                    "{path} on claim {claim} can't be read, or is not what this backup has just written there: has somebody replaced it?"
+                )
             }
             End::Impatient(what) => {
                 let asked = match what {

@@ -273,10 +273,7 @@ mod tests {
             Some(value.to_owned())
         };
         let restore = Restore::read(of).unwrap();
-        assert_eq!(
-            (restore.uid.as_str(), restore.patience),
-            ("-", Duration::from_secs(5))
-        );
+        assert_eq!((restore.uid.as_str(), restore.patience), ("-", Duration::from_secs(5)));
         let without = Restore::read(|name| of(name).filter(|_| name != "PGOP_OWNER"));
         assert_eq!(without.unwrap_err(), EnvironmentError::Missing("PGOP_OWNER"));
     }

@@ -10,7 +10,10 @@ pub struct Signals([Signal; 2]);
 impl Signals {
     /// Listens.
     pub fn new() -> io::Result<Self> {
-        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ]))
     }
 
     /// Until one comes. May be given up and called again: none is lost.

@@ -40,7 +40,7 @@ impl Cancelled {
     async fn asked(&mut self) {
         // Who could ask is gone: nobody does.
         if self.0.wait_for(|asked| *asked).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -86,14 +86,14 @@ pub async fn run(mut command: Command, cancelled: &mut Cancelled) -> Result<(), 
         return Err(format!("{program} was not started"));
     }
     let command = command.process_group(0).kill_on_drop(true);
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command
         .spawn()
         .map_err(|error| format!("could not start {program}: {error}"))?;
-    let group = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let Some(stderr) = child.stderr.take() else {
         return Err(format!("{program} has no standard error"));
     };
@@ -102,23 +102,21 @@ pub async fn run(mut command: Command, cancelled: &mut Cancelled) -> Result<(), 
         status = child.wait() => status,
         () = cancelled.asked() => {
             signal(group, Signal::TERM);
-            match timeout(GRACE, child.wait()).await {
-                Ok(status) => status,
-                Err(_) => {
-                    signal(group, Signal::KILL);
-                    child.wait().await
-                }
+            if let Ok(status) = timeout(GRACE, child.wait()).await {
+                status
+            } else {
+                signal(group, Signal::KILL);
+                child.wait().await
             }
         }
     };
     let status = status.map_err(|error| format!("could not wait for {program}: {error}"))?;
     // Every process of it holds its standard error: where that has ended, nobody is left.
-    let said = match timeout(GRACE, &mut words).await {
-        Ok(said) => said,
-        Err(_) => {
-            signal(group, Signal::KILL);
-            words.await
-        }
+    let said = if let Ok(said) = timeout(GRACE, &mut words).await {
+        said
+    } else {
+        signal(group, Signal::KILL);
+        words.await
     };
     if status.success() {
         return Ok(());
@@ -200,7 +198,8 @@ mod tests {
         let error = begin(script).ended().await.unwrap_err();
         assert_eq!(error, "pg: error: 2 pg: error: 3");
         assert!(begin("exit 7").ended().await.unwrap_err().contains("exit status: 7"));
-        let missing = Work::begin(|mut cancelled| async move { run(Command::new("/nowhere/pg"), &mut cancelled).await });
+        let missing =
+            Work::begin(|mut cancelled| async move { run(Command::new("/nowhere/pg"), &mut cancelled).await });
         let error = { missing }.ended().await.unwrap_err();
         assert!(error.starts_with("could not start /nowhere/pg: "), "{error}");
     }

@@ -109,7 +109,10 @@ mod tests {
         let (from, into) = (folder.path().join("from"), folder.path().join("into"));
         symlink("/etc", from.join("base/6")).unwrap();
         let error = copy(&from, &into, &|| false).unwrap_err();
-        assert!(matches!(&error, CopyError::Odd(path) if path.ends_with("base/6")), "{error}");
+        assert!(
+            matches!(&error, CopyError::Odd(path) if path.ends_with("base/6")),
+            "{error}"
+        );
     }
 
     #[test]

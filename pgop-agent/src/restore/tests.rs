@@ -138,7 +138,10 @@ fn what_stays_so_ends_at_once() {
             |seen| seen.owner = OwnerFile::Other("PgDatabase/shop/orders".to_owned()),
             "belongs to PgDatabase/shop/orders, not to PgCluster/shop/hippo",
         ),
-        (|seen| seen.data = Data::Other, "already holds a database in /pgdata/hippo/data"),
+        (
+            |seen| seen.data = Data::Other,
+            "already holds a database in /pgdata/hippo/data",
+        ),
         (
             |seen| seen.snapshot = Snapshot::Refused(Refusal::Missing(vec!["hippo-backups/two".to_owned()])),
             "no snapshot hippo-backups/one on claim shelf (there: hippo-backups/two)",
@@ -151,14 +154,26 @@ fn what_stays_so_ends_at_once() {
             |seen| seen.snapshot = Snapshot::Refused(Refusal::OtherMajor(14)),
             "was written by PostgreSQL 14 but the image has 15",
         ),
-        (|seen| seen.snapshot = Snapshot::Refused(Refusal::Tablespaces), "has tablespaces"),
-        (|seen| seen.snapshot = Snapshot::Refused(Refusal::Incremental), "is incremental"),
+        (
+            |seen| seen.snapshot = Snapshot::Refused(Refusal::Tablespaces),
+            "has tablespaces",
+        ),
+        (
+            |seen| seen.snapshot = Snapshot::Refused(Refusal::Incremental),
+            "is incremental",
+        ),
         (
             |seen| seen.snapshot = Snapshot::Refused(Refusal::Unreadable("permission denied".to_owned())),
             "can't be read: permission denied",
         ),
-        (|seen| seen.snapshot = Snapshot::There { bytes: 1001 * MIB }, "1001 MiB are needed"),
-        (|seen| seen.directory = Directory::Refused("read-only".to_owned()), "read-only; check"),
+        (
+            |seen| seen.snapshot = Snapshot::There { bytes: 1001 * MIB },
+            "1001 MiB are needed",
+        ),
+        (
+            |seen| seen.directory = Directory::Refused("read-only".to_owned()),
+            "read-only; check",
+        ),
     ];
     for (change, expected) in cases {
         let (end, words) = at_once(change);
@@ -203,16 +218,26 @@ fn what_may_mend_itself_is_waited_for_within_its_bound() {
     ] {
         let (end, seen, _) = run(seen(), |_, act| *act == at);
         assert_eq!((&end, end.outcome().code()), (&End::Impatient(what), 1));
-        assert!((seconds(bound)..seconds(bound + 5)).contains(&seen.now), "{at:?}: {:?}", seen.now);
+        assert!(
+            (seconds(bound)..seconds(bound + 5)).contains(&seen.now),
+            "{at:?}: {:?}",
+            seen.now
+        );
         let (end, _, _) = run(self::seen(), |seen, act| *act == at && seen.now < seconds(bound / 2));
         assert_eq!(end, End::Done, "{at:?}");
     }
     let mut full = ready();
     full.room.free = 10 * MIB;
     let (end, seen, acts) = run(full, |_, _| false);
-    assert_eq!((&end, seen.now, acts), (&End::Impatient(Waited::Room), seconds(600), Vec::new()));
+    assert_eq!(
+        (&end, seen.now, acts),
+        (&End::Impatient(Waited::Room), seconds(600), Vec::new())
+    );
     let words = place().last_words(&end, &seen);
-    assert!(words.contains("claim hippo has 10 MiB free and snapshot hippo-backups/one on claim shelf needs 100 MiB"), "{words}");
+    assert!(
+        words.contains("claim hippo has 10 MiB free and snapshot hippo-backups/one on claim shelf needs 100 MiB"),
+        "{words}"
+    );
 }
 
 /// R31: either nothing is left and it is said so, or all is there and it is said so.
@@ -262,18 +287,26 @@ fn on_the_disk_the_data_is_whole_or_absent_wherever_it_is_cut_off() {
             fs::write(names.restore().join("standby.signal"), "").unwrap();
             fs::write(names.restore().join("postgresql.auto.conf"), "work_mem = '1MB'").unwrap();
             let ops = names.finish_restore(lineage, "uid shelf hippo-backups/one");
-            ops.iter().take(steps).for_each(|op| op.run().unwrap());
+            for op in ops.iter().take(steps) {
+                op.run().unwrap();
+            }
         };
         fs::create_dir(names.data()).unwrap();
         restore("first", steps);
         let text = |name: &str| fs::read_to_string(names.data().join(name)).unwrap_or_default();
         let mut expected = "first";
         if !names.names().data {
-            names.clear_restore().iter().for_each(|op| op.run().unwrap());
+            for op in names.clear_restore() {
+                op.run().unwrap();
+            }
             restore("second", usize::MAX);
             expected = "second";
         }
-        assert_eq!(text("pgop.lineage"), format!("{expected}\n"), "cut off after {steps} steps");
+        assert_eq!(
+            text("pgop.lineage"),
+            format!("{expected}\n"),
+            "cut off after {steps} steps"
+        );
         assert_eq!(text("recovery.signal"), format!("pgop restore {expected}\n"));
         assert_eq!(text("postgresql.auto.conf"), "");
         assert!(!names.data().join("standby.signal").exists());

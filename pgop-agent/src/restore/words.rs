@@ -103,9 +103,7 @@ impl Place {
                 } else {
                     others.join(" ")
                 };
-                format!(
-                    "no snapshot {path} on claim {backup_claim} (there: {others}): see pgo show pvc {backup_claim}"
-                )
+                format!("no snapshot {path} on claim {backup_claim} (there: {others}): see pgo show pvc {backup_claim}")
             }
             Refusal::Lacks(file) => {
                 format!("{snapshot} is no complete snapshot: {file} is missing; choose another one")
@@ -118,7 +116,9 @@ impl Place {
                 format!("{snapshot} has tablespaces, which can't be restored to a claim; restore it by hand")
             }
             Refusal::Incremental => {
-                format!("{snapshot} is incremental: combine it with those that it builds on (pg_combinebackup), or choose a full one")
+                format!(
+                    "{snapshot} is incremental: combine it with those that it builds on (pg_combinebackup), or choose a full one"
+                )
             }
             Refusal::Unreadable(words) => {
                 format!("{snapshot} can't be read: {words}; check the volume's permissions (fsGroup)")

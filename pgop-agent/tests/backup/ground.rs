@@ -1,4 +1,4 @@
-//! Real servers, claims and agents. Whoever runs this as root lends them another user, as PostgreSQL refuses to run as root.
+//! Real servers, claims and agents. Whoever runs this as root lends them another user, as `PostgreSQL` refuses to run as root.
 
 use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
@@ -101,7 +101,9 @@ impl Server {
         let mut server = Self::on(home, data);
         server.start();
         let password = PASSWORD.replace('\'', "''");
-        server.sql(&format!("create role replicator login replication password '{password}'"));
+        server.sql(&format!(
+            "create role replicator login replication password '{password}'"
+        ));
         server.sql("grant pg_monitor to replicator");
         server
     }
@@ -149,7 +151,9 @@ impl Server {
     fn psql(&self, query: &str) -> Command {
         let mut psql = command("psql", postgres());
         psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]);
-        psql.arg("-h").arg(self.home.path()).args(["-p", &self.port.to_string(), "-c", query]);
+        psql.arg("-h")
+            .arg(self.home.path())
+            .args(["-p", &self.port.to_string(), "-c", query]);
         psql
     }
 
@@ -344,7 +348,9 @@ fn processes_with(mark: &str) -> Vec<rustix::process::Pid> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let has_mark = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == mark.as_bytes())
     };
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())

@@ -1,5 +1,7 @@
 //! `pgop-agent backup` and `pgop-agent restore` with real servers, beginning with what a person does and then with all that disturbs it.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows the tests, not what they share")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -34,7 +36,10 @@ fn what_was_committed_before_is_there_after_a_restore() {
     let first = pod.run();
     message(&first, 0, "\"path\":\"hippo-backups/one\",\"bytes\":");
     message(&first, 0, "\"timeline\":1,\"serverVersion\":\"15.");
-    assert_eq!(names(&claim.path().join("hippo-backups")), [".finished-6f1c", ".lock", "one"]);
+    assert_eq!(
+        names(&claim.path().join("hippo-backups")),
+        [".finished-6f1c", ".lock", "one"]
+    );
 
     // The same once more: nothing is copied.
     assert_eq!(pod.run(), first);
@@ -45,7 +50,11 @@ fn what_was_committed_before_is_there_after_a_restore() {
     copy_for(claim.path(), shelf.path());
     let pod = Pod::restore(shelf.path(), PATH, volume.path());
     assert_eq!(pod.run().code, Some(0), "{}", pod.log());
-    assert!(pod.log().contains("ALTER SYSTEM are not restored: work_mem"), "{}", pod.log());
+    assert!(
+        pod.log().contains("ALTER SYSTEM are not restored: work_mem"),
+        "{}",
+        pod.log()
+    );
     let data = volume.path().join("orders/data");
     let lineage = fs::read_to_string(data.join("pgop.lineage")).unwrap();
     let restored = fs::read_to_string(volume.path().join("orders/restored")).unwrap();
@@ -62,7 +71,11 @@ fn what_was_committed_before_is_there_after_a_restore() {
     let made_again = pod.with("PGOP_OWNER_UID", "3c4d");
     message(&made_again.run(), 3, "already holds a database");
     let other = made_again.with("PGOP_OWNER", "PgDatabase/shop/other");
-    message(&other.run(), 3, "belongs to PgDatabase/shop/orders, not to PgDatabase/shop/other");
+    message(
+        &other.run(),
+        3,
+        "belongs to PgDatabase/shop/orders, not to PgDatabase/shop/other",
+    );
     assert_eq!(Server::restored(&data).sql("select count(*) from item"), "1001");
 }
 
@@ -72,7 +85,10 @@ fn copy_for(from: &Path, into: &Path) {
     assert!(done.success());
     if let Some((uid, gid)) = postgres() {
         let owner = format!("{uid}:{gid}");
-        let done = std::process::Command::new("chown").args(["-R", &owner]).arg(into).status();
+        let done = std::process::Command::new("chown")
+            .args(["-R", &owner])
+            .arg(into)
+            .status();
         assert!(done.unwrap().success());
     }
 }
@@ -126,6 +142,12 @@ fn what_stays_so_ends_at_once() {
     server.sql(&format!("create tablespace fast location '{}'", place.display()));
     message(&pod().run(), 3, "has tablespaces (fast)");
     assert_eq!(names(claim.path()), Vec::<String>::new());
+    if stranger().is_some() {
+        let closed = folder(None);
+        let server = Server::new();
+        let ended = Pod::backup(&server, closed.path(), "6f1c", PATH).run();
+        message(&ended, 3, "check the volume's permissions (fsGroup)");
+    }
 
     let volume = folder(postgres());
     let ended = Pod::restore(claim.path(), PATH, volume.path()).run();
@@ -152,7 +174,11 @@ fn what_is_stopped_amid_leaves_nothing_and_says_so() {
     let pod = Pod::backup(&server, claim.path(), "6f1c", PATH).with("PGOP_MAX_RATE", SLOW);
     let agent = pod.begin();
     copies(claim.path(), "6f1c");
-    message(&agent.terminate(), 1, "was stopped before it was complete; nothing of it is left");
+    message(
+        &agent.terminate(),
+        1,
+        "was stopped before it was complete; nothing of it is left",
+    );
     assert_eq!(names(&claim.path().join("hippo-backups")), [".lock"]);
     message(&pod.with("PGOP_MAX_RATE", "").run(), 0, "\"path\":");
 }
@@ -162,7 +188,10 @@ struct Seed(u64);
 
 impl Seed {
     fn milliseconds(&mut self, below: u64) -> Duration {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         Duration::from_millis((self.0 >> 33) % below)
     }
 }
@@ -173,7 +202,7 @@ fn killed_anywhere_it_is_whole_or_absent_and_the_next_one_completes() {
     server.sql("create table item as select generate_series(1, 1000) as id");
     let mut seed = Seed(11);
     let claim = folder(stranger());
-    for round in 0..6 {
+    for round in 0..4 {
         let (uid, path) = (format!("uid-{round}"), format!("hippo-backups/{round}"));
         let pod = Pod::backup(&server, claim.path(), &uid, &path);
         for _ in 0..3 {
@@ -189,7 +218,7 @@ fn killed_anywhere_it_is_whole_or_absent_and_the_next_one_completes() {
     let shelf = folder(postgres());
     copy_for(claim.path(), shelf.path());
     let volume = folder(postgres());
-    for round in 0..6 {
+    for round in 0..4 {
         let instance = format!("orders-{round}");
         let path = format!("hippo-backups/{round}");
         let pod = Pod::restore(shelf.path(), &path, volume.path()).with("PGOP_INSTANCE", &instance);
@@ -239,7 +268,7 @@ fn of_two_with_one_path_in_one_second_one_is_made_and_the_other_told() {
     let claim = folder(stranger());
     let pods = ["1", "2"].map(|uid| Pod::backup(&server, claim.path(), uid, PATH));
     let agents = pods.each_ref().map(Pod::begin);
-    let ended = agents.map(|agent| agent.end());
+    let ended = agents.map(ground::Agent::end);
     let mut codes = ended.each_ref().map(|ended| ended.code.unwrap());
     let winner = if codes[0] == 0 { "1" } else { "2" };
     codes.sort_unstable();
@@ -247,7 +276,10 @@ fn of_two_with_one_path_in_one_second_one_is_made_and_the_other_told() {
     let label = fs::read_to_string(claim.path().join(PATH).join("backup_label")).unwrap();
     assert!(label.contains(&format!("LABEL: pgop {winner} 15.")), "{label}");
     let seal = format!(".finished-{winner}");
-    assert_eq!(names(&claim.path().join("hippo-backups")), [seal.as_str(), ".lock", "one"]);
+    assert_eq!(
+        names(&claim.path().join("hippo-backups")),
+        [seal.as_str(), ".lock", "one"]
+    );
 }
 
 #[test]
@@ -291,7 +323,9 @@ fn a_claim_that_is_full_is_waited_for_and_one_that_is_too_small_is_not() {
     fs::write(&filler, vec![0; 120 << 20]).unwrap();
     let pod = Pod::backup(&server, small.path(), "6f1c", PATH);
     let agent = pod.begin();
-    wait_until("the agent waits", || pod.log().contains("waiting: claim shelf has 2"));
+    wait_until("the agent waits", || {
+        pod.log().contains("MiB free and the snapshot of 127.0.0.1")
+    });
     assert!(!agent.has_started_something());
     fs::remove_file(&filler).unwrap();
     message(&agent.end(), 0, "\"path\":");

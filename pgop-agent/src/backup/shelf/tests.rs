@@ -32,12 +32,18 @@ impl Claim {
 
 fn snapshot(at: &Path, uid: &str, checksum: &str) {
     fs::create_dir_all(at).unwrap();
-    fs::write(at.join("backup_label"), format!("START TIME: now\nLABEL: pgop {uid} 15.18\n")).unwrap();
+    fs::write(
+        at.join("backup_label"),
+        format!("START TIME: now\nLABEL: pgop {uid} 15.18\n"),
+    )
+    .unwrap();
     fs::write(at.join("backup_manifest"), SEALED.replace("CHECK", checksum)).unwrap();
 }
 
 fn run(ops: &[Op]) {
-    ops.iter().for_each(|op| op.run().unwrap());
+    for op in ops {
+        op.run().unwrap();
+    }
 }
 
 /// The steps of a backup, whose copy has this checksum, up to that one.
@@ -66,7 +72,10 @@ fn cut_off_anywhere_it_is_whole_or_absent_and_the_next_one_finishes() {
         let shelf = claim.shelf("6f1c");
         backup(&shelf, "6f1c", "first", steps);
         let found = shelf.look().unwrap();
-        assert!(matches!(found, Target::Absent | Target::Ours), "cut off after {steps} steps: {found:?}");
+        assert!(
+            matches!(found, Target::Absent | Target::Ours),
+            "cut off after {steps} steps: {found:?}"
+        );
         let published = found == Target::Ours;
         backup(&shelf, "6f1c", "second", usize::MAX);
         if published {
@@ -90,7 +99,12 @@ fn a_label_alone_makes_nothing_ours() {
     assert_eq!(shelf.look().unwrap(), Target::Forged);
     fs::write(shelf.target().join("backup_manifest"), "hello").unwrap();
     assert_eq!(shelf.look().unwrap(), Target::Forged);
-    for label in ["LABEL: pgop 6f1c2 15.18", "LABEL: pgop 6f1c", "x LABEL: pgop 6f1c 15.18", ""] {
+    for label in [
+        "LABEL: pgop 6f1c2 15.18",
+        "LABEL: pgop 6f1c",
+        "x LABEL: pgop 6f1c 15.18",
+        "",
+    ] {
         fs::write(shelf.target().join("backup_label"), label).unwrap();
         assert_eq!(shelf.look().unwrap(), Target::Others, "{label}");
     }
@@ -112,7 +126,10 @@ fn of_two_with_one_path_the_second_takes_nothing() {
     let ops = second.publish(&Manifest::read(&second.data()).unwrap());
     let failed = ops.iter().find_map(|op| op.run().err()).unwrap();
     assert_eq!(failed.kind(), io::ErrorKind::AlreadyExists);
-    assert_eq!((first.look().unwrap(), second.look().unwrap()), (Target::Ours, Target::Others));
+    assert_eq!(
+        (first.look().unwrap(), second.look().unwrap()),
+        (Target::Ours, Target::Others)
+    );
 }
 
 #[test]
@@ -129,7 +146,15 @@ fn what_nobody_works_on_is_removed_and_what_somebody_does_stays() {
     assert!(alive.is_taken().unwrap() && !dead.is_taken().unwrap() && !ours.is_taken().unwrap());
     assert!(matches!(take(&alive.partial_lock()).unwrap(), Lock::Others));
     let stale = ours.stale().unwrap();
-    assert_eq!(stale, [dead.partial.clone()]);
+    assert_eq!(stale, std::slice::from_ref(&dead.partial));
     run(&ours.begin(stale));
     assert_eq!(claim.names(), [".partial-alive", ".partial-ours"]);
+}
+
+/// R37: a file system without locks is not one where somebody holds them.
+#[test]
+fn where_there_are_no_locks_it_goes_on() {
+    let none = Taken::Unsupported(io::Error::other("no locks available"));
+    assert!(matches!(Lock::of(none, Path::new("lock")), Lock::Held(None)));
+    assert!(matches!(Lock::of(Taken::Others, Path::new("lock")), Lock::Others));
 }
