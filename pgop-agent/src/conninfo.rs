@@ -1,5 +1,8 @@
 //! How a server is reached, as libpq reads it: <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::secret::Login;
@@ -42,14 +45,21 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// A password file: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
-///
-/// ```
-/// use pgop_agent::{conninfo::passfile, secret::Login};
-/// let login = Login { name: "repl:ica".to_owned(), password: br"a\b".to_vec() };
-/// assert_eq!(passfile(&login), b"*:*:*:repl\\:ica:a\\\\b\n");
-/// ```
-pub fn passfile(login: &Login) -> Vec<u8> {
+/// Writes the file that libpq reads a password from, for its owner only: <https://www.postgresql.org/docs/current/libpq-pgpass.html>.
+pub fn write_passfile(path: &Path, login: &Login) -> io::Result<()> {
+    let new = path.with_extension("new");
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&passfile(login))?;
+    fs::rename(new, path)
+}
+
+fn passfile(login: &Login) -> Vec<u8> {
     let mut file = b"*:*:*".to_vec();
     for field in [login.name.as_bytes(), &login.password] {
         file.push(b':');
@@ -83,5 +93,20 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_passfile_is_its_owners_and_libpq_reads_back_what_was_meant() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpass");
+        let login = Login {
+            name: "re:pl\\".to_owned(),
+            password: b"a:b\\c\xff".to_vec(),
+        };
+        fs::write(path.with_extension("new"), "left by one that was killed").unwrap();
+        write_passfile(&path, &login).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"*:*:*:re\\:pl\\\\:a\\:b\\\\c\xff\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+mod job;
+
+pub use job::{Backup, Checkpoint, Restore, Target};
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -51,12 +55,16 @@ pub enum EnvironmentError {
     /// It is neither `primary` nor `replica`.
     #[error("PGOP_ROLE is `{0}`, and is `primary` or `replica`")]
     Role(String),
-    /// It is no number.
-    #[error("PGOP_GRACE_SECONDS is `{0}`, and is a number of seconds")]
-    Grace(String),
-    /// It is no address.
-    #[error("PGOP_HTTP is `{0}`, and is an address with a port, such as `[::]:8008` or `0.0.0.0:8008`")]
-    Http(String),
+    /// A variable says something that can't be done.
+    #[error("{name} is `{value}`: {wants}")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it has to be.
+        wants: &'static str,
+    },
 }
 
 /// Patroni's port, which people who run `PostgreSQL` know; neither the operator's (8080) nor `postgres_exporter`'s (9187), which may be in the pod too.
@@ -93,11 +101,19 @@ impl Environment {
             termination_log: path("PGOP_TERMINATION_LOG", "/dev/termination-log"),
             grace: match variable("PGOP_GRACE_SECONDS") {
                 None => Duration::from_secs(30),
-                Some(text) => Duration::from_secs(text.parse().map_err(|_| EnvironmentError::Grace(text))?),
+                Some(text) => Duration::from_secs(text.parse().map_err(|_| EnvironmentError::Value {
+                    name: "PGOP_GRACE_SECONDS",
+                    value: text,
+                    wants: "a number of seconds",
+                })?),
             },
             http: {
                 let text = variable("PGOP_HTTP").unwrap_or_else(|| HTTP.to_owned());
-                text.parse().map_err(|_| EnvironmentError::Http(text))?
+                text.parse().map_err(|_| EnvironmentError::Value {
+                    name: "PGOP_HTTP",
+                    value: text,
+                    wants: "an address with a port, such as `[::]:8008` or `0.0.0.0:8008`",
+                })?
             },
         })
     }

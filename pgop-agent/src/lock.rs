@@ -27,8 +27,8 @@ pub enum Taken {
 #[derive(Debug, Error)]
 #[error("could not open lock {}: {source}", path.display())]
 pub struct LockError {
-    path: PathBuf,
-    source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// Tries to take it.

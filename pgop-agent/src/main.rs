@@ -11,11 +11,14 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
+    let variable = |name: &str| std::env::var(name).ok();
     let done = match std::env::args().nth(1).as_deref() {
         Some("server") => serve().await,
         Some("stop") => stop().await,
+        Some("backup") => return pgop_agent::backup::run(variable).await.code().into(),
+        Some("restore") => return pgop_agent::restore::run(variable).await.code().into(),
         _ => {
-            tracing::error!("usage: pgop-agent server|stop");
+            tracing::error!("usage: pgop-agent server|stop|backup|restore");
             Ok(2)
         }
     };

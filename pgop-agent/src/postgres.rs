@@ -69,7 +69,7 @@ pub fn initdb(into: &Path, locale: &str, wal_segment_size: &str) -> io::Result<C
 }
 
 /// Begins to copy a server. `conninfo` names a password file. <https://www.postgresql.org/docs/current/app-pgbasebackup.html>
-pub fn basebackup(into: &Path, conninfo: &str, slot: &str) -> io::Result<Child> {
+pub fn copy_primary(into: &Path, conninfo: &str, slot: &str) -> io::Result<Child> {
     let mut command = command("pg_basebackup");
     command.arg("-D").arg(into).args(["-X", "stream", "-c", "fast", "-w"]);
     command.args(["-S", slot, "-d", conninfo]);
@@ -181,4 +181,58 @@ fn signal(child: &Child, signal: rustix::process::Signal) {
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+/// Copies the server of a connection string: <https://www.postgresql.org/docs/current/app-pgbasebackup.html>. It brings all to the disk.
+pub fn basebackup(
+    into: &Path,
+    conninfo: &str,
+    label: &str,
+    checkpoint: crate::environment::Checkpoint,
+    max_rate: Option<&str>,
+) -> Command {
+    let mut command = command("pg_basebackup");
+    command.arg("-D").arg(into);
+    command.args(["-F", "plain", "-X", "stream", "-w", "--manifest-checksums=SHA256", "-c"]);
+    command.arg(match checkpoint {
+        crate::environment::Checkpoint::Fast => "fast",
+        crate::environment::Checkpoint::Spread => "spread",
+    });
+    command.arg(format!("--label={label}")).arg("-d").arg(conninfo);
+    if let Some(rate) = max_rate {
+        command.arg(format!("--max-rate={rate}"));
+    }
+    command
+}
+
+/// Checks a snapshot by its manifest, but for its WAL: <https://www.postgresql.org/docs/current/app-pgverifybackup.html>. For that it would run a
+/// shell, which an image need not have.
+pub fn verify(snapshot: &Path, how: Verification) -> Command {
+    let mut command = command("pg_verifybackup");
+    command.args(["--quiet", "--no-parse-wal"]);
+    if how == Verification::Names {
+        command.arg("--skip-checksums");
+    }
+    command.arg(snapshot);
+    command
+}
+
+/// How much of a snapshot is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Names and sizes.
+    Names,
+    /// Every byte.
+    All,
+}
+
+/// Reads the WAL of a snapshot as the server will, as `pg_verifybackup` has it done.
+pub fn read_wal(snapshot: &Path, wal: &crate::snapshot::Wal) -> Command {
+    let mut command = command("pg_waldump");
+    command.arg("--quiet").arg("--path").arg(snapshot.join("pg_wal"));
+    command.arg(format!("--timeline={}", wal.timeline));
+    command
+        .arg(format!("--start={}", wal.start))
+        .arg(format!("--end={}", wal.end));
+    command
 }

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::conninfo::Target;
+use crate::peer::{self, PeerError, within};
 use crate::secret::Login;
 use crate::supervisor::{Lineage, Need, Primary, Slot};
 
@@ -77,31 +78,13 @@ pub async fn connect(socket: &Path) -> Answer {
     }
 }
 
-/// Connects to a server elsewhere, as a role that may replicate.
-pub async fn reach(target: &Target, password: &[u8]) -> Result<Session, Error> {
-    let mut config = Config::new();
-    config
-        .host(&target.host)
-        .port(target.port)
-        .user(&target.user)
-        .dbname("postgres");
-    config
-        .password(password)
-        .application_name("pgop")
-        .connect_timeout(Duration::from_secs(10))
-        .options("-c search_path=pg_catalog -c statement_timeout=20s");
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(Session(client))
-}
+/// How long a primary may take to answer a replica.
+const ANSWER: Duration = Duration::from_secs(30);
 
-/// What an error says: the server's words, or those of whatever kept us from it.
-pub fn words(error: &Error) -> String {
-    if let Some(server) = error.as_db_error() {
-        return format!("{}: {}", server.severity(), server.message());
-    }
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
+/// Connects to a primary, as the role that may replicate.
+pub async fn reach(target: &Target, login: &Login) -> Result<Session, PeerError> {
+    let options = "-c search_path=pg_catalog -c statement_timeout=20s";
+    peer::connect(target, login, options).await.map(Session)
 }
 
 /// The three roles of a server, and the database of the third.
@@ -208,8 +191,8 @@ impl Session {
     }
 
     /// What a primary says of itself, of a slot, and of the WAL from `lsn` on.
-    pub async fn primary(&self, slot: &String, lsn: Option<&str>) -> Result<Primary, Error> {
-        let row = self.0.query_opt(PRIMARY, &[slot, &lsn]).await?;
+    pub async fn primary(&self, slot: &String, lsn: Option<&str>) -> Result<Primary, PeerError> {
+        let row = within(ANSWER, self.0.query_opt(PRIMARY, &[slot, &lsn])).await?;
         let Some(row) = row else {
             return Ok(Primary::Away("it is in recovery itself".to_owned()));
         };
@@ -234,17 +217,14 @@ impl Session {
     }
 
     /// Makes a slot that keeps WAL from now on, in place of one that has lost its own.
-    pub async fn make_slot(&self, name: &String) -> Result<(), Error> {
+    pub async fn make_slot(&self, name: &String) -> Result<(), PeerError> {
         let lost = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and wal_status = 'lost'";
-        self.0.execute(lost, &[name]).await?;
-        let made = self
-            .0
-            .execute("select pg_create_physical_replication_slot($1, true)", &[name])
-            .await;
-        match made {
+        within(ANSWER, self.0.execute(lost, &[name])).await?;
+        let make = "select pg_create_physical_replication_slot($1, true)";
+        match within(ANSWER, self.0.execute(make, &[name])).await {
             // The primary makes the slots of its replicas too.
-            Err(error) if error.code() != Some(&SqlState::DUPLICATE_OBJECT) => Err(error),
-            _ => Ok(()),
+            Err(PeerError::Ask(error)) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
+            made => made.map(drop),
         }
     }
 

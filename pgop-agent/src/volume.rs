@@ -8,17 +8,22 @@
 //!             data.clone      a copy of the primary that is being made
 //!             clone.complete  says that it is whole
 //!             data.restore    a snapshot that is being copied in
+//!             restored        whose the data is that was restored
 //!             .pgop-replaced  the database that a copy has taken the place of
 //! ```
 //!
 //! The database itself is never removed, only renamed, and what it was renamed to goes only once another is in its place. Every change is a list of
 //! [`Op`]s, any of which may be the last: whoever looks next sees what is left to do.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::data::LINEAGE;
+use crate::lock::LockError;
 
 /// One change of the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,12 @@ pub enum Op {
     Remove(PathBuf),
     /// Brings the names of a directory to the disk.
     Sync(PathBuf),
+    /// Brings all that was written to this directory's file system to the disk.
+    SyncAll(PathBuf),
+    /// Makes a directory that only its owner enters, and those above it. One that is there is fine.
+    Make(PathBuf),
+    /// Lets only its owner enter a directory.
+    Close(PathBuf),
 }
 
 /// Why a directory could not be changed.
@@ -40,6 +51,20 @@ pub struct OpError {
     what: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+impl From<LockError> for OpError {
+    fn from(LockError { path, source }: LockError) -> Self {
+        let what = "lock";
+        Self { what, path, source }
+    }
+}
+
+impl OpError {
+    /// What the system says of it.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
 }
 
 impl Op {
@@ -54,6 +79,9 @@ impl Op {
                 path,
                 File::open(path).and_then(|directory| directory.sync_all()),
             ),
+            Self::SyncAll(path) => ("sync", path, sync_all(path)),
+            Self::Make(path) => ("make", path, make(path)),
+            Self::Close(path) => ("close", path, fs::set_permissions(path, Permissions::from_mode(0o700))),
         };
         done.map_err(|source| OpError {
             what,
@@ -66,6 +94,14 @@ impl Op {
 fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)?;
     File::open(path)?.sync_all()
+}
+
+fn sync_all(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// `rename(2)` would take the place of an empty directory without a word.
@@ -192,6 +228,50 @@ impl Directory {
             .map(Op::Remove)
             .chain([Op::Sync(self.0.clone())])
             .collect()
+    }
+
+    /// Where a snapshot is copied in.
+    pub fn restore(&self) -> PathBuf {
+        self.0.join("data.restore")
+    }
+
+    /// What says whose the data is that was restored: `<lineage> <uid of the resource> <claim> <path>`.
+    pub fn restored(&self) -> PathBuf {
+        self.0.join("restored")
+    }
+
+    /// Makes the directory.
+    pub fn make(&self) -> Vec<Op> {
+        vec![Op::Make(self.0.clone())]
+    }
+
+    /// Removes what a restore that was cut off has left.
+    pub fn clear_restore(&self) -> Vec<Op> {
+        [self.restore(), self.restored()].into_iter().map(Op::Remove).collect()
+    }
+
+    /// Gives a snapshot that was copied in the name of the data. Its server is its own: it follows nobody and has a lineage of its own. With
+    /// `recovery.signal` it goes on with a new timeline; what is in it says that the restore was ours. What it is, and whose, is written before.
+    pub fn finish_restore(&self, lineage: &str, source: &str) -> Vec<Op> {
+        let (copy, data) = (self.restore(), self.data());
+        let inside = |name: &str| copy.join(name);
+        let mut ops = vec![Op::Close(copy.clone())];
+        ops.extend(["standby.signal", "postmaster.pid", "postmaster.opts"].map(|name| Op::Remove(inside(name))));
+        ops.push(Op::Write(inside("postgresql.auto.conf"), String::new()));
+        ops.push(Op::Write(inside(LINEAGE), format!("{lineage}\n")));
+        ops.push(Op::Write(
+            inside("recovery.signal"),
+            format!("pgop restore {lineage}\n"),
+        ));
+        ops.push(Op::Write(self.restored(), format!("{lineage} {source}\n")));
+        ops.push(Op::SyncAll(copy.clone()));
+        if data.is_dir() && !self.names().data {
+            // A mount point that nothing was written to yet.
+            ops.push(Op::Remove(data.clone()));
+        }
+        ops.push(Op::Rename(copy, data));
+        ops.push(Op::Sync(self.0.clone()));
+        ops
     }
 
     /// Puts the copy in the place of the data.

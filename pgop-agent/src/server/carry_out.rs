@@ -119,7 +119,7 @@ impl Agent {
                 };
                 tracing::info!("copying the primary, {}, to {}", target.host, self.place);
                 let conninfo = target.text(&run.join("pgpass"));
-                program(postgres::basebackup(&self.directory.copy(), &conninfo, &slot)?)
+                program(postgres::copy_primary(&self.directory.copy(), &conninfo, &slot)?)
             }
             Job::CheckSettings => {
                 let file = self.environment.run.join("next.conf");

@@ -87,7 +87,7 @@ impl Agent {
         let set = match (session, &wanted) {
             (_, Err(words)) => Err(words.clone()),
             (None, _) => Err("no connection is free".to_owned()),
-            (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| crate::sql::words(&error)),
+            (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| crate::peer::words(&error)),
         };
         if set.is_ok()
             && let Err(error) = Op::Remove(self.path(super::ROLES_PENDING)).run()
@@ -131,7 +131,7 @@ impl Agent {
             Ok::<_, tokio_postgres::Error>(forgotten)
         };
         match synced.await {
-            Err(error) => tracing::warn!("slots could not be made: {}", crate::sql::words(&error)),
+            Err(error) => tracing::warn!("slots could not be made: {}", crate::peer::words(&error)),
             Ok(dropped) => {
                 for name in &dropped {
                     tracing::info!("dropped slot {name}, whose replica is gone");

@@ -26,8 +26,8 @@ pub struct ReplicaPart {
     stream: Option<Stream>,
     /// It neither streams nor moves since then.
     still: Option<Time>,
-    /// What the password file holds.
-    passfile: Vec<u8>,
+    /// Whose password the file holds.
+    login: Option<Login>,
 }
 
 impl ReplicaPart {
@@ -135,10 +135,9 @@ impl Agent {
                 return Ok(());
             }
         };
-        let file = conninfo::passfile(&login);
-        if file != part.passfile {
-            write_passfile(&run, &file)?;
-            part.passfile = file;
+        if part.login.as_ref() != Some(&login) {
+            conninfo::write_passfile(&run.join("pgpass"), &login)?;
+            part.login = Some(login.clone());
         }
         if let Some(asking) = part.asking.take_if(|asking| asking.is_finished()) {
             part.answer = asking.await.ok().or(part.answer.take());
@@ -148,9 +147,7 @@ impl Agent {
         if part.asking.is_none() && is_due && has_something && self.stop.is_none() {
             part.asked = Some(now);
             let lsn = part.lsn();
-            part.asking = Some(tokio::spawn(
-                async move { ask(&target, &login.password, &slot, lsn).await },
-            ));
+            part.asking = Some(tokio::spawn(async move { ask(&target, &login, &slot, lsn).await }));
         }
         Ok(())
     }
@@ -159,9 +156,9 @@ impl Agent {
         let slot = self.environment.slot();
         let made = match self.upstream() {
             Err(words) => Err(words),
-            Ok((target, login)) => async { sql::reach(&target, &login.password).await?.make_slot(&slot).await }
+            Ok((target, login)) => async { sql::reach(&target, &login).await?.make_slot(&slot).await }
                 .await
-                .map_err(|error| sql::words(&error)),
+                .map_err(|error| error.to_string()),
         };
         match made {
             Ok(()) => tracing::info!("slot {slot} is there on the primary"),
@@ -203,20 +200,9 @@ impl Agent {
     }
 }
 
-async fn ask(target: &Target, password: &[u8], slot: &String, lsn: Option<String>) -> Primary {
-    let answer = async { sql::reach(target, password).await?.primary(slot, lsn.as_deref()).await };
-    answer.await.unwrap_or_else(|error| Primary::Away(sql::words(&error)))
-}
-
-/// libpq takes a password file only from its owner alone.
-fn write_passfile(run: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let new = run.join("pgpass.new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    std::fs::rename(new, run.join("pgpass"))
+async fn ask(target: &Target, login: &Login, slot: &String, lsn: Option<String>) -> Primary {
+    let answer = async { sql::reach(target, login).await?.primary(slot, lsn.as_deref()).await };
+    answer.await.unwrap_or_else(|error| Primary::Away(error.to_string()))
 }
 
 /// The primary's ALTER SYSTEM settings come with a copy; those that say whom to follow must not.
