@@ -47,6 +47,17 @@ pub enum EnvironmentError {
     Role(String),
 }
 
+/// Where the claim is: `PGOP_VOLUME`.
+pub fn volume(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    variable("PGOP_VOLUME").unwrap_or_else(|| "/pgdata".to_owned()).into()
+}
+
+/// Where a container's last words go: `PGOP_TERMINATION_LOG`.
+pub fn termination_log(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let named = variable("PGOP_TERMINATION_LOG");
+    named.unwrap_or_else(|| "/dev/termination-log".to_owned()).into()
+}
+
 impl Environment {
     /// Reads it from where `variable` finds it.
     ///
@@ -60,8 +71,7 @@ impl Environment {
             let found = variable(name).filter(|text| !text.is_empty());
             found.ok_or(EnvironmentError::Missing(name))
         };
-        let path = |name: &str, usual: &str| PathBuf::from(variable(name).unwrap_or_else(|| usual.to_owned()));
-        let home = path("PGOP_HOME", "/pgop");
+        let home = PathBuf::from(variable("PGOP_HOME").unwrap_or_else(|| "/pgop".to_owned()));
         Ok(Self {
             kind: match needed("PGOP_ROLE")?.as_str() {
                 "primary" => Kind::Primary,
@@ -74,8 +84,8 @@ impl Environment {
             config: home.join("config"),
             secrets: home.join("secrets"),
             run: home.join("run"),
-            volume: path("PGOP_VOLUME", "/pgdata"),
-            termination_log: path("PGOP_TERMINATION_LOG", "/dev/termination-log"),
+            volume: volume(&variable),
+            termination_log: termination_log(&variable),
         })
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! Its core is a pure function: [`supervisor::decide()`] tells from what was seen what is to be done next. Everything else looks, acts or tells.
 
+pub mod browse;
+pub mod command;
 pub mod complaint;
 pub mod control;
 pub mod data;
 pub mod environment;
+pub mod install;
 pub mod lock;
 pub mod postgres;
+pub mod resolve;
 pub mod server;
 pub mod settings;
 pub mod sql;
