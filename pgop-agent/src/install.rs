@@ -19,7 +19,7 @@ const MODE: u32 = 0o755;
 
 /// Why the program could not be copied.
 #[derive(Debug, Error)]
-#[error("could not {action} {}: {source}; {}", path.display(), advice(source))]
+#[error("pgop-agent can't be installed (to {action} {}): {source}; {}", path.display(), advice(source))]
 pub struct InstallError {
     action: &'static str,
     path: PathBuf,
@@ -30,7 +30,7 @@ pub struct InstallError {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "the volume there is full: give it a sizeLimit of at least 16Mi, or free space on the node"
+            "the volume there is full: give it a larger sizeLimit, or free space on the node"
         }
         io::ErrorKind::ReadOnlyFilesystem => "mount the volume there without readOnly",
         io::ErrorKind::PermissionDenied => "the container's user may not write there: mount an emptyDir",
@@ -69,7 +69,7 @@ impl Step {
         let (action, path, done) = match self {
             Self::Remove(path) => ("remove", path, remove(path)),
             Self::Copy(from, to) => ("write", to, copy(from, to)),
-            Self::Rename(from, to) => ("put the program in place as", to, fs::rename(from, to)),
+            Self::Rename(from, to) => ("rename it to", to, fs::rename(from, to)),
             Self::Sync(path) => (
                 "sync",
                 path,
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(
             failed(&absent),
             format!(
-                "could not write {}: No such file or directory (os error 2); mount an emptyDir there",
+                "pgop-agent can't be installed (to write {}): No such file or directory (os error 2); mount an emptyDir there",
                 absent.join(NEW).display()
             )
         );
