@@ -6,6 +6,7 @@
 # make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
 # make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
+# make agent   the agent as it runs in pods: one static program; make agent-static proves that it is one, and small
 # make image   the images of the operator and of pgo, in target/image; with IMAGE_PROFILE=debug, of programs that were not optimized
 # make chart   what Helm makes of the chart is what `pgo install` makes; needs helm
 # make helm    the chart on the same cluster: installed, upgraded, uninstalled
@@ -15,6 +16,8 @@ SHELL := /bin/bash
 LAB := ../shared/kube-lab
 LAB_KUBECONFIG := /var/lib/kube-lab/kubeconfig
 PG ?= 15
+IMAGES ?= operator pgo
+IMAGE_PROFILE ?= release
 export CARGO_TERM_COLOR ?= never
 
 # Installs Debian packages of programs that are missing: $(call install,PROGRAM:PACKAGE ...).
@@ -26,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet image chart alerts generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet agent agent-static image chart alerts generate
 
 test: setup lint purity package unit sandbox
 
@@ -60,7 +63,7 @@ purity:
 demo: pods
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 	@# Unoptimised: built in a third of the time, and the demo waits for PostgreSQL and not for us.
-	cargo build --quiet -p pgop-operator -p pgop-cli
+	cargo build --quiet -p pgop-operator -p pgop-agent -p pgop-cli
 	target/debug/pgo sandbox demo
 
 # What pods of a sandbox need. `postgresql` would make and start a server of its own; only its programs are wanted.
@@ -108,7 +111,7 @@ unit: pods
 	cargo doc --workspace --no-deps --quiet
 
 BUILD_debug := $(TESTS) --quiet --no-run
-BUILD_release := cargo build --quiet --release -p pgop-operator -p pgop-cli
+BUILD_release := cargo build --quiet --release -p pgop-operator -p pgop-agent -p pgop-cli
 BUILD_fleet := cargo build --quiet --release -p pgop-operator -p pgop-e2e --no-default-features --bin pgop-operator --bin bench-fleet
 
 # Brings the lab up when no cluster is named; never touches one that is. $(1): what is built.
@@ -156,14 +159,24 @@ bench-fleet:
 	@$(call with_cluster,fleet); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
 	target/release/bench-fleet $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
 
+# The agent goes into images of others, with another C library or none. Its own folder, as the flag would make every other dependency anew.
+AGENT_TARGET = $(shell rustc --print host-tuple)
+AGENT_FOLDER_release := agent
+AGENT_FOLDER_debug := debug
+AGENT = $(or $(CARGO_TARGET_DIR),target)/$(AGENT_TARGET)/$(AGENT_FOLDER_$(IMAGE_PROFILE))/pgop-agent
+agent:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet -p pgop-agent --target $(AGENT_TARGET) --profile $(AGENT_FOLDER_$(IMAGE_PROFILE):debug=dev)
+
+agent-static: IMAGE_PROFILE := release
+agent-static: agent
+	deploy/agent-static.sh $(AGENT)
+
 # Images, from programs that cargo makes here: Dockerfiles that compile would do it all again. In the lab there is no registry to pull the base image from.
-IMAGES ?= operator pgo
-IMAGE_PROFILE ?= release
 IMAGE_BASE ?= $(if $(wildcard $(LAB)/up),debootstrap,pull)
-image:
+image: $(if $(filter operator,$(IMAGES)),agent)
 	@$(call install,buildah:buildah debootstrap:debootstrap)
 	$(BUILD_$(IMAGE_PROFILE))
-	deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
+	AGENT=$(AGENT) deploy/image.sh target/$(IMAGE_PROFILE) target/image $(IMAGE_BASE) $(IMAGES)
 
 HELM ?= $(or $(shell command -v helm),$(wildcard /var/lib/kube-lab/bin/helm))
 chart:

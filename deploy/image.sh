@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The operator's image and that of pgo, from programs that cargo has built, with buildah: needs root and Debian, and no daemon.
 #   deploy/image.sh FOLDER OUT pull|debootstrap operator|pgo...
-# FOLDER holds pgop-operator and pgo. OUT/operator.tar and OUT/pgo.tar are made, which docker, podman and containerd load; the images are called
+# FOLDER holds pgop-operator and pgo; the variable AGENT names a static pgop-agent (`make agent`), which the operator's image carries.
+# OUT/operator.tar and OUT/pgo.tar are made, which docker, podman and containerd load; the images are called
 # pgop/operator:dev and pgop/pgo:dev (IMAGE_TAG names another tag). The base image is pulled, or made by debootstrap under its upstream name where no registry can be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,10 +38,10 @@ if [ "$base" = debootstrap ]; then
 else
   pull=false
 fi
-image() { # NAME DOCKERFILE PROGRAM
-  local context
+image() { # NAME DOCKERFILE PROGRAM...
+  local context program
   context=$(mktemp -d)
-  ln "$programs/$3" "$context/$3" 2>/dev/null || cp "$programs/$3" "$context/$3"
+  for program in "${@:3}"; do ln "$program" "$context" 2>/dev/null || cp "$program" "$context"; done
   buildah build -q --isolation chroot --pull="$pull" --target prebuilt -f "$2" -t "docker.io/pgop/$1:$tag" "$context" >/dev/null
   rm -rf "$context" "$out/$1.tar"
   buildah push -q "docker.io/pgop/$1:$tag" "docker-archive:$out/$1.tar:docker.io/pgop/$1:$tag"
@@ -49,8 +50,8 @@ image() { # NAME DOCKERFILE PROGRAM
 }
 for name; do
   case $name in
-  operator) image operator pgop-operator/Dockerfile pgop-operator ;;
-  pgo) image pgo pgop-operator/Dockerfile.pgo pgo ;;
+  operator) image operator pgop-operator/Dockerfile "$programs/pgop-operator" "${AGENT:?names a static pgop-agent}" ;;
+  pgo) image pgo pgop-operator/Dockerfile.pgo "$programs/pgo" ;;
   *) echo "image: operator or pgo, not $name" >&2; exit 2 ;;
   esac
 done

@@ -69,6 +69,16 @@ pub enum EnvironmentError {
 
 /// Patroni's port, which people who run `PostgreSQL` know; neither the operator's (8080) nor `postgres_exporter`'s (9187), which may be in the pod too.
 const HTTP: &str = "[::]:8008";
+/// Where the claim is: `PGOP_VOLUME`.
+pub fn volume(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    variable("PGOP_VOLUME").unwrap_or_else(|| "/pgdata".to_owned()).into()
+}
+
+/// Where a container's last words go: `PGOP_TERMINATION_LOG`.
+pub fn termination_log(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let named = variable("PGOP_TERMINATION_LOG");
+    named.unwrap_or_else(|| "/dev/termination-log".to_owned()).into()
+}
 
 impl Environment {
     /// Reads it from where `variable` finds it.
@@ -83,8 +93,7 @@ impl Environment {
             let found = variable(name).filter(|text| !text.is_empty());
             found.ok_or(EnvironmentError::Missing(name))
         };
-        let path = |name: &str, usual: &str| PathBuf::from(variable(name).unwrap_or_else(|| usual.to_owned()));
-        let home = path("PGOP_HOME", "/pgop");
+        let home = PathBuf::from(variable("PGOP_HOME").unwrap_or_else(|| "/pgop".to_owned()));
         Ok(Self {
             kind: match needed("PGOP_ROLE")?.as_str() {
                 "primary" => Kind::Primary,
@@ -97,8 +106,6 @@ impl Environment {
             config: home.join("config"),
             secrets: home.join("secrets"),
             run: home.join("run"),
-            volume: path("PGOP_VOLUME", "/pgdata"),
-            termination_log: path("PGOP_TERMINATION_LOG", "/dev/termination-log"),
             grace: match variable("PGOP_GRACE_SECONDS") {
                 None => Duration::from_secs(30),
                 Some(text) => Duration::from_secs(text.parse().map_err(|_| EnvironmentError::Value {
@@ -115,6 +122,8 @@ impl Environment {
                     wants: "an address with a port, such as `[::]:8008` or `0.0.0.0:8008`",
                 })?
             },
+            volume: volume(&variable),
+            termination_log: termination_log(&variable),
         })
     }
 

@@ -3,17 +3,21 @@
 //! Its core is a pure function: [`supervisor::decide()`] tells from what was seen what is to be done next. Everything else looks, acts or tells.
 
 pub mod backup;
+pub mod browse;
+pub mod command;
 pub mod complaint;
 pub mod conninfo;
 pub mod control;
 pub mod data;
 pub mod environment;
 pub mod http;
+pub mod install;
 pub mod job;
 pub mod lock;
 pub mod metrics;
 pub mod peer;
 pub mod postgres;
+pub mod resolve;
 pub mod restore;
 pub mod secret;
 pub mod server;

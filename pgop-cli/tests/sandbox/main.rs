@@ -14,7 +14,7 @@ const CLEAN: &str = "database system was shut down at";
 const NOT_CLEAN: &str = "not properly shut down";
 
 #[test]
-#[ignore = "runs pods: needs bubblewrap, PostgreSQL and pgop-operator beside pgo"]
+#[ignore = "runs pods: needs bubblewrap, PostgreSQL, pgop-operator and pgop-agent beside pgo"]
 fn two_sandboxes_are_two_and_a_stop_leaves_nothing_but_the_data() {
     for user in User::all() {
         let home = user.home();
@@ -46,7 +46,7 @@ fn two_sandboxes_are_two_and_a_stop_leaves_nothing_but_the_data() {
 }
 
 #[test]
-#[ignore = "runs pods: needs bubblewrap, PostgreSQL and pgop-operator beside pgo"]
+#[ignore = "runs pods: needs bubblewrap, PostgreSQL, pgop-operator and pgop-agent beside pgo"]
 fn after_kill_9_nothing_runs_and_the_data_is_there() {
     for user in User::all() {
         let home = user.home();
@@ -76,7 +76,7 @@ fn after_kill_9_nothing_runs_and_the_data_is_there() {
 }
 
 #[test]
-#[ignore = "runs pods: needs bubblewrap, PostgreSQL and pgop-operator beside pgo"]
+#[ignore = "runs pods: needs bubblewrap, PostgreSQL, pgop-operator and pgop-agent beside pgo"]
 fn ctrl_c_stops_pods_in_order_and_a_second_one_at_once() {
     for user in User::all() {
         let home = user.home();

@@ -35,11 +35,11 @@ impl User {
         let home = tempfile::tempdir().unwrap();
         let named = std::env::var_os("PGO").map(PathBuf::from);
         let built = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pgo")));
-        for program in ["pgo", "pgop-operator"] {
+        for program in ["pgo", "pgop-operator", "pgop-agent"] {
             let from = built.with_file_name(program);
             assert!(
                 from.exists(),
-                "{} is missing: cargo build -p pgop-operator",
+                "{} is missing: cargo build -p pgop-operator -p pgop-agent",
                 from.display()
             );
             fs::copy(from, home.path().join(program)).unwrap();
