@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::conninfo::Target;
+use crate::resolve::{Names, ResolveError};
 use crate::secret::Login;
 
 /// How long a connection may take, at each address.
@@ -18,6 +19,9 @@ const VANISHED: Duration = Duration::from_secs(30);
 /// Why it told nothing. All of it may mend itself: it restarts, its name or a password is on its way, others have all connections.
 #[derive(Debug, Error)]
 pub enum PeerError {
+    /// Its host has no address.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// In its own words.
     #[error("{}", words(.0))]
     Ask(#[source] tokio_postgres::Error),
@@ -43,10 +47,13 @@ pub fn words(error: &tokio_postgres::Error) -> String {
     words
 }
 
-/// Connects to its database `postgres`; `options` are those of libpq.
+/// Connects to its database `postgres`; `options` are those of libpq. Its addresses are found here, as a static program has no name service.
 pub async fn connect(target: &Target, login: &Login, options: &str) -> Result<Client, PeerError> {
     let mut config = Config::new();
-    config.host(&target.host).port(target.port);
+    for address in Names::of_machine()?.addresses(&target.host, CONNECT).await? {
+        config.host(&target.host).hostaddr(address);
+    }
+    config.port(target.port);
     config.user(&login.name).password(&login.password).dbname("postgres");
     config.application_name(&target.application).options(options);
     config.connect_timeout(CONNECT).tcp_user_timeout(VANISHED);
