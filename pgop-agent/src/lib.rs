@@ -7,6 +7,7 @@ pub mod control;
 pub mod data;
 pub mod environment;
 pub mod lock;
+pub mod pod;
 pub mod postgres;
 pub mod server;
 pub mod settings;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::StatVfs;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,10 +21,12 @@ use crate::supervisor::{
     Act, Data, End, Job, Lock, OwnerFile, Place, Role, Running, Seen, Server, Settings, Shutdown, Stop, Time, Tried,
     Tries, Up, Verdict, Volume, decide,
 };
-use crate::volume::{Directory, Op};
+use crate::volume::{Directory, Names, Op};
 
 /// How often it looks where nothing tells of a change.
 const TICK: Duration = Duration::from_secs(1);
+/// How often WAL is measured.
+const WAL: Duration = Duration::from_secs(30);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,9 @@ pub struct Agent {
     verdict: Verdict,
     roles: Option<u64>,
     slots: Option<String>,
+    /// By how much WAL may still grow, and since when that is known.
+    wal: Option<(Time, u64)>,
+    short: bool,
     stop: Option<Time>,
     tries: Tries,
     signals: [Signal; 2],
@@ -105,6 +111,8 @@ impl Agent {
             verdict: Verdict::Unknown,
             roles: None,
             slots: None,
+            wal: None,
+            short: false,
             stop: None,
             tries: Tries::default(),
             signals: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
@@ -158,7 +166,8 @@ impl Agent {
         if text != self.wanted {
             (self.wanted, self.verdict, self.in_vain) = (text, Verdict::Unknown, 0);
         }
-        let free = rustix::fs::statvfs(&self.environment.volume).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+        let volume = self.volume_seen(names).await;
+        self.short = volume.is_short();
         Ok(Seen {
             now: self.now(),
             role: Role::Primary {
@@ -167,14 +176,7 @@ impl Agent {
                 slots: self.config("slots").is_none() || self.slots == self.config("slots"),
             },
             major: self.major,
-            volume: Volume {
-                lock: self.lock_state,
-                owner: self.owner.clone(),
-                leftovers: names.leftovers() && self.job.is_none(),
-                copy: names.copy(),
-                data: self.data.clone(),
-                free,
-            },
+            volume,
             running: self.job.as_ref().map(|(job, _)| Running {
                 job: *job,
                 cancelled: self.cancelled,
@@ -191,6 +193,31 @@ impl Agent {
             }),
             tries: self.tries.clone(),
         })
+    }
+
+    async fn volume_seen(&mut self, names: Names) -> Volume {
+        let now = self.now();
+        let is_due = self.wal.is_none_or(|(at, _)| now.saturating_sub(at) >= WAL);
+        let session = self.server.as_ref().and_then(|server| server.session.as_ref());
+        if is_due
+            && let Some(session) = session
+            && let Ok(wal) = session.wal().await
+        {
+            self.wal = Some((now, wal));
+        }
+        let space = rustix::fs::statvfs(&self.environment.volume).ok();
+        let bytes = |blocks: fn(&StatVfs) -> u64| space.as_ref().map_or(0, |space| blocks(space) * space.f_frsize);
+        Volume {
+            lock: self.lock_state,
+            owner: self.owner.clone(),
+            leftovers: names.leftovers() && self.job.is_none(),
+            copy: names.copy(),
+            data: self.data.clone(),
+            free: bytes(|space| space.f_bavail),
+            size: bytes(|space| space.f_blocks),
+            wal: self.wal.map(|(_, wal)| wal),
+            short: self.short,
+        }
     }
 
     fn whose(&self) -> OwnerFile {
