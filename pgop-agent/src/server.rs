@@ -50,8 +50,8 @@ pub struct Agent {
     verdict: Verdict,
     roles: Option<u64>,
     slots: Option<String>,
-    /// By how much WAL may still grow, and since when that is known.
-    wal: Option<(Time, u64)>,
+    /// When WAL was measured, and by how much it may still grow.
+    wal: Option<(Time, Option<u64>)>,
     short: bool,
     stop: Option<Time>,
     tries: Tries,
@@ -199,11 +199,9 @@ impl Agent {
         let now = self.now();
         let is_due = self.wal.is_none_or(|(at, _)| now.saturating_sub(at) >= WAL);
         let session = self.server.as_ref().and_then(|server| server.session.as_ref());
-        if is_due
-            && let Some(session) = session
-            && let Ok(wal) = session.wal().await
-        {
-            self.wal = Some((now, wal));
+        let known = self.wal.and_then(|(_, wal)| wal);
+        if is_due && let Some(session) = session {
+            self.wal = Some((now, session.wal().await.ok().or(known)));
         }
         let space = rustix::fs::statvfs(&self.environment.volume).ok();
         let bytes = |blocks: fn(&StatVfs) -> u64| space.as_ref().map_or(0, |space| blocks(space) * space.f_frsize);
@@ -215,7 +213,7 @@ impl Agent {
             data: self.data.clone(),
             free: bytes(|space| space.f_bavail),
             size: bytes(|space| space.f_blocks),
-            wal: self.wal.map(|(_, wal)| wal),
+            wal: self.wal.and_then(|(_, wal)| wal),
             short: self.short,
         }
     }
