@@ -32,6 +32,8 @@ use crate::volume::{Directory, Op};
 
 /// How often it looks where nothing tells of a change.
 const TICK: Duration = Duration::from_secs(1);
+/// How often WAL is measured.
+const WAL: Duration = Duration::from_secs(30);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Beside data that was made, until its roles were set once.
@@ -59,6 +61,9 @@ pub struct Agent {
     cancelled: bool,
     wanted: String,
     verdict: Verdict,
+    /// When WAL was measured, and by how much it may still grow.
+    wal: Option<(Time, Option<u64>)>,
+    short: bool,
     part: Part,
     listener: Stop,
     stop: Option<Time>,
@@ -109,6 +114,8 @@ impl Agent {
             cancelled: false,
             wanted: String::new(),
             verdict: Verdict::Unknown,
+            wal: None,
+            short: false,
             part: match environment.kind {
                 Kind::Primary => Part::Primary(PrimaryPart::default()),
                 Kind::Replica => Part::Replica(ReplicaPart::default()),

@@ -114,6 +114,16 @@ impl Session {
         Ok((row.get(0), row.get(1)))
     }
 
+    /// Bytes by which WAL may still grow: to `max_wal_size`, and to what slots may keep where there are any and it is limited.
+    pub async fn wal(&self) -> Result<u64, Error> {
+        let query = "select greatest(0, pg_size_bytes(current_setting('max_wal_size')) \
+            + case when exists (select from pg_replication_slots) \
+                then greatest(0, pg_size_bytes(current_setting('max_slot_wal_keep_size'))) else 0 end \
+            - (select coalesce(sum(size), 0) from pg_ls_waldir()))::int8";
+        let row = self.0.query_one(query, &[]).await?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+
     /// Makes roles, passwords and database so.
     pub async fn set(&self, roles: &Roles) -> Result<(), Error> {
         let Roles {
