@@ -69,6 +69,13 @@ impl Limits {
         Self(std::array::from_fn(|at| self.0[at].max(other.0[at])))
     }
 
+    /// Those that are lower than in `needed`, with what is needed.
+    pub fn lacks(&self, needed: &Self) -> Vec<(&'static str, u32)> {
+        let pairs = self.settings().zip(needed.0);
+        let lacks = pairs.filter(|((_, has), needs)| has < needs);
+        lacks.map(|((name, _), needs)| (name, needs)).collect()
+    }
+
     /// The first that is lower than in `needed`.
     pub fn lack(&self, needed: &Self) -> Option<Lack> {
         let pairs = self.settings().zip(needed.0);
@@ -171,6 +178,10 @@ Bytes per WAL segment:                16777216
             "max_wal_senders is 10, and the primary had 64 at this point of its WAL"
         );
         assert_eq!(high.lack(&low), None);
+        assert_eq!(
+            low.lacks(&high),
+            [("max_wal_senders", 64), ("max_prepared_transactions", 2)]
+        );
         assert_eq!(low.raised_to(high).lack(&high), None);
     }
 }

@@ -48,6 +48,7 @@ pub struct Agent {
     lock_state: Lock,
     owner: OwnerFile,
     data: Data,
+    looked: Time,
     initdb: String,
     /// The image lacks the locale that is usual.
     plain_locale: bool,
@@ -98,6 +99,7 @@ impl Agent {
             lock_state: Lock::Free,
             owner: OwnerFile::Absent,
             data: Data::Absent,
+            looked: Time::ZERO,
             initdb: String::new(),
             plain_locale: false,
             server: None,

@@ -123,9 +123,10 @@ impl Session {
         !self.0.is_closed()
     }
 
-    /// When the server last read its settings, in seconds since 1970, and whether one of them waits for a start.
-    pub async fn loaded(&self) -> Result<(f64, bool), Error> {
-        let query = "select extract(epoch from pg_conf_load_time())::float8, exists (select from pg_settings where pending_restart)";
+    /// When the server last read its settings, in seconds since 1970, and which of them wait for a start.
+    pub async fn loaded(&self) -> Result<(f64, Vec<String>), Error> {
+        let query = "select extract(epoch from pg_conf_load_time())::float8,
+            array(select name from pg_settings where pending_restart order by name)";
         let row = self.0.query_one(query, &[]).await?;
         Ok((row.get(0), row.get(1)))
     }

@@ -28,7 +28,13 @@ impl Agent {
             Act::Clean => run(&self.directory.clean(self.directory.names()))?,
             Act::FinishClone => self.put_copy_in_place()?,
             Act::WriteLineage => run(&[Op::Write(self.directory.data().join(LINEAGE), new_lineage())])?,
-            Act::Begin(job) => self.begin(job)?,
+            Act::Begin(job) => {
+                if job == Job::Clone && self.follows().is_some() {
+                    // The copy's stream and the server's would want one slot.
+                    self.read_again(None).await?;
+                }
+                self.begin(job)?;
+            }
             Act::Cancel => {
                 self.cancelled = true;
                 match &self.job {
@@ -46,8 +52,7 @@ impl Agent {
             }
             Act::Follow => {
                 tracing::info!("following the primary");
-                let text = self.server.as_ref().map(|server| server.text.clone());
-                self.reload(&text.unwrap_or_default(), self.followed_text()).await?;
+                self.read_again(self.followed_text()).await?;
             }
             Act::KeepSettings => {
                 let proven = self.server.as_ref().map(|server| server.proven.clone());
@@ -154,6 +159,12 @@ impl Agent {
         Ok(())
     }
 
+    /// The same settings, and another to follow.
+    async fn read_again(&mut self, follows: Option<String>) -> io::Result<()> {
+        let text = self.server.as_ref().map(|server| server.text.clone());
+        self.reload(&text.unwrap_or_default(), follows).await
+    }
+
     async fn start(&mut self, settings: Settings, limits: Limits) -> io::Result<()> {
         let text = if settings == digest(&self.wanted) {
             self.wanted.clone()
@@ -169,27 +180,33 @@ impl Agent {
             run(&[Op::Remove(data.join("postmaster.pid"))])?;
         }
         run(&[".s.PGSQL.5432", ".s.PGSQL.5432.lock"].map(|name| Op::Remove(run_directory.join(name))))?;
-        let mut limits = limits;
+        let (mut limits, mut held) = (limits, Vec::new());
         if let Part::Replica(_) = self.part {
             unhook(&data)?;
-            limits = self.limits(limits).await;
+            let wanted = self.limits_wanted().await;
+            held = wanted.lacks(&limits);
+            limits = wanted.raised_to(limits);
         }
-        let arguments = self.arguments(limits)?;
-        self.server = Some(Postmaster::start(&data, &arguments, text, limits)?);
+        let mut arguments = self.arguments()?;
+        for (name, value) in &held {
+            arguments = arguments.with(name, value);
+        }
+        let mut server = Postmaster::start(&data, &arguments, text)?;
+        (server.limits, server.held) = (limits, held);
+        self.server = Some(server);
         Ok(())
     }
 
-    /// Each limit of the settings, or what the WAL was written under where that is more.
-    async fn limits(&self, least: Limits) -> Limits {
+    async fn limits_wanted(&self) -> Limits {
         let (data, file) = (self.directory.data(), self.environment.run.join("postgresql.conf"));
         let mut wanted = [0; 5];
-        for ((name, _), wanted) in least.settings().zip(&mut wanted) {
+        for ((name, _), wanted) in Limits::default().settings().zip(&mut wanted) {
             *wanted = postgres::setting(&data, &file, name).await.unwrap_or_default();
         }
-        Limits::new(wanted).raised_to(least)
+        Limits::new(wanted)
     }
 
-    fn arguments(&self, limits: Limits) -> io::Result<Arguments> {
+    fn arguments(&self) -> io::Result<Arguments> {
         let lineage = std::fs::read_to_string(self.directory.data().join(LINEAGE))?;
         let config = |name: &str| self.environment.config.join(name).display().to_string();
         let run_directory = &self.environment.run;
@@ -207,9 +224,6 @@ impl Agent {
         if self.major >= 17 {
             // What counts is the resource. Before 17 what ALTER SYSTEM has left can only be told.
             arguments = arguments.with("allow_alter_system", &"off");
-        }
-        for (name, value) in limits.settings().filter(|(_, value)| *value > 0) {
-            arguments = arguments.with(name, &value);
         }
         if let Data::There(facts) = &self.data
             && facts.recovery == Recovery::Ours

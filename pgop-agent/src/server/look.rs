@@ -80,13 +80,31 @@ impl Agent {
             return Ok(());
         }
         self.owner = self.whose();
-        let is_paused = matches!(&self.part, Part::Replica(part) if part.is_paused());
-        // What a paused replica has replayed last says whether it lacks a limit.
-        if (self.server.is_none() && self.job.is_none()) || is_paused {
+        let is_still = self.server.is_none() && self.job.is_none();
+        if is_still || (self.asks_for_limits() && self.now().saturating_sub(self.looked) >= AGAIN / 2) {
+            self.looked = self.now();
             self.data = data::look(&self.directory.data(), postgres::controldata).map_err(io::Error::other)?;
             self.initdb = std::fs::read_to_string(self.directory.data().join("postgresql.conf")).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// What a replica has replayed last says whether it lacks a limit, or has one that it needs no more.
+    fn asks_for_limits(&self) -> bool {
+        let is_paused = matches!(&self.part, Part::Replica(part) if part.is_paused());
+        is_paused || self.server.as_ref().is_some_and(|server| !server.held.is_empty())
+    }
+
+    /// Settings that wait for the next start.
+    fn waits(&self) -> Vec<String> {
+        let Some(server) = &self.server else { return Vec::new() };
+        let mut waits = server.waits.clone();
+        if let Data::There(facts) = &self.data {
+            let needed = facts.control.limits;
+            let is_free = |held: &&(&str, u32)| needed.settings().any(|now| now.0 == held.0 && now.1 < held.1);
+            waits.extend(server.held.iter().filter(is_free).map(|(name, _)| (*name).to_owned()));
+        }
+        waits
     }
 
     fn whose(&self) -> OwnerFile {
@@ -143,6 +161,7 @@ impl Agent {
             proven,
             settings,
             limits: server.limits,
+            waits: self.waits(),
             asked: server.asked,
             follows: server.follows.is_some() && server.follows == self.followed_text(),
             paused,

@@ -32,6 +32,10 @@ pub struct Postmaster {
     pub reloading: Option<f64>,
     /// Its limits.
     pub limits: Limits,
+    /// Those of them that are higher than the settings say, as its WAL was written under them.
+    pub held: Vec<(&'static str, u32)>,
+    /// Settings that it has read and that wait for its next start.
+    pub waits: Vec<String>,
     /// How it was asked to end.
     pub asked: Option<Shutdown>,
     /// Whom it follows, as its file says.
@@ -41,7 +45,7 @@ pub struct Postmaster {
 
 impl Postmaster {
     /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
-    pub fn start(data: &Path, arguments: &Arguments, text: String, limits: Limits) -> io::Result<Self> {
+    pub fn start(data: &Path, arguments: &Arguments, text: String) -> io::Result<Self> {
         let mut child = postgres::start(data, arguments)?;
         let log = Log::of(&mut child, log::ends_server);
         Ok(Self {
@@ -53,7 +57,9 @@ impl Postmaster {
             proven: text.clone(),
             text,
             reloading: None,
-            limits,
+            limits: Limits::default(),
+            held: Vec::new(),
+            waits: Vec::new(),
             asked: None,
             follows: None,
             log,
@@ -86,11 +92,12 @@ impl Postmaster {
             && loaded > before
         {
             self.reloading = None;
-            if waits {
-                tracing::warn!("some of the settings wait for a start");
-            } else {
+            if waits.is_empty() {
                 self.proven.clone_from(&self.text);
+            } else {
+                tracing::warn!("what waits for the next start: {}", waits.join(", "));
             }
+            self.waits = waits;
         }
     }
 

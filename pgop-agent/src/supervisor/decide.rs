@@ -94,13 +94,12 @@ fn busy(seen: &Seen) -> Option<Act> {
     seen.running.map(|_| Act::Wait)
 }
 
-/// What an earlier agent left in the middle.
+/// A copy that is whole takes the place of the data. What is left of one that was cut off goes, also beside a server that runs.
 fn leftovers(seen: &Seen) -> Option<Act> {
-    let is_down = matches!(seen.server, Server::Down { .. });
-    if is_down && seen.volume.copy {
-        return Some(Act::FinishClone);
+    if seen.volume.copy {
+        return Some(stopped(seen).unwrap_or(Act::FinishClone));
     }
-    (is_down && seen.volume.leftovers).then_some(Act::Clean)
+    seen.volume.leftovers.then_some(Act::Clean)
 }
 
 /// There is data, of the image's version, or it is made.
@@ -173,7 +172,7 @@ fn stopped(seen: &Seen) -> Option<Act> {
     })
 }
 
-/// A replica whose WAL is gone copies the primary again, if the volume has room for both: till then the old copy is better than none.
+/// A replica whose WAL is gone copies the primary again, if the volume has room for both. It serves what it has until the copy is whole.
 fn left_behind(seen: &Seen) -> Option<Act> {
     let facts = seen.facts()?;
     let Primary::There {
@@ -195,7 +194,7 @@ fn left_behind(seen: &Seen) -> Option<Act> {
         return None;
     }
     Some(match slot {
-        Slot::Good => stopped(seen).unwrap_or(Act::Begin(Job::Clone)),
+        Slot::Good => Act::Begin(Job::Clone),
         Slot::Missing | Slot::Lost => try_again(seen, Tried::Slot, Act::MakeSlot),
     })
 }

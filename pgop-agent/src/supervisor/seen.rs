@@ -207,6 +207,8 @@ pub struct Up {
     pub settings: Settings,
     /// The limits with which it was started.
     pub limits: crate::control::Limits,
+    /// Settings that wait for its next start, by name.
+    pub waits: Vec<String>,
     /// How it was asked to end.
     pub asked: Option<Shutdown>,
     /// A replica knows whom to follow.

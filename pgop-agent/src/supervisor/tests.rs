@@ -38,6 +38,7 @@ pub(crate) fn up() -> Up {
         proven: WANTED,
         settings: WANTED,
         limits: LIMITS,
+        waits: Vec::new(),
         asked: None,
         follows: true,
         paused: false,

@@ -130,6 +130,12 @@ fn settings(seen: &Seen) -> Condition {
             };
             condition(ABOUT, false, "Refused", format!("{before}: {words}"))
         }
+        (_, Server::Up(up)) if up.settings == seen.wanted && !up.waits.is_empty() => condition(
+            ABOUT,
+            false,
+            "RestartNeeded",
+            format!("the former value holds until the next start: {}", up.waits.join(", ")),
+        ),
         (_, Server::Up(up)) if up.settings == seen.wanted => {
             overridden(&seen.volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", "the server has read them"))
         }

@@ -148,8 +148,12 @@ fn a_replica_that_was_left_behind_copies_again_if_there_is_room() {
             more(seen);
         })
     };
-    assert_eq!(gone(|_| ()), Act::Stop(Shutdown::Fast));
+    assert_eq!(gone(|_| ()), Act::Begin(Job::Clone), "it serves what it has meanwhile");
     assert_eq!(gone(|seen| seen.server = down()), Act::Begin(Job::Clone));
+    let whole: fn(&mut Seen) = |seen| seen.volume.copy = true;
+    assert_eq!(gone(whole), Act::Stop(Shutdown::Fast));
+    let whole = gone(|seen| (seen.volume.copy, seen.server) = (true, down()));
+    assert_eq!(whole, Act::FinishClone);
     assert_eq!(
         gone(|seen| seen.volume.free = 1 << 30),
         Act::Wait,

@@ -63,6 +63,20 @@ fn a_server_that_is_well_says_so() {
         says("SettingsInForce", &a_primary()),
         "true InForce: the server has read them"
     );
+    let mut waits = a_primary();
+    if let Server::Up(up) = &mut waits.server {
+        up.waits = vec!["max_connections".to_owned()];
+    }
+    assert_eq!(
+        says("SettingsInForce", &waits),
+        "false RestartNeeded: the former value holds until the next start: max_connections"
+    );
+    let mut overridden = a_primary();
+    overridden.volume.overrides = vec!["work_mem".to_owned()];
+    assert_eq!(
+        says("SettingsInForce", &overridden),
+        "false Overridden: ALTER SYSTEM has set work_mem, which counts more than the resource: ALTER SYSTEM RESET ends that"
+    );
     assert_eq!(
         says("RolesInForce", &a_primary()),
         "true InForce: roles, passwords and database are as the Secrets say"

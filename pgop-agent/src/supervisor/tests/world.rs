@@ -186,7 +186,6 @@ impl World {
             }
             Act::Clean => {
                 self.may_write();
-                self.is_down();
                 assert!(!self.seen.volume.copy, "a complete copy is no leftover");
                 self.seen.volume.leftovers = false;
             }
@@ -212,8 +211,10 @@ impl World {
             Act::Begin(job) => {
                 self.may_write();
                 if *job != Job::CheckSettings {
-                    self.is_down();
                     assert!(!self.seen.volume.copy && !self.seen.volume.leftovers);
+                }
+                if *job == Job::Init {
+                    self.is_down();
                 }
                 self.seen.running = Some(Running {
                     job: *job,
