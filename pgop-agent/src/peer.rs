@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::conninfo::Target;
+use crate::resolve::{Names, ResolveError};
 use crate::secret::Login;
 
 /// How long a connection may take, at each address.
@@ -24,6 +25,9 @@ pub enum PeerError {
     /// It took too long.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+    /// Nobody knows where it is.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
 }
 
 /// What an error says: the server's words, or the chain of reasons, as the outermost says no more than that there was an error.
@@ -45,8 +49,13 @@ pub fn words(error: &tokio_postgres::Error) -> String {
 
 /// Connects to its database `postgres`; `options` are those of libpq.
 pub async fn connect(target: &Target, login: &Login, options: &str) -> Result<Client, PeerError> {
+    let addresses = Names::of_machine()?.addresses(&target.host, CONNECT).await?;
     let mut config = Config::new();
-    config.host(&target.host).port(target.port);
+    config.port(target.port);
+    // Every address has a host beside it, which stands for it in what is said.
+    for address in addresses {
+        config.host(&target.host).hostaddr(address);
+    }
     config.user(&login.name).password(&login.password).dbname("postgres");
     config.application_name(&target.application).options(options);
     config.connect_timeout(CONNECT).tcp_user_timeout(VANISHED);

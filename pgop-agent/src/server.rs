@@ -24,6 +24,7 @@ use crate::environment::{Environment, Kind};
 use crate::http::Http;
 use crate::lock::Held;
 use crate::metrics::Metrics;
+use crate::pod;
 use crate::postgres;
 use crate::status::{Past, Status, Turn};
 use crate::stop::Stop;
@@ -141,10 +142,18 @@ impl Agent {
             .await
             .map_err(io::Error::other)?;
         tokio::spawn(http.serve());
+        let (conditions, wanted) = watch::channel(Vec::new());
+        tokio::spawn(pod::run(|name: &str| std::env::var(name).ok(), wanted));
         loop {
             let seen = self.look().await?;
             past = past.and(&seen);
-            turn.send_replace(Turn::now(Status::of(&seen, past)));
+            let status = Status::of(&seen, past);
+            conditions.send_if_modified(|told| {
+                let is_new = *told != status.conditions;
+                told.clone_from(&status.conditions);
+                is_new
+            });
+            turn.send_replace(Turn::now(status));
             match decide(&seen) {
                 Act::Wait => self.wait().await,
                 Act::End(end) => return Ok(self.end(&end)),

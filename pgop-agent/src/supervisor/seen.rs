@@ -83,6 +83,7 @@ pub enum Verdict {
 
 /// The server's directory on the claim.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
 pub struct Volume {
     /// Who may write.
     pub lock: Lock,
