@@ -89,16 +89,21 @@ impl Http {
                     continue;
                 }
             };
-            connections.retain(|connection| !connection.is_finished());
-            if connections.len() >= CONNECTIONS
-                && let Some(oldest) = connections.pop_front()
-            {
-                oldest.abort();
-            }
             let answers = Arc::clone(&self.answers);
-            connections.push_back(tokio::spawn(converse(stream, answers)).abort_handle());
+            admit(&mut connections, tokio::spawn(converse(stream, answers)).abort_handle());
         }
     }
+}
+
+/// Takes one more in, in place of the oldest where there are too many.
+fn admit(connections: &mut VecDeque<AbortHandle>, connection: AbortHandle) {
+    connections.retain(|connection| !connection.is_finished());
+    if connections.len() >= CONNECTIONS
+        && let Some(oldest) = connections.pop_front()
+    {
+        oldest.abort();
+    }
+    connections.push_back(connection);
 }
 
 /// `[::]` takes IPv4 too. A machine without IPv6 has no such address.

@@ -132,7 +132,9 @@ mod tests {
                 let expected = if cut < 3 { old } else { Some("new") };
                 assert_eq!(there.as_deref(), expected, "cut after {cut}");
                 for _ in 0..2 {
-                    steps.iter().for_each(|step| step.run().unwrap());
+                    for step in &steps {
+                        step.run().unwrap();
+                    }
                     assert_eq!(fs::read_to_string(into.join(NAME)).unwrap(), "new");
                     assert_eq!(names(&into), [NAME], "cut after {cut}");
                 }
@@ -145,7 +147,9 @@ mod tests {
         let (_folder, program, into) = folder();
         fs::write(into.join(NEW), "ne").unwrap();
         fs::set_permissions(into.join(NEW), fs::Permissions::from_mode(0o400)).unwrap();
-        steps(&program, &into).iter().for_each(|step| step.run().unwrap());
+        for step in steps(&program, &into) {
+            step.run().unwrap();
+        }
         assert_eq!(names(&into), [NAME]);
         let mode = fs::metadata(into.join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, MODE);

@@ -16,6 +16,7 @@ pub mod job;
 pub mod lock;
 pub mod metrics;
 pub mod peer;
+pub mod pod;
 pub mod postgres;
 pub mod resolve;
 pub mod restore;

@@ -19,15 +19,15 @@ const VANISHED: Duration = Duration::from_secs(30);
 /// Why it told nothing. All of it may mend itself: it restarts, its name or a password is on its way, others have all connections.
 #[derive(Debug, Error)]
 pub enum PeerError {
-    /// Its host has no address.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
     /// In its own words.
     #[error("{}", words(.0))]
     Ask(#[source] tokio_postgres::Error),
     /// It took too long.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+    /// Nobody knows where it is.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
 }
 
 /// What an error says: the server's words, or the chain of reasons, as the outermost says no more than that there was an error.
@@ -47,13 +47,15 @@ pub fn words(error: &tokio_postgres::Error) -> String {
     words
 }
 
-/// Connects to its database `postgres`; `options` are those of libpq. Its addresses are found here, as a static program has no name service.
+/// Connects to its database `postgres`; `options` are those of libpq.
 pub async fn connect(target: &Target, login: &Login, options: &str) -> Result<Client, PeerError> {
+    let addresses = Names::of_machine()?.addresses(&target.host, CONNECT).await?;
     let mut config = Config::new();
-    for address in Names::of_machine()?.addresses(&target.host, CONNECT).await? {
+    config.port(target.port);
+    // Every address has a host beside it, which stands for it in what is said.
+    for address in addresses {
         config.host(&target.host).hostaddr(address);
     }
-    config.port(target.port);
     config.user(&login.name).password(&login.password).dbname("postgres");
     config.application_name(&target.application).options(options);
     config.connect_timeout(CONNECT).tcp_user_timeout(VANISHED);

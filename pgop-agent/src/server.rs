@@ -24,6 +24,7 @@ use crate::environment::{Environment, Kind};
 use crate::http::Http;
 use crate::lock::Held;
 use crate::metrics::Metrics;
+use crate::pod;
 use crate::postgres;
 use crate::status::{Past, Status, Turn};
 use crate::stop::Stop;
@@ -32,6 +33,8 @@ use crate::volume::{Directory, Op};
 
 /// How often it looks where nothing tells of a change.
 const TICK: Duration = Duration::from_secs(1);
+/// How often WAL is measured.
+const WAL: Duration = Duration::from_secs(30);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Beside data that was made, until its roles were set once.
@@ -59,6 +62,9 @@ pub struct Agent {
     cancelled: bool,
     wanted: String,
     verdict: Verdict,
+    /// When WAL was measured, and by how much it may still grow.
+    wal: Option<(Time, Option<u64>)>,
+    short: bool,
     part: Part,
     listener: Stop,
     stop: Option<Time>,
@@ -109,6 +115,8 @@ impl Agent {
             cancelled: false,
             wanted: String::new(),
             verdict: Verdict::Unknown,
+            wal: None,
+            short: false,
             part: match environment.kind {
                 Kind::Primary => Part::Primary(PrimaryPart::default()),
                 Kind::Replica => Part::Replica(ReplicaPart::default()),
@@ -134,10 +142,18 @@ impl Agent {
             .await
             .map_err(io::Error::other)?;
         tokio::spawn(http.serve());
+        let (conditions, wanted) = watch::channel(Vec::new());
+        tokio::spawn(pod::run(|name: &str| std::env::var(name).ok(), wanted));
         loop {
             let seen = self.look().await?;
             past = past.and(&seen);
-            turn.send_replace(Turn::now(Status::of(&seen, past)));
+            let status = Status::of(&seen, past);
+            conditions.send_if_modified(|told| {
+                let is_new = *told != status.conditions;
+                told.clone_from(&status.conditions);
+                is_new
+            });
+            turn.send_replace(Turn::now(status));
             match decide(&seen) {
                 Act::Wait => self.wait().await,
                 Act::End(end) => return Ok(self.end(&end)),

@@ -57,28 +57,30 @@ pub enum Answer {
     Full,
     /// It does not take connections.
     No,
+    /// It does not say. It may be busy, or stand still.
+    Silent,
 }
 
 /// Asks the server whose socket is in this directory.
 pub async fn connect(socket: &Path) -> Answer {
     let mut config = Config::new();
     config.host_path(socket).port(5432).user("postgres").dbname("postgres");
-    config
-        .application_name("pgop")
-        .connect_timeout(Duration::from_secs(5))
-        .options(OPTIONS);
-    match config.connect(NoTls).await {
+    config.application_name("pgop").connect_timeout(LOOK).options(OPTIONS);
+    match within(LOOK, config.connect(NoTls)).await {
         Ok((client, connection)) => {
             // It ends with the client.
             tokio::spawn(async move { drop(connection.await) });
             Answer::Session(Session(client))
         }
-        Err(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => Answer::Full,
-        Err(_) => Answer::No,
+        Err(PeerError::Ask(error)) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => Answer::Full,
+        Err(PeerError::Ask(_)) => Answer::No,
+        Err(_) => Answer::Silent,
     }
 }
 
-/// How long a primary may take to answer a replica.
+/// How long a look may take. A server that stands still has no timeouts of its own.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a change may take, and a primary's answer to a replica. The agent looks at nothing else meanwhile.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Connects to a primary, as the role that may replicate.
@@ -107,15 +109,29 @@ impl Session {
     }
 
     /// When the server last read its settings, in seconds since 1970, and which of them wait for a start.
-    pub async fn loaded(&self) -> Result<(f64, Vec<String>), Error> {
+    pub async fn loaded(&self) -> Result<(f64, Vec<String>), PeerError> {
         let query = "select extract(epoch from pg_conf_load_time())::float8,
             array(select name from pg_settings where pending_restart order by name)";
-        let row = self.0.query_one(query, &[]).await?;
+        let row = within(LOOK, self.0.query_one(query, &[])).await?;
         Ok((row.get(0), row.get(1)))
     }
 
+    /// Bytes by which WAL may still grow: to `max_wal_size`, and to what slots may keep where there are any and it is limited.
+    pub async fn wal(&self) -> Result<u64, PeerError> {
+        let query = "select greatest(0, pg_size_bytes(current_setting('max_wal_size')) \
+            + case when exists (select from pg_replication_slots) \
+                then greatest(0, pg_size_bytes(current_setting('max_slot_wal_keep_size'))) else 0 end \
+            - (select coalesce(sum(size), 0) from pg_ls_waldir()))::int8";
+        let row = within(LOOK, self.0.query_one(query, &[])).await?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+
     /// Makes roles, passwords and database so.
-    pub async fn set(&self, roles: &Roles) -> Result<(), Error> {
+    pub async fn set(&self, roles: &Roles) -> Result<(), PeerError> {
+        within(ANSWER, self.set_all(roles)).await
+    }
+
+    async fn set_all(&self, roles: &Roles) -> Result<(), Error> {
         let Roles {
             superuser,
             replication,
@@ -157,32 +173,32 @@ impl Session {
     }
 
     /// Makes the slots that are missing. Their WAL is kept once a replica has come.
-    pub async fn make_slots(&self, names: &[String]) -> Result<(), Error> {
+    pub async fn make_slots(&self, names: &[String]) -> Result<(), PeerError> {
         let query = "select pg_create_physical_replication_slot(name) from unnest($1::text[]) name \
             where not exists (select from pg_replication_slots where slot_name = name)";
-        self.0.execute(query, &[&names]).await.map(drop)
+        within(ANSWER, self.0.execute(query, &[&names])).await.map(drop)
     }
 
     /// Drops these slots, unless somebody uses one.
-    pub async fn drop_slots(&self, names: &[String]) -> Result<(), Error> {
+    pub async fn drop_slots(&self, names: &[String]) -> Result<(), PeerError> {
         let query = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = any ($1::text[]) and not active";
-        self.0.execute(query, &[&names]).await.map(drop)
+        within(ANSWER, self.0.execute(query, &[&names])).await.map(drop)
     }
 
     /// Physical slots that nobody uses and whose names begin so and end with a number.
-    pub async fn idle_slots(&self, prefix: &str) -> Result<Vec<String>, Error> {
+    pub async fn idle_slots(&self, prefix: &str) -> Result<Vec<String>, PeerError> {
         let query = "select slot_name::text from pg_replication_slots where slot_type = 'physical' and not active
             and starts_with(slot_name, $1) and substr(slot_name, length($1) + 1) ~ '^[0-9]+$'";
-        let rows = self.0.query(query, &[&prefix]).await?;
+        let rows = within(LOOK, self.0.query(query, &[&prefix])).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// How a replica's stream is.
-    pub async fn stream(&self) -> Result<Stream, Error> {
+    pub async fn stream(&self) -> Result<Stream, PeerError> {
         let query = "select coalesce((select status = 'streaming' from pg_stat_wal_receiver), false),
             greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
             case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end";
-        let row = self.0.query_one(query, &[]).await?;
+        let row = within(LOOK, self.0.query_one(query, &[])).await?;
         Ok(Stream {
             streams: row.get(0),
             lsn: row.get(1),
@@ -220,8 +236,8 @@ impl Session {
     pub async fn make_slot(&self, name: &String) -> Result<(), PeerError> {
         let lost = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and wal_status = 'lost'";
         within(ANSWER, self.0.execute(lost, &[name])).await?;
-        let make = "select pg_create_physical_replication_slot($1, true)";
-        match within(ANSWER, self.0.execute(make, &[name])).await {
+        let create = "select pg_create_physical_replication_slot($1, true)";
+        match within(ANSWER, self.0.execute(create, &[name])).await {
             // The primary makes the slots of its replicas too.
             Err(PeerError::Ask(error)) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
             made => made.map(drop),

@@ -58,7 +58,18 @@ pub fn merge(old: &[Condition], facts: Vec<Fact>, generation: Option<i64>, now: 
 }
 
 /// The order in which people read them.
-const ORDER: [&str; 6] = ["Accepted", "Restored", "Progressing", "Ready", "Degraded", "Complete"];
+const ORDER: [&str; 10] = [
+    "Accepted",
+    "Restored",
+    "Progressing",
+    "Ready",
+    "Degraded",
+    "SettingsInForce",
+    "RolesInForce",
+    "Following",
+    "Space",
+    "Complete",
+];
 
 /// Kubernetes keeps whole seconds; more would make the written and the read one differ.
 pub(crate) fn whole_seconds(now: Timestamp) -> Time {

@@ -1,6 +1,7 @@
 //! Step 5, the pure half: what the status says after a round.
 
 mod backup;
+mod told;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -83,6 +84,7 @@ fn not_carried<R: Checked>(
             Fact::new("Ready", true, "Serving", format!("{} serves", names.join(", ")))
         });
     }
+    facts.extend(told::told(&members, &own.pods));
     let phase = match outcome {
         Outcome::Invalid(_) => "Invalid",
         _ => "Degraded",
@@ -163,7 +165,9 @@ impl Whole<'_> {
         // What people change takes its time, and is no trouble.
         let same_spec = old.observed_generation == generation;
         let was_up = is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded");
-        let verdict = self.judged(same_spec && was_up);
+        let mut verdict = self.judged(same_spec && was_up);
+        verdict.facts.extend(told::told(members, &observed.live.pods));
+        let before = told::without_orphans(old.conditions, members);
         let count = |ready: bool| {
             members
                 .iter()
@@ -174,7 +178,7 @@ impl Whole<'_> {
         ServerStatus {
             observed_generation: generation,
             phase: Some(verdict.phase.to_owned()),
-            conditions: merge(&old.conditions, verdict.facts, generation, now),
+            conditions: merge(&before, verdict.facts, generation, now),
             strategy: Some(StrategyInUse {
                 name: self.strategy.name.clone(),
                 version: self.strategy.version,

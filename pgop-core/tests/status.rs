@@ -39,8 +39,18 @@ fn observed() -> Observed {
 
 /// One round that was carried out, at some second.
 fn round(cluster: &PgCluster, applied: &Applied, assessment: &Assessment, second: i64) -> PgCluster {
-    let (observed, strategy) = (observed(), strategy());
-    let validated = cluster.validate(&observed, &strategy).unwrap();
+    round_seeing(&observed(), cluster, applied, assessment, second)
+}
+
+fn round_seeing(
+    observed: &Observed,
+    cluster: &PgCluster,
+    applied: &Applied,
+    assessment: &Assessment,
+    second: i64,
+) -> PgCluster {
+    let strategy = strategy();
+    let validated = cluster.validate(observed, &strategy).unwrap();
     let outcome = Outcome::Applied(Carried {
         validated: &validated,
         refused: &[],
@@ -49,7 +59,7 @@ fn round(cluster: &PgCluster, applied: &Applied, assessment: &Assessment, second
         assessment,
     });
     cluster.with_status(&Round {
-        observed: &observed,
+        observed,
         strategy: Some(&strategy),
         now: Timestamp::from_second(second).unwrap(),
         outcome,
@@ -309,6 +319,36 @@ fn a_refused_change_leaves_what_runs_alone() {
     let down = with_pods(&["hippo-replica-0"]);
     assert!(!is_true(&status(&down).conditions, "Ready") && is_true(&status(&down).conditions, "Degraded"));
     assert_eq!(status(&down).members[0].message.as_deref(), Some("has no pod"));
+}
+
+#[test]
+fn what_the_servers_tell_is_told_and_goes_with_them() {
+    let pod = |name: &str, kind: &str, status: &str, message: &str| {
+        let condition =
+            json!({"type": format!("pgop.dev/{kind}"), "status": status, "reason": "Because", "message": message});
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": [condition]}})).unwrap()
+    };
+    let mut seen = observed();
+    seen.live.pods = vec![
+        pod("hippo-0", "SettingsInForce", "False", "\"work_mem\" is wrong"),
+        pod("hippo-replica-0", "Following", "True", "it follows the primary"),
+    ];
+    let (applied, both) = (Applied::default(), members(true, &[true]));
+    let told = round_seeing(&seen, &hippo("{replicas: 1}"), &applied, &both, 10);
+    let condition = |cluster: &PgCluster, kind| find(&status(cluster).conditions, kind).cloned();
+    let settings = condition(&told, "SettingsInForce").unwrap();
+    assert_eq!(
+        (settings.status.as_str(), settings.message.as_str()),
+        ("False", "hippo-0: \"work_mem\" is wrong")
+    );
+    assert_eq!(condition(&told, "Following").unwrap().status, "True");
+    assert_eq!(phase(&told), "Ready", "the servers serve");
+    assert_eq!(round_seeing(&seen, &told, &applied, &both, 20), told);
+    // The pods are being replaced, and say nothing yet.
+    let silent = round(&told, &applied, &both, 30);
+    assert_eq!(condition(&silent, "SettingsInForce"), Some(settings));
+    let alone = round(&silent, &applied, &members(true, &[]), 40);
+    assert_eq!(condition(&alone, "Following"), None);
 }
 
 fn not_taken(what: &str, answer: &str) -> Applied {

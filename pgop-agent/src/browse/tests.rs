@@ -68,7 +68,7 @@ fn a_shelf_is_told_in_order_with_its_snapshots() {
     );
     assert_eq!(all[4], json!({"entries": 4, "left_out": 0}));
     assert!(all[3]["bytes"].is_u64() && all[3]["modified"].as_i64().unwrap() > 1_700_000_000);
-    assert!(all[1]["bytes"].as_u64().unwrap() % 512 == 0);
+    assert!(all[1]["bytes"].as_u64().unwrap().is_multiple_of(512));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io;
 use std::process::ExitStatus;
 
-use super::{AGAIN, Agent, Part, Work, run};
+use rustix::fs::StatVfs;
+
+use super::{AGAIN, Agent, Part, WAL, Work, run};
 use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
@@ -24,22 +26,13 @@ impl Agent {
         if text != self.wanted {
             (self.wanted, self.verdict, self.in_vain) = (text, Verdict::Unknown, 0);
         }
-        let free = rustix::fs::statvfs(&self.environment.volume).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-        let names = self.directory.names();
+        let volume = self.volume_seen().await;
+        self.short = volume.is_short();
         Ok(Seen {
             now: self.now(),
             role: self.role(),
             major: self.major,
-            volume: Volume {
-                lock: self.lock_state,
-                owner: self.owner.clone(),
-                leftovers: names.leftovers() && self.job.is_none(),
-                copy: names.copy(),
-                data: self.data.clone(),
-                overrides: self.overrides(),
-                set_aside: self.path(REFUSED).exists(),
-                free,
-            },
+            volume,
             running: self.job.as_ref().map(|(job, _)| Running {
                 job: *job,
                 cancelled: self.cancelled,
@@ -54,6 +47,32 @@ impl Agent {
             }),
             tries: self.tries.clone(),
         })
+    }
+
+    async fn volume_seen(&mut self) -> Volume {
+        let now = self.now();
+        let is_due = self.wal.is_none_or(|(at, _)| now.saturating_sub(at) >= WAL);
+        let session = self.server.as_ref().and_then(|server| server.session.as_ref());
+        let known = self.wal.and_then(|(_, wal)| wal);
+        if is_due && let Some(session) = session {
+            self.wal = Some((now, session.wal().await.ok().or(known)));
+        }
+        let space = rustix::fs::statvfs(&self.environment.volume).ok();
+        let bytes = |blocks: fn(&StatVfs) -> u64| space.as_ref().map_or(0, |space| blocks(space) * space.f_frsize);
+        let names = self.directory.names();
+        Volume {
+            lock: self.lock_state,
+            owner: self.owner.clone(),
+            leftovers: names.leftovers() && self.job.is_none(),
+            copy: names.copy(),
+            data: self.data.clone(),
+            overrides: self.overrides(),
+            set_aside: self.path(REFUSED).exists(),
+            free: bytes(|space| space.f_bavail),
+            size: bytes(|space| space.f_blocks),
+            wal: self.wal.and_then(|(_, wal)| wal),
+            short: self.short,
+        }
     }
 
     fn role(&self) -> Role {

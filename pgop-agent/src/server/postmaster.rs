@@ -84,6 +84,7 @@ impl Postmaster {
                 Answer::Session(session) => (Some(session), true),
                 Answer::Full => (None, true),
                 Answer::No => (None, false),
+                Answer::Silent => (None, self.answers),
             };
         }
         self.came_up |= self.answers;

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::{AGAIN, Agent, Part};
+use crate::peer::PeerError;
 use crate::secret::{self, Login, SecretError};
 use crate::sql::Roles;
 use crate::supervisor::{InForce, Time, Tried};
@@ -87,7 +88,7 @@ impl Agent {
         let set = match (session, &wanted) {
             (_, Err(words)) => Err(words.clone()),
             (None, _) => Err("no connection is free".to_owned()),
-            (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| crate::peer::words(&error)),
+            (Some(session), Ok(roles)) => session.set(roles).await.map_err(|error| error.to_string()),
         };
         if set.is_ok()
             && let Err(error) = Op::Remove(self.path(super::ROLES_PENDING)).run()
@@ -128,10 +129,10 @@ impl Agent {
             session.make_slots(&listed).await?;
             let forgotten = part.forgotten(session.idle_slots(&prefix).await?, &listed, now);
             session.drop_slots(&forgotten).await?;
-            Ok::<_, tokio_postgres::Error>(forgotten)
+            Ok::<_, PeerError>(forgotten)
         };
         match synced.await {
-            Err(error) => tracing::warn!("slots could not be made: {}", crate::peer::words(&error)),
+            Err(error) => tracing::warn!("slots could not be made: {error}"),
             Ok(dropped) => {
                 for name in &dropped {
                     tracing::info!("dropped slot {name}, whose replica is gone");

@@ -83,6 +83,7 @@ pub enum Verdict {
 
 /// The server's directory on the claim.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
 pub struct Volume {
     /// Who may write.
     pub lock: Lock,
@@ -100,6 +101,22 @@ pub struct Volume {
     pub set_aside: bool,
     /// Bytes that can still be written.
     pub free: u64,
+    /// Bytes that it has altogether; 0 where nobody can tell.
+    pub size: u64,
+    /// Bytes by which WAL may still grow, where the server has said so.
+    pub wal: Option<u64>,
+    /// It was short of space at the last look.
+    pub short: bool,
+}
+
+impl Volume {
+    /// Whether space is short: less than a tenth is free, or less than WAL may still grow by. Once it is, it stays so until a fiftieth of the
+    /// volume more than that is free.
+    pub fn is_short(&self) -> bool {
+        let least = (self.size / 10).max(self.wal.unwrap_or(0));
+        let more = if self.short { self.size / 50 } else { 0 };
+        self.size > 0 && self.free < least.saturating_add(more)
+    }
 }
 
 /// The lock that everybody who writes below the directory holds, the server's processes included.

@@ -79,7 +79,7 @@ impl End {
 /// One condition of the pod. Its sentence is there also when all is well.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Condition {
-    /// What it is about: `SettingsInForce`, `RolesInForce` or `Following`.
+    /// What it is about: `SettingsInForce`, `RolesInForce`, `Following` or `Space`.
     pub about: &'static str,
     /// Nothing where nobody can tell.
     pub holds: Option<bool>,
@@ -96,6 +96,7 @@ pub fn conditions(seen: &Seen) -> Vec<Condition> {
         Role::Primary { roles, .. } => all.push(in_force(roles)),
         Role::Replica { primary } => all.push(following(seen, primary)),
     }
+    all.push(space(&seen.volume));
     all
 }
 
@@ -226,4 +227,46 @@ fn following(seen: &Seen, primary: &Primary) -> Condition {
             _ => condition(ABOUT, None, "Starting", "it begins to follow"),
         },
     }
+}
+
+/// No number here changes as long as nothing has to be done: each change is written to the pod.
+fn space(volume: &Volume) -> Condition {
+    const ABOUT: &str = "Space";
+    let Volume { free, size, .. } = *volume;
+    if size == 0 {
+        return condition(ABOUT, None, "Unknown", "the volume does not say how much is free");
+    }
+    let whole = bytes(size);
+    if !volume.is_short() {
+        return condition(ABOUT, true, "Enough", format!("enough of the volume's {whole} is free"));
+    }
+    let is_below = |percent: &u64| u128::from(free) * 100 < u128::from(size) * u128::from(*percent);
+    // The last is that of the way back.
+    match [1, 2, 5, 10, 12].iter().find(|percent| is_below(percent)) {
+        Some(percent) if volume.wal.is_none_or(|wal| free >= wal) => condition(
+            ABOUT,
+            false,
+            "Low",
+            format!(
+                "less than {percent} % of the volume's {whole} is free, and PostgreSQL stops when nothing is: make the claim larger, or remove what is of no use"
+            ),
+        ),
+        _ => condition(
+            ABOUT,
+            false,
+            "TooLittleForWal",
+            format!(
+                "too little of the volume's {whole} is free for what WAL may still grow by, and PostgreSQL stops when nothing is: make the claim larger, or lower max_wal_size or max_slot_wal_keep_size"
+            ),
+        ),
+    }
+}
+
+/// In the largest unit of which there are ten.
+fn bytes(bytes: u64) -> String {
+    let (unit, shift) = [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+        .into_iter()
+        .find(|(_, shift)| bytes >> shift >= 10)
+        .unwrap_or(("KiB", 10));
+    format!("{} {unit}", bytes >> shift)
 }

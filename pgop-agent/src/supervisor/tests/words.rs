@@ -132,3 +132,60 @@ fn a_replica_says_why_it_does_not_follow() {
         "false Ahead: it is ahead of the primary, which has lost data; it is not touched, as it may be the only copy"
     );
 }
+
+/// A volume of 100 GiB of which so many are free.
+fn volume(free: u64, wal: Option<u64>, short: bool) -> Seen {
+    let mut seen = a_primary();
+    seen.volume.size = 100 << 30;
+    seen.volume.free = free << 30;
+    seen.volume.wal = wal.map(|wal| wal << 30);
+    seen.volume.short = short;
+    seen
+}
+
+#[test]
+fn a_volume_that_fills_up_says_so_in_steps() {
+    let with = |free, wal| says("Space", &volume(free, wal, false));
+    let says = |free| with(free, Some(1));
+    assert_eq!(says(10), "true Enough: enough of the volume's 100 GiB is free");
+    assert_eq!(says(100), says(10));
+    let low = "of the volume's 100 GiB is free, and PostgreSQL stops when nothing is: make the claim larger, or remove what is of no use";
+    assert_eq!(says(9), format!("false Low: less than 10 % {low}"));
+    assert_eq!(says(5), says(9));
+    assert_eq!(says(4), format!("false Low: less than 5 % {low}"));
+    assert_eq!(says(1), format!("false Low: less than 2 % {low}"));
+    let wal = "false TooLittleForWal: too little of the volume's 100 GiB is free for what WAL may still grow by, and PostgreSQL stops when nothing is: make the claim larger, or lower max_wal_size or max_slot_wal_keep_size";
+    assert_eq!(says(0), wal);
+    assert_eq!(with(30, Some(31)), wal);
+    assert_eq!(with(0, None), format!("false Low: less than 1 % {low}"));
+}
+
+#[test]
+fn space_does_not_flap() {
+    let is_short = |free, wal, short| volume(free, Some(wal), short).volume.is_short();
+    assert_eq!(
+        [9, 10, 11, 12].map(|free| is_short(free, 1, false)),
+        [true, false, false, false]
+    );
+    assert_eq!(
+        [9, 10, 11, 12].map(|free| is_short(free, 1, true)),
+        [true, true, true, false]
+    );
+    assert_eq!(
+        [29, 30, 31, 32].map(|free| is_short(free, 30, true)),
+        [true, true, true, false]
+    );
+    assert!(says("Space", &volume(11, None, true)).starts_with("false Low: less than 12 %"));
+    assert!(says("Space", &volume(31, Some(30), true)).starts_with("false TooLittleForWal: too little"));
+}
+
+#[test]
+fn a_volume_of_which_nothing_is_known_is_unknown() {
+    let mut seen = a_primary();
+    (seen.volume.size, seen.volume.free) = (0, 0);
+    assert_eq!(
+        says("Space", &seen),
+        "unknown Unknown: the volume does not say how much is free"
+    );
+    assert!(says("Space", &a_replica()).starts_with("true Enough: enough of the volume's 8192 MiB"));
+}
