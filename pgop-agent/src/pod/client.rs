@@ -1,6 +1,7 @@
 //! The one kind of request that the agent makes of the API server.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::account::Account;
 use super::condition::{PREFIX, PodCondition};
+use crate::resolve::Names;
 
 /// Who the fields belong to in `managedFields`. Part of what is kept in clusters: another name would leave the old one's conditions behind.
 const MANAGER: &str = "pgop-agent";
@@ -219,7 +221,14 @@ impl Client {
         let tls = TlsConnector::from(Arc::new(self.tls()?));
         let connected = async {
             let name = ServerName::try_from(self.0.host.clone()).map_err(io::Error::other)?;
-            let stream = TcpStream::connect((self.0.host.as_str(), self.0.port)).await?;
+            // Mostly an address; some providers give a name.
+            let names = Names::of_machine().map_err(io::Error::other)?;
+            let found = names
+                .addresses(&self.0.host, PATIENCE)
+                .await
+                .map_err(io::Error::other)?;
+            let addresses: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, self.0.port)).collect();
+            let stream = TcpStream::connect(&addresses[..]).await?;
             tls.connect(name, stream).await
         };
         connected.await.map_err(|source| ClientError::Connect {
