@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,6 +33,8 @@ fn main() -> ExitCode {
 fn run(work: impl Future<Output = u8>) -> u8 {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // What collects logs takes colours for text.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
