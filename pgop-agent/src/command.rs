@@ -137,7 +137,15 @@ mod tests {
     /// Every command that is read is told of, and the numbers are those of the help.
     #[test]
     fn the_help_is_complete() {
-        for verb in ["install DIR", "server", "stop", "backup", "restore", "browse [PATH]", "version"] {
+        for verb in [
+            "install DIR",
+            "server",
+            "stop",
+            "backup",
+            "restore",
+            "browse [PATH]",
+            "version",
+        ] {
             assert!(HELP.contains(&format!("  pgop-agent {verb}")), "{verb}");
         }
         for (code, words) in [
