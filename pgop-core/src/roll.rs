@@ -83,20 +83,13 @@ impl Roll {
         }
     }
 
-    /// How far it is, for people: `1 of 3 servers is up to date; hippo-replica-0 is restarted next, as the spec changed`. Nothing where no server has
-    /// to be restarted.
+    /// How far it is, for people: `1 of 3 servers is up to date; hippo-replica-0 is restarted, as the spec asks for other pods`. Nothing where no
+    /// server has to be restarted.
     pub fn sentence(&self) -> Option<String> {
         let (_, first) = self.due.first()?;
-        let done = self.servers.saturating_sub(self.due.len());
-        let (all, noun) = (self.servers, if self.servers == 1 { "server" } else { "servers" });
-        let is = if done == 1 { "is" } else { "are" };
         let next = self.next.as_ref();
-        let cause = self
-            .due
-            .iter()
-            .find(|(name, _)| Some(name) == next)
-            .map(|(_, cause)| cause);
-        let why = cause.unwrap_or(first).words();
+        let cause = self.due.iter().find(|(name, _)| Some(name) == next);
+        let why = cause.map_or(first, |(_, cause)| cause).words();
         let then = match next {
             Some(pod) => format!("{pod} is restarted, as {why}"),
             None if self.unready.is_empty() => format!("the next is restarted soon, as {why}"),
@@ -105,7 +98,12 @@ impl Roll {
                 self.unready.join(", ")
             ),
         };
-        Some(format!("{done} of {all} {noun} {is} up to date; {then}"))
+        let (all, done) = (self.servers, self.servers.saturating_sub(self.due.len()));
+        let is = if done == 1 { "is" } else { "are" };
+        Some(match all {
+            1 => then,
+            _ => format!("{done} of {all} servers {is} up to date; {then}"),
+        })
     }
 }
 

@@ -266,7 +266,7 @@ fn people_read_how_far_it_is() {
     );
     assert_eq!(
         said(&[("old", Ready)]).unwrap(),
-        "0 of 1 server are up to date; hippo-0 is restarted, as the spec asks for other pods"
+        "hippo-0 is restarted, as the spec asks for other pods"
     );
 }
 
@@ -294,7 +294,7 @@ fn starts(spec: usize) -> bool {
     spec.is_multiple_of(2)
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct World {
     spec: usize,
     /// The primary, then the replicas: of which spec each pod is, and how it does.
@@ -359,7 +359,6 @@ impl World {
                 State::New
             }
             State::New | State::Faltering if starts(*spec) => State::Ready,
-            // What made it crash is mended by what it gets next, and not before.
             other => other,
         };
     }
@@ -386,13 +385,20 @@ impl World {
         }
     }
 
-    /// Nobody disturbs it any more: the operator and Kubernetes go on until nothing moves.
+    /// Nobody disturbs it any more: the operator and Kubernetes go on until nothing moves. What crashes with the very settings that it should have comes
+    /// to itself; with others it does not, so that nothing but a restart helps.
     fn settle(&mut self) {
         for _ in 0..200 {
-            let before = format!("{self:?}");
+            let before = self.clone();
             self.look();
-            (0..self.servers.len()).for_each(|at| self.turn(at));
-            if before == format!("{self:?}") {
+            for at in 0..self.servers.len() {
+                self.turn(at);
+                let (spec, state) = &mut self.servers[at];
+                if *spec == self.spec && starts(*spec) && *state == State::Crashing {
+                    *state = State::Ready;
+                }
+            }
+            if *self == before {
                 return;
             }
         }
@@ -413,7 +419,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn whatever_happens_two_are_never_down_by_our_doing_and_a_good_spec_comes_to_all(
@@ -425,12 +431,8 @@ proptest! {
         }
         world.spec = good * 2;
         world.settle();
-        for (spec, state) in &world.servers {
-            // One that crashes with the very settings that it should have is mended by nobody here.
-            let fine = *spec == world.spec && matches!(state, State::Ready | State::Crashing);
-            let crashes = world.servers.iter().any(|(spec, state)| *spec == world.spec && *state == State::Crashing);
-            prop_assert!(fine || crashes, "{world:?}");
-        }
+        let count = world.servers.len();
+        prop_assert_eq!(world.servers, vec![(world.spec, State::Ready); count]);
     }
 
     #[test]
