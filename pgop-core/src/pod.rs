@@ -164,4 +164,48 @@ mod tests {
             Some("can't be scheduled: 0/1 nodes are available")
         );
     }
+
+    #[test]
+    fn a_pod_tells_whether_it_ever_served() {
+        let (made, later) = ("2026-11-30T06:00:00Z", "2026-11-30T06:00:01Z");
+        let of = |ready: &str, turned: &str, restarts: i32, started: bool, state: &Value, last: &Value| {
+            pod(
+                &json!({"startTime": made, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": turned}],
+                "containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "started": started,
+                    "state": state, "lastState": last}]}),
+            )
+        };
+        let (runs, ended) = (json!({"running": {}}), json!({"terminated": {"exitCode": 1}}));
+        let (waits, nothing) = (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({}));
+        for (why, pod, served, stuck) in [
+            ("serves", of("True", later, 0, true, &runs, &nothing), true, false),
+            ("wavers", of("False", later, 0, true, &runs, &nothing), true, false),
+            (
+                "its first crash",
+                of("False", later, 0, false, &ended, &nothing),
+                true,
+                false,
+            ),
+            ("starts again", of("False", later, 1, false, &runs, &ended), true, false),
+            ("crashes", of("False", later, 3, false, &waits, &ended), true, true),
+            ("starts", of("False", made, 0, false, &runs, &nothing), false, false),
+            (
+                "starts, told late",
+                of("False", later, 0, false, &runs, &nothing),
+                false,
+                false,
+            ),
+            (
+                "never came up",
+                of("False", made, 3, false, &waits, &ended),
+                false,
+                true,
+            ),
+        ] {
+            assert_eq!((has_served(&pod), is_stuck(&pod)), (served, stuck), "{why}");
+        }
+        let nowhere =
+            pod(&json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]}));
+        assert_eq!((has_served(&nowhere), is_stuck(&nowhere)), (false, true));
+    }
 }

@@ -234,6 +234,12 @@ fn a_generation_is_only_noted_and_that_is_no_care() {
     set["spec"]["template"]["metadata"]["annotations"]["pgop.dev/requested"] = json!("of a stranger");
     assert!(matches!(&world.plan(&v1).apply[0].why, Why::Drifted(_)));
     assert_eq!(world.settle(&v1), None, "it is put back, and nothing restarts for it");
+    let set = world.observed.live.objects.get_mut(&key()).unwrap();
+    set["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove("pgop.dev/template");
+    assert_eq!(world.settle(&v1), None, "the note is made again");
 }
 
 #[test]

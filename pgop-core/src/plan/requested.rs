@@ -66,12 +66,14 @@ impl Note {
                 requested: next(),
             };
         }
-        // An older pgop made it. Its pods stay, but where a change of the spec is on its way to them.
+        // An older pgop made it, or somebody took the note away. Its pods stay, but where a change of the spec is on its way to them.
         let is_over = change.is_known && !is_rolling(existing);
+        let asked = existing.pointer("/spec/template/metadata/annotations");
+        let asked = asked.and_then(|all| all.get(REQUESTED)?.as_str());
         Self {
             template: String::new(),
             generation: change.generation.filter(|_| is_over),
-            requested: None,
+            requested: asked.map(str::to_owned),
         }
     }
 
