@@ -27,8 +27,8 @@ pub(crate) fn has_served(pod: &Pod) -> bool {
     };
     let mut containers = status.container_statuses.iter().flatten();
     let has_ended = |container: &ContainerStatus| {
-        let states = [&container.state, &container.last_state];
-        states.into_iter().flatten().any(|state| state.terminated.is_some())
+        let runs = [&container.state, &container.last_state];
+        runs.into_iter().flatten().any(|state| state.terminated.is_some())
     };
     let is_starting = |container: &ContainerStatus| {
         container.restart_count == 0 && container.started != Some(true) && !has_ended(container)
@@ -177,31 +177,35 @@ mod tests {
         };
         let (runs, ended) = (json!({"running": {}}), json!({"terminated": {"exitCode": 1}}));
         let (waits, nothing) = (json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({}));
-        for (why, pod, served, stuck) in [
-            ("serves", of("True", later, 0, true, &runs, &nothing), true, false),
-            ("wavers", of("False", later, 0, true, &runs, &nothing), true, false),
+        for (why, (ready, turned, restarts, started), run, last, (served, stuck)) in [
+            ("serves", ("True", later, 0, true), &runs, &nothing, (true, false)),
+            ("wavers", ("False", later, 0, true), &runs, &nothing, (true, false)),
             (
                 "its first crash",
-                of("False", later, 0, false, &ended, &nothing),
-                true,
-                false,
+                ("False", later, 0, false),
+                &ended,
+                &nothing,
+                (true, false),
             ),
-            ("starts again", of("False", later, 1, false, &runs, &ended), true, false),
-            ("crashes", of("False", later, 3, false, &waits, &ended), true, true),
-            ("starts", of("False", made, 0, false, &runs, &nothing), false, false),
+            ("starts again", ("False", later, 1, false), &runs, &ended, (true, false)),
+            ("crashes", ("False", later, 3, false), &waits, &ended, (true, true)),
+            ("starts", ("False", made, 0, false), &runs, &nothing, (false, false)),
             (
                 "starts, told late",
-                of("False", later, 0, false, &runs, &nothing),
-                false,
-                false,
+                ("False", later, 0, false),
+                &runs,
+                &nothing,
+                (false, false),
             ),
             (
                 "never came up",
-                of("False", made, 3, false, &waits, &ended),
-                false,
-                true,
+                ("False", made, 3, false),
+                &waits,
+                &ended,
+                (false, true),
             ),
         ] {
+            let pod = of(ready, turned, restarts, started, run, last);
             assert_eq!((has_served(&pod), is_stuck(&pod)), (served, stuck), "{why}");
         }
         let nowhere =

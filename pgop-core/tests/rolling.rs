@@ -43,22 +43,22 @@ struct World {
 }
 
 impl World {
-    /// A database that runs as version `word` made it.
-    fn running(word: &'static str) -> Self {
+    /// A database that runs as that version made it.
+    fn running(version: &'static str) -> Self {
         let database = "apiVersion: pgop.dev/v1alpha1\nkind: PgDatabase\nmetadata: {name: orders, namespace: zoo, uid: uid-of-orders, generation: 5}\n\
              spec: {postgres: {image: 'postgres:17'}}\nstatus: {observedGeneration: 5}";
         let mut world = Self {
             database: serde_saphyr::from_str(database).unwrap(),
             observed: Observed::default(),
         };
-        let plan = world.plan(&Version::new(word));
+        let plan = world.plan(&Version::new(version));
         world.carry_out(&plan);
         world.start();
         assert_eq!(
-            world.plan(&Version::new(word)),
+            world.plan(&Version::new(version)),
             Plan {
                 unchanged: vec![key()],
-                secrets: world.plan(&Version::new(word)).secrets,
+                secrets: world.plan(&Version::new(version)).secrets,
                 ..Plan::default()
             }
         );
