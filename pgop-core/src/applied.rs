@@ -15,8 +15,17 @@ pub struct Applied {
     pub held: Vec<Held>,
     /// Secrets that were generated for the resource and that it does not use any more.
     pub unused_secrets: Vec<String>,
-    /// Why the step was done that the strategy asked for.
-    pub step: Option<String>,
+    /// The step that the strategy asked for.
+    pub step: Option<Taken>,
+}
+
+/// A step that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// One word, as in events.
+    pub reason: &'static str,
+    /// Why, in the strategy's words.
+    pub why: String,
 }
 
 /// An object that is as it should be.

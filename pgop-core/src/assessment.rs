@@ -9,6 +9,8 @@ use crate::description::Description;
 use crate::kind::Kind;
 use crate::observed::Live;
 use crate::owner::ResourceKind;
+use crate::pod::{failure, is_ready, trouble};
+use crate::roll::{Roll, is_on_delete};
 use crate::validated::Validated;
 
 /// What a strategy makes of the live objects.
@@ -20,6 +22,8 @@ pub struct Assessment {
     pub failing: Vec<String>,
     /// `StatefulSet`s and `Deployment`s that have not rolled out their newest pods, and how far they are.
     pub rolling: Vec<String>,
+    /// Which servers have to be restarted, one after the other.
+    pub roll: Roll,
     /// The Job that the resource waits for: the restore of a server, or the backup itself.
     pub job: Option<JobState>,
 }
@@ -70,6 +74,7 @@ pub fn assess<V: Validated>(kind: ResourceKind, description: &Description, valid
         members: members(description, live),
         failing: failing(live),
         rolling: rolling(live),
+        roll: Roll::of(description, live),
         job,
     }
 }
@@ -96,9 +101,9 @@ fn rolling(live: &Live) -> Vec<String> {
         let text = |pointer: &str| set.pointer(pointer).and_then(Value::as_str);
         let (wanted, updated) = (number("/spec/replicas"), number("/status/updatedReplicas"));
         let seen = number("/status/observedGeneration") >= number("/metadata/generation");
-        // A Deployment has no revisions in its status.
-        let rolled_out =
-            *kind == Kind::StatefulSet && text("/status/currentRevision") == text("/status/updateRevision");
+        // A Deployment has no revisions in its status. What is left to us is told by the roll.
+        let rolled_out = *kind == Kind::StatefulSet
+            && (is_on_delete(set) || text("/status/currentRevision") == text("/status/updateRevision"));
         (!seen || (!rolled_out && updated < wanted))
             .then(|| format!("{name} has {updated} of {wanted} pods up to date"))
     })
@@ -160,95 +165,6 @@ fn member(pod: &Pod, role: Role) -> Member {
             .filter(|ip| !ip.is_empty()),
         message: if ready { None } else { trouble(pod) },
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-}
-
-/// Why a pod does not serve, in the best words there are: the container's own, the kubelet's, the scheduler's.
-fn trouble(pod: &Pod) -> Option<String> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Some("is being stopped".to_owned());
-    }
-    failure(pod).or_else(|| unscheduled(pod))
-}
-
-/// What went wrong in its containers.
-fn failure(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let containers = || {
-        status
-            .init_container_statuses
-            .iter()
-            .chain(&status.container_statuses)
-            .flatten()
-    };
-    containers()
-        .find_map(last_words)
-        .or_else(|| containers().find_map(waiting))
-}
-
-/// What a container that failed left in its termination log.
-fn last_words(container: &ContainerStatus) -> Option<String> {
-    let state = container.state.as_ref().and_then(|s| s.terminated.as_ref());
-    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    // Of a container that runs again, the last failure is history.
-    let running = container.state.as_ref().is_some_and(|s| s.running.is_some());
-    let ended = state
-        .or(last.filter(|_| !running))
-        .filter(|ended| ended.exit_code != 0)?;
-    let words = ended.message.as_deref().map(str::trim).filter(|m| !m.is_empty());
-    Some(words.map_or_else(
-        || {
-            format!(
-                "container {} ended with exit code {}{}",
-                container.name,
-                ended.exit_code,
-                reason(ended.reason.as_deref())
-            )
-        },
-        str::to_owned,
-    ))
-}
-
-fn reason(reason: Option<&str>) -> String {
-    reason
-        .filter(|r| *r != "Error")
-        .map(|r| format!(" ({r})"))
-        .unwrap_or_default()
-}
-
-fn waiting(container: &ContainerStatus) -> Option<String> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or("waiting");
-    // These pass by themselves and say nothing.
-    if matches!(reason, "ContainerCreating" | "PodInitializing") {
-        return None;
-    }
-    // The kubelet's message of a back-off holds a pod id and a delay that changes each time.
-    let message = waiting
-        .message
-        .as_deref()
-        .filter(|_| reason != "CrashLoopBackOff")
-        .unwrap_or_default();
-    Some(if message.is_empty() {
-        reason.to_owned()
-    } else {
-        format!("{reason}: {message}")
-    })
-}
-
-fn unscheduled(pod: &Pod) -> Option<String> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions
-        .iter()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(format!(
-        "can't be scheduled: {}",
-        condition.message.as_deref().unwrap_or("no reason given")
-    ))
 }
 
 /// How far a Job is, with the words of its pod. Pods and Jobs are watched apart: while a pod is not seen to have ended, the Job is not over.
@@ -339,37 +255,6 @@ mod tests {
             json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}),
         )
         .unwrap()
-    }
-
-    #[test]
-    fn the_containers_own_words_come_first() {
-        let crashed = pod(
-            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting"}},
-            "lastState": {"terminated": {"exitCode": 1, "message": "snapshot x is missing\n"}}}]}),
-        );
-        assert_eq!(trouble(&crashed).as_deref(), Some("snapshot x is missing"));
-        let again = pod(
-            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 3,
-            "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "message": "old"}}}]}),
-        );
-        assert_eq!(trouble(&again), None);
-    }
-
-    #[test]
-    fn image_and_scheduling_troubles_are_told() {
-        let image = pod(
-            &json!({"containerStatuses": [{"name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}),
-        );
-        assert_eq!(trouble(&image).as_deref(), Some("ErrImagePull: no such image"));
-        let pending = pod(
-            &json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]}),
-        );
-        assert_eq!(
-            trouble(&pending).as_deref(),
-            Some("can't be scheduled: 0/1 nodes are available")
-        );
     }
 
     #[test]

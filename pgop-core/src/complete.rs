@@ -17,7 +17,7 @@ use crate::validated::Validated;
 /// The `postgres` of the official image: <https://hub.docker.com/_/postgres>.
 pub(crate) const DEFAULT_USER: i64 = 999;
 
-/// Adds namespace, owner, labels, pod security and scheduling, and the hash of it all.
+/// Adds namespace, owner, labels, pod security and scheduling. [`seal`] comes last.
 pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, backup_source: Option<&str>) {
     let owner = validated.owner();
     let kind = manifest.kind();
@@ -51,12 +51,12 @@ pub(crate) fn complete<V: Validated>(manifest: &mut Manifest, validated: &V, bac
     if is_owned(kind, validated) && !owner.uid.is_empty() {
         metadata.insert("ownerReferences".to_owned(), json!([owner.reference()]));
     }
-    let hash = short_hash(&value.to_string());
-    merge_strings(
-        value,
-        "/metadata/annotations",
-        &BTreeMap::from([(label::APPLIED.to_owned(), hash)]),
-    );
+}
+
+/// Adds the hash of it all.
+pub(crate) fn seal(manifest: &mut Manifest) {
+    let hash = short_hash(&manifest.value().to_string());
+    manifest.mark(label::APPLIED, &hash);
 }
 
 /// Everything goes with its resource, but for claims: those stay unless the policy says otherwise, and snapshots always stay.

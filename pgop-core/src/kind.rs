@@ -126,6 +126,11 @@ impl Kind {
         self.row().pods
     }
 
+    /// Whether pods are made by it, or start from it.
+    pub(crate) fn is_of_pods(self) -> bool {
+        self.pod_template().is_some() || matches!(self, Self::ConfigMap | Self::ServiceAccount)
+    }
+
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
         Self::ALL

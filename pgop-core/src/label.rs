@@ -26,6 +26,13 @@ pub const AFTER_JOB: &str = "pgop.dev/after-job";
 pub const STEP: &str = "pgop.dev/step";
 /// Hash of the settings that only a restart applies.
 pub const RESTART_HASH: &str = "pgop.dev/restart-hash";
+/// On the template of a server's pods: what the spec asks of them, as a hash. A pod that has another one is restarted.
+pub const REQUESTED: &str = "pgop.dev/requested";
+/// On a `StatefulSet`: hash of the template that was made for it last, and the generation of the resource's spec for which it was.
+pub const TEMPLATE: &str = "pgop.dev/template";
+/// On a database or a cluster, any text: when it changes, servers whose pods another pgop made are restarted, to become as this one makes them. On a
+/// `StatefulSet`: the template's hash at the time when that text was first seen, and the text.
+pub const UPGRADE: &str = "pgop.dev/upgrade";
 
 /// Label of the claim that all backups of a source share.
 pub const BACKUPS_OF: &str = "pgop.dev/backups-of";

@@ -32,8 +32,9 @@
 //! owner  name  difference  description
 //! label  validated                                         a checked resource
 //! manifest  parameter                                      what is made of it
-//! observed  reference                                      what is live; what an object refers to
-//! assessment  ownership                                    what that amounts to
+//! observed  reference  pod                                 what is live; what an object refers to
+//! roll  ownership                                          who has to be restarted, and when
+//! assessment                                               what that amounts to
 //! strategy
 //! registry  complete
 //! plan                                                     what to do, as data
@@ -56,9 +57,11 @@ pub mod name;
 pub mod observed;
 pub mod owner;
 pub mod parameter;
+mod pod;
 pub mod quantity;
 pub mod reference;
 pub mod registry;
+pub mod roll;
 pub mod strategy;
 pub mod validated;
 

@@ -102,6 +102,12 @@ pub(crate) fn controller(value: &Value) -> Option<&Value> {
         .find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
 }
 
+/// Uid of the controller that an object's metadata name.
+pub(crate) fn controller_uid_of(meta: &ObjectMeta) -> Option<&str> {
+    let mut owners = meta.owner_references.iter().flatten();
+    Some(owners.find(|owner| owner.controller == Some(true))?.uid.as_str())
+}
+
 /// Uid of the object's controller.
 pub(crate) fn controller_uid(value: &Value) -> Option<&str> {
     controller(value)?.get("uid")?.as_str()

@@ -154,6 +154,10 @@ const RESTART: &[&str] = &[
     "wal_log_hints",
 ];
 
+/// The same of extensions that are often loaded, as far as their names tell nothing: what else an extension has is taken to be reloaded. Only the
+/// server knows for sure, and says so with a condition of its pod.
+const RESTART_OF_EXTENSIONS: &[&str] = &["pg_prewarm.autoprewarm", "pg_stat_statements.max"];
+
 /// Why a setting is refused, or `None` when it is fine.
 ///
 /// ```
@@ -224,10 +228,14 @@ pub fn postgresql_conf(server: &Server) -> String {
 pub fn restart_hash(server: &Server) -> String {
     let relevant: Vec<String> = effective(server)
         .into_iter()
-        .filter(|(name, _)| RESTART.contains(&name.as_str()) || name.contains('.'))
+        .filter(|(name, _)| needs_restart(name))
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     short_hash(&relevant.join("\n"))
+}
+
+fn needs_restart(name: &str) -> bool {
+    RESTART.contains(&name) || RESTART_OF_EXTENSIONS.contains(&name)
 }
 
 fn effective(server: &Server) -> BTreeMap<String, String> {
@@ -304,6 +312,20 @@ mod tests {
     fn the_lists_are_sorted_and_apart() {
         assert!(MANAGED.is_sorted());
         assert!(RESTART.is_sorted());
+        assert!(RESTART_OF_EXTENSIONS.is_sorted());
         assert!(RESTART.iter().all(|name| !MANAGED.contains(name)));
+    }
+
+    #[test]
+    fn a_setting_of_an_extension_restarts_only_where_it_is_known_to_need_it() {
+        for (name, restarts) in [
+            ("auto_explain.log_min_duration", false),
+            ("pg_stat_statements.track", false),
+            ("pg_stat_statements.max", true),
+            ("shared_buffers", true),
+            ("work_mem", false),
+        ] {
+            assert_eq!(needs_restart(name), restarts, "{name}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Step 3: what to do, as data. Pure: the same input gives the same plan, for the operator, `pgo create --dry-run` and the tests.
 
 mod occupied;
+mod requested;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::complete::complete;
+use crate::complete::{complete, seal};
 use crate::description::Names;
 use crate::difference::lacks;
 use crate::hash::short_hash;
@@ -19,6 +20,7 @@ use crate::observed::{Live, Observed, controller, controller_uid};
 use crate::owner::Owner;
 use crate::ownership::adopted;
 use crate::quantity::milli;
+use crate::roll::is_on_delete;
 use crate::strategy::{Step, Strategy, StrategyError};
 use crate::validated::{Checked, SecretUse, Server, Validated};
 
@@ -39,7 +41,7 @@ pub struct Plan {
     pub adopt: Vec<Adopt>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
-    /// What the strategy wants done next, when nothing else is to be done.
+    /// What the strategy wants done next, when nothing else that concerns pods is to be done.
     pub step: Option<NextStep>,
     /// Secrets that were generated for the resource and that it does not use any more: their passwords don't work. They stay, as an
     /// application may still refer to them, and a Secret that vanishes keeps its pods from starting.
@@ -56,6 +58,19 @@ impl Plan {
             && self.step.is_none()
     }
 
+    /// Whether nothing of what pods start from is on its way: a step would be decided on what is no more. Other objects are no reason to wait, such as a
+    /// claim that can't grow: a pod that needs a restart may need it all the more.
+    fn is_settled(&self) -> bool {
+        let sent = self.apply.iter().map(|apply| apply.manifest.kind());
+        let mut kinds = sent.chain(self.held.iter().map(|held| held.kind));
+        let mut pruned = self.prune.iter().map(|prune| prune.kind);
+        self.secrets
+            .iter()
+            .all(|secret| secret.change != SecretChange::Generate)
+            && !kinds.any(Kind::is_of_pods)
+            && !pruned.any(|kind| kind.pod_template().is_some())
+    }
+
     /// What of it looks after what is there: it is made again where it is missing, and put back where somebody else changed it. This is all that
     /// is done while the spec is refused: what else it asks for was never accepted together with what stays in force.
     #[must_use]
@@ -64,7 +79,7 @@ impl Plan {
             Why::Missing => true,
             // Made from the very manifest that was applied before. A claim is compared without one: what differs may be a new size.
             Why::Drifted(_) => apply.manifest.kind() != Kind::PersistentVolumeClaim,
-            Why::Changed => false,
+            Why::Changed | Why::Noted(_) => false,
         };
         let (apply, left): (Vec<Apply>, Vec<Apply>) = self.apply.into_iter().partition(is_care);
         let left = left
@@ -142,6 +157,8 @@ pub enum SecretChange {
 pub struct Apply {
     /// The object.
     pub manifest: Manifest,
+    /// A merge patch that has to go before it.
+    pub clear: Option<Value>,
     /// Why it is sent.
     pub why: Why,
 }
@@ -155,6 +172,8 @@ pub enum Why {
     Changed,
     /// Somebody else changed it: this field is not as it should be.
     Drifted(String),
+    /// It stays as it is, but for what pgop notes on it for itself.
+    Noted(String),
 }
 
 /// An object to delete.
@@ -243,6 +262,11 @@ pub fn plan<R: Checked>(
     let occupied = Occupied::of(&own, &observed.live, &wanted);
     for mut manifest in manifests {
         complete(&mut manifest, validated, validated.backup_source());
+        seal(&mut manifest);
+        if let Some(server) = validated.server() {
+            let existing = own.get(manifest.kind(), manifest.name());
+            requested::mark(&mut manifest, existing, &server.change);
+        }
         place(&mut plan, manifest, validated, &observed.live, &own, &occupied);
     }
     plan.prune = prune(&observed.live, &wanted, validated.owner());
@@ -254,8 +278,7 @@ pub fn plan<R: Checked>(
         .flatten()
         .map(|(claim, uid)| Adopt { claim, uid })
         .collect();
-    // What the strategy would decide on while something is still on its way would be decided on what is no more.
-    if plan.is_empty() && plan.held.is_empty() {
+    if plan.is_settled() {
         plan.step = next_step(strategy, validated, &own)?;
     }
     Ok(plan)
@@ -281,6 +304,7 @@ fn next_step<R: Checked>(
         Step::Apply { mut manifest, why } => {
             manifest.mark(label::STEP, "true");
             complete(&mut manifest, validated, validated.backup_source());
+            seal(&mut manifest);
             (why, Action::Apply(manifest))
         }
     };
@@ -317,7 +341,11 @@ fn place<V: Validated>(
         return;
     }
     match why {
-        Some(why) => plan.apply.push(Apply { manifest, why }),
+        Some(why) => plan.apply.push(Apply {
+            clear: existing.and_then(|existing| clear(&manifest, existing)),
+            manifest,
+            why,
+        }),
         None => plan.unchanged.push((kind, name)),
     }
 }
@@ -423,7 +451,21 @@ fn difference(manifest: &Manifest, existing: &Value) -> Option<Why> {
     } else if applied(&desired) != applied(existing) {
         return Some(Why::Changed);
     }
-    lacks(&desired, existing).map(Why::Drifted)
+    let lacking = lacks(&desired, existing)?;
+    let notes = desired
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    if let Some(annotations) = notes {
+        annotations.retain(|key, _| !requested::NOTES.contains(&key.as_str()));
+    }
+    let drifted = lacks(&desired, existing).map(Why::Drifted);
+    Some(drifted.unwrap_or(Why::Noted(lacking)))
+}
+
+/// What an apply can't take away, as it owns it not: what the API server filled in for the update strategy that a `StatefulSet` had before.
+fn clear(manifest: &Manifest, existing: &Value) -> Option<Value> {
+    let is_left = existing.pointer("/spec/updateStrategy/rollingUpdate").is_some() && is_on_delete(manifest.value());
+    is_left.then(|| json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}}))
 }
 
 /// What carries our owner reference and is not wanted any more. Claims never are.

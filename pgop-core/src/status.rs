@@ -3,13 +3,15 @@
 mod backup;
 mod told;
 
+use std::fmt::Write;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::applied::{Applied, Done};
 use crate::assessment::{self, Assessment, JobState, refresh};
-use crate::condition::{Fact, is_true, merge};
+use crate::condition::{Fact, find, is_true, merge};
 use crate::crd::{Endpoints, Member, Role, ServerStatus, Servers, StrategyInUse};
 use crate::description::Description;
 use crate::invalid::{self, Invalid};
@@ -165,7 +167,7 @@ impl Whole<'_> {
         // What people change takes its time, and is no trouble.
         let same_spec = old.observed_generation == generation;
         let was_up = is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded");
-        let mut verdict = self.judged(same_spec && was_up);
+        let mut verdict = self.judged(same_spec && was_up && !self.is_restarting(&old));
         verdict.facts.extend(told::told(members, &observed.live.pods));
         let before = told::without_orphans(old.conditions, members);
         let count = |ready: bool| {
@@ -211,6 +213,12 @@ impl Whole<'_> {
             ready_replicas: self.replicas.map(|_| number(count(true))),
             selector: self.replicas.map(|_| self.selector()),
         }
+    }
+
+    /// Whether what is not ready was restarted by us, or is to be: a roll is under way, or its last server starts.
+    fn is_restarting(&self, old: &ServerStatus) -> bool {
+        let was_rolling = find(&old.conditions, "Progressing").is_some_and(|c| c.reason == "RollingRestart");
+        was_rolling || !self.assessment.roll.due.is_empty()
     }
 
     fn endpoints(&self) -> Endpoints {
@@ -281,8 +289,8 @@ impl Whole<'_> {
             let under_way = self.under_way();
             let phase = if under_way.is_some() { "Progressing" } else { "Ready" };
             facts.push(match under_way {
-                Some(what) => Fact::new("Progressing", true, "RollingOut", what),
-                None => Fact::new("Progressing", false, "UpToDate", "everything is as the spec says"),
+                Some(what) => Fact::new("Progressing", true, self.rolls(), what),
+                None => Fact::new("Progressing", false, "UpToDate", self.up_to_date()),
             });
             facts.push(Fact::new("Ready", true, "Serving", self.ready_message()));
             // All members serve, so what fails is another pod of the strategy.
@@ -312,7 +320,10 @@ impl Whole<'_> {
         } else {
             message
         };
-        facts.push(Fact::new("Progressing", true, "Starting", message.clone()));
+        facts.push(match self.assessment.roll.sentence() {
+            Some(roll) => Fact::new("Progressing", true, "RollingRestart", roll),
+            None => Fact::new("Progressing", true, "Starting", message.clone()),
+        });
         facts.push(Fact::new("Ready", false, "MembersNotReady", message.clone()));
         facts.push(if failing.is_empty() && was_up {
             Fact::new("Degraded", true, "MembersNotReady", message)
@@ -432,8 +443,37 @@ impl Whole<'_> {
             .map(|done| format!("{} {} was changed", done.kind, done.name))
             .collect();
         all.extend(self.assessment.rolling.iter().cloned());
-        all.extend(self.applied.step.clone());
+        let roll = self.assessment.roll.sentence();
+        let step = self.applied.step.as_ref().map(|step| step.why.clone());
+        // The step of a roll says the same.
+        all.extend(step.filter(|why| roll.as_ref() != Some(why)));
+        all.extend(roll);
         (!all.is_empty()).then(|| all.join(", "))
+    }
+
+    /// The word for what is under way.
+    fn rolls(&self) -> &'static str {
+        if self.assessment.roll.due.is_empty() {
+            "RollingOut"
+        } else {
+            "RollingRestart"
+        }
+    }
+
+    /// What is said when nothing is under way.
+    fn up_to_date(&self) -> String {
+        let mut message = "everything is as the spec says".to_owned();
+        let older = &self.assessment.roll.older;
+        if !older.is_empty() {
+            let verb = if older.len() == 1 { "runs" } else { "run" };
+            let _ = write!(
+                message,
+                "; {} {verb} as another version of pgop made {} until the next restart",
+                older.join(", "),
+                if older.len() == 1 { "it" } else { "them" },
+            );
+        }
+        message
     }
 
     /// Adds what the members wait for.

@@ -11,6 +11,7 @@ use crate::assessment::Assessment;
 use crate::manifest::{Manifest, ManifestError};
 use crate::observed::Live;
 use crate::owner::ResourceKind;
+use crate::roll::Roll;
 use crate::validated::Checked;
 
 pub use crate::description::{Description, Members, Names};
@@ -48,11 +49,14 @@ pub trait Strategy<R: Checked>: Debug + Send + Sync {
     /// owner, common labels) and what every pod has (security, scheduling); the planner adds it.
     fn manifests(&self, validated: &R::Validated) -> Result<Vec<Manifest>, StrategyError>;
 
-    /// What has to be done next, one thing at a time: replicas before their primary, each ready before the next. It is asked when everything
-    /// else is as it should be, and again after the step; where nothing comes, nothing is done. Default: nothing.
+    /// What has to be done next, one thing at a time. It is asked when all that pods start from is as it should be, and again after the step; where
+    /// nothing comes, nothing is done. The default restarts the servers whose `StatefulSet` has `updateStrategy: OnDelete` and that are not as the
+    /// spec says: replicas before their primary, each ready before the next ([`crate::roll`]).
     fn next(&self, validated: &R::Validated, live: &Live) -> Option<Step> {
-        let _ = (validated, live);
-        None
+        let _ = validated;
+        let roll = Roll::of(self.description(), live);
+        let why = roll.sentence()?;
+        Some(Step::RestartPod { pod: roll.next?, why })
     }
 
     /// What the live objects amount to. The default reads the pods' conditions and the Jobs' results, which fits any strategy whose

@@ -124,6 +124,8 @@ pub struct Server {
     pub owner: Owner,
     /// When the resource was created; `None` before it exists.
     pub created: Option<Timestamp>,
+    /// Which change of the spec this is of.
+    pub change: Change,
     /// Image with bash and the server programs.
     pub image: String,
     /// When it is pulled.
@@ -156,6 +158,18 @@ pub struct Server {
     pub strategy_parameters: Map<String, Value>,
     /// What the status records, so that later specs can be judged against it.
     pub accepted: Accepted,
+}
+
+/// Which change of the spec something is of: what other pods follow from another one are the spec's wish, and what follows from the same one is
+/// another pgop's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Generation of the spec; `None` before the resource exists.
+    pub generation: Option<i64>,
+    /// Whether a plan for it was carried out before.
+    pub is_known: bool,
+    /// What `pgo upgrade servers` wrote.
+    pub upgrade: Option<String>,
 }
 
 /// The Secrets of a server.

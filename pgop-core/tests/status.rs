@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy.toml allows it in tests, and sees none in their helpers
 
 use jiff::Timestamp;
-use pgop_core::applied::{Applied, Failed};
+use pgop_core::applied::{Applied, Failed, Taken};
 use pgop_core::assessment::{Assessment, JobState};
 use pgop_core::condition::{find, is_true};
 use pgop_core::crd::{Member, PgBackup, PgCluster, Role, ServerStatus};
 use pgop_core::invalid::Invalid;
 use pgop_core::observed::{ClaimFacts, Observed, SourceFacts};
 use pgop_core::plan::Held;
+use pgop_core::roll::{Cause, Roll};
 use pgop_core::round::{Carried, Outcome, Round};
 use pgop_core::strategy::{Description, Members};
 use pgop_core::{Managed, manifest::Kind};
@@ -222,6 +223,103 @@ fn a_rollout_is_progress_though_everything_serves() {
     let rolling = round(&hippo("{replicas: 0}"), &Applied::default(), &assessment, 10);
     assert_eq!(phase(&rolling), "Progressing");
     assert!(is_true(&status(&rolling).conditions, "Ready"));
+}
+
+#[test]
+fn a_roll_is_progress_and_no_trouble_and_tells_how_far_it_is() {
+    let progressing = |cluster: &PgCluster| {
+        let condition = find(&status(cluster).conditions, "Progressing").unwrap().clone();
+        (phase(cluster).to_owned(), condition.reason, condition.message)
+    };
+    let roll = |done: usize, next: Option<&str>, unready: &[&str]| Roll {
+        servers: 2,
+        due: ["hippo-replica-0", "hippo-0"][done..]
+            .iter()
+            .map(|name| ((*name).to_owned(), Cause::Spec))
+            .collect(),
+        next: next.map(str::to_owned),
+        unready: unready.iter().map(|name| (*name).to_owned()).collect(),
+        older: Vec::new(),
+    };
+    let with = |roll: Roll, primary: bool, replica: bool| Assessment {
+        roll,
+        ..members(primary, &[replica])
+    };
+    let (nothing, ready) = (Applied::default(), members(true, &[true]));
+    let begun = with(roll(0, Some("hippo-replica-0"), &[]), true, true);
+    let step = Taken {
+        reason: "RollingRestart",
+        why: begun.roll.sentence().unwrap(),
+    };
+    let applied = Applied {
+        step: Some(step),
+        ..Applied::default()
+    };
+    let now = round(
+        &round(&hippo("{replicas: 1}"), &nothing, &ready, 10),
+        &applied,
+        &begun,
+        20,
+    );
+    let sentence = "0 of 2 servers are up to date; hippo-replica-0 is restarted, as the spec asks for other pods";
+    assert_eq!(
+        progressing(&now),
+        (
+            "Progressing".to_owned(),
+            "RollingRestart".to_owned(),
+            sentence.to_owned()
+        )
+    );
+
+    let now = round(
+        &now,
+        &nothing,
+        &with(roll(1, None, &["hippo-replica-0"]), true, false),
+        30,
+    );
+    let sentence = "1 of 2 servers is up to date; the next is restarted when hippo-replica-0 is ready, as the spec asks for other pods";
+    assert_eq!(
+        progressing(&now),
+        (
+            "Progressing".to_owned(),
+            "RollingRestart".to_owned(),
+            sentence.to_owned()
+        )
+    );
+    assert!(!is_true(&status(&now).conditions, "Degraded"));
+
+    // The last one starts: nobody has to be restarted any more.
+    let last = with(roll(2, None, &["hippo-0"]), false, true);
+    let now = round(&round(&now, &nothing, &last, 40), &nothing, &last, 50);
+    assert_eq!(
+        (phase(&now), progressing(&now).1),
+        ("Progressing", "Starting".to_owned())
+    );
+    let now = round(&now, &nothing, &ready, 60);
+    assert_eq!((phase(&now), progressing(&now).1), ("Ready", "UpToDate".to_owned()));
+    assert_eq!(phase(&round(&now, &nothing, &members(false, &[true]), 70)), "Degraded");
+
+    // A server that fails is trouble all the same.
+    let mut fails = with(roll(1, None, &["hippo-replica-0"]), true, false);
+    fails.failing = vec!["hippo-replica-0: ErrImagePull".to_owned()];
+    let now = round(&now, &nothing, &fails, 80);
+    assert_eq!(
+        (phase(&now), progressing(&now).1),
+        ("Degraded", "RollingRestart".to_owned())
+    );
+}
+
+#[test]
+fn who_runs_as_another_version_made_it_is_told() {
+    let mut assessment = members(true, &[true]);
+    assessment.roll.older = vec!["hippo-0".to_owned()];
+    let ready = round(&hippo("{replicas: 1}"), &Applied::default(), &assessment, 10);
+    let condition = find(&status(&ready).conditions, "Progressing").unwrap();
+    assert_eq!((phase(&ready), condition.reason.as_str()), ("Ready", "UpToDate"));
+    assert_eq!(
+        condition.message,
+        "everything is as the spec says; hippo-0 runs as another version of pgop made it until the next restart"
+    );
 }
 
 #[test]

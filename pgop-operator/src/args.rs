@@ -46,6 +46,10 @@ pub struct RunArgs {
     #[arg(long, env = "PGOP_STRATEGIES", value_delimiter = ',', value_name = "DIR")]
     pub strategies: Vec<PathBuf>,
 
+    /// Image with the agent that runs in the pods of servers, backups and restores: that of this operator
+    #[arg(long, env = "PGOP_AGENT_IMAGE", default_value_t = pgop_strategies::Loader::default().agent_image, value_name = "IMAGE")]
+    pub agent_image: String,
+
     /// How many resources are worked on at one time
     #[arg(long, env = "PGOP_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub concurrency: u16,

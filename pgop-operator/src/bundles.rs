@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pgop_core::Registry;
-use pgop_strategies::BundleError;
+use pgop_strategies::{BundleError, Loader};
 use thiserror::Error;
 
 /// Why the strategies can't be used.
@@ -23,13 +23,15 @@ pub enum BundlesError {
 }
 
 /// All strategies. One broken bundle is an error.
-pub fn load(folders: &[PathBuf]) -> Result<Registry, BundlesError> {
-    let mut registry = pgop_strategies::builtin().map_err(BundlesError::BuiltIn)?;
+pub fn load(loader: &Loader, folders: &[PathBuf]) -> Result<Registry, BundlesError> {
+    let mut registry = loader.builtin().map_err(BundlesError::BuiltIn)?;
     for folder in folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
-        let added = pgop_strategies::load_dir(&mut registry, folder).map_err(|source| BundlesError::Load {
-            folder: folder.clone(),
-            source,
-        })?;
+        let added = loader
+            .load_dir(&mut registry, folder)
+            .map_err(|source| BundlesError::Load {
+                folder: folder.clone(),
+                source,
+            })?;
         for (kind, name) in added {
             tracing::info!(kind = kind.as_str(), name, folder = %folder.display(), "strategy");
         }
@@ -43,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_built_in_strategies_are_there() {
-        let registry = load(&[PathBuf::new()]).unwrap();
+        let registry = load(&Loader::default(), &[PathBuf::new()]).unwrap();
         assert!(
             registry.databases.get("1").is_ok()
                 && registry.clusters.get("1").is_ok()
@@ -56,7 +58,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("mine")).unwrap();
         std::fs::write(folder.path().join("mine/strategy.yaml"), "name: mine\nkind: PgTable\n").unwrap();
-        let error = load(&[folder.path().to_owned()]).unwrap_err().to_string();
+        let error = load(&Loader::default(), &[folder.path().to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(
             error.starts_with("--strategies /") && error.contains("strategy.yaml"),
             "{error}"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgop_core::runtime::metrics::Metrics;
 use pgop_core::runtime::{Operator, OperatorError};
+use pgop_strategies::Loader;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,6 +60,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let RunArgs {
         namespaces,
         strategies,
+        agent_image,
         concurrency,
         log_format,
         log_level,
@@ -78,7 +80,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let namespaces: BTreeSet<String> = namespaces.into_iter().filter(|name| !name.is_empty()).collect();
     let namespaces = Vec::from_iter(namespaces);
     let mut asked_to_stop = stop_signal()?;
-    let registry = bundles::load(&strategies)?;
+    let registry = bundles::load(&Loader { agent_image }, &strategies)?;
     let metrics = Arc::new(Metrics::default());
     let (stage, watched) = watch::channel(Stage::Starting);
     let aside = Aside::start().map_err(RunError::Runtime)?;

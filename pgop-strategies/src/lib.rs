@@ -42,7 +42,7 @@ pub use folder::{Folder, FolderError};
 pub use render::{RenderFailed, TemplateRefused};
 pub use strategy::{BundleStrategy, RenderedError};
 
-/// The built-in strategies.
+/// The built-in strategies, for an agent of this version.
 ///
 /// ```
 /// let registry = pgop_strategies::builtin()?;
@@ -51,62 +51,93 @@ pub use strategy::{BundleStrategy, RenderedError};
 /// # Ok::<(), pgop_strategies::BundleError>(())
 /// ```
 pub fn builtin() -> Result<Registry, BundleError> {
-    let mut registry = Registry::default();
-    add(&mut registry, &Folder::builtin())?;
-    Ok(registry)
+    Loader::default().builtin()
 }
 
-/// Adds every bundle below a folder on disk, laid out as `<bundle>/strategy.yaml` (each bundle may be a mounted `ConfigMap`) or as
-/// `<kind>/<bundle>/strategy.yaml` (like the project's `templates/`). Returns what was added.
-///
-/// One broken bundle is an error: an operator that started without it would leave its resources alone.
-///
-/// ```
-/// # let folder = std::env::temp_dir().join(format!("pgop-load-dir-{}", std::process::id()));
-/// # std::fs::create_dir_all(folder.join("tiny")).unwrap();
-/// # std::fs::write(folder.join("tiny/strategy.yaml"), "{name: tiny, kind: PgDatabase, version: 1, summary: Just a Service.}").unwrap();
-/// # std::fs::write(folder.join("tiny/service.yaml.hbs"), "apiVersion: v1\nkind: Service\nmetadata: {name: {{json name}} }\n").unwrap();
-/// let mut registry = pgop_strategies::builtin()?;
-/// let added = pgop_strategies::load_dir(&mut registry, &folder)?;
-/// assert_eq!(added[0].1, "tiny");
-/// assert!(registry.databases.get("tiny").is_ok());
-/// # std::fs::remove_dir_all(folder).unwrap();
-/// # Ok::<(), pgop_strategies::BundleError>(())
-/// ```
+/// Adds every bundle below a folder on disk, for an agent of this version: [`Loader::load_dir`].
 pub fn load_dir(registry: &mut Registry, path: &Path) -> Result<Vec<(ResourceKind, String)>, BundleError> {
-    // Added to a copy: after an error the registry is as it was.
-    let mut new = registry.clone();
-    let added = add(&mut new, &Folder::read(path)?)?;
-    if added.is_empty() {
-        return Err(BundleError::FindBundle {
-            folder: path.display().to_string(),
-        });
-    }
-    *registry = new;
-    Ok(added)
+    Loader::default().load_dir(registry, path)
 }
 
-fn add(registry: &mut Registry, folder: &Folder) -> Result<Vec<(ResourceKind, String)>, BundleError> {
-    let mut added = Vec::new();
-    for at in folder.bundles() {
-        let bundle = Bundle::read(folder, at)?;
-        let file = folder.display(&folder::join(at, bundle::DESCRIPTOR));
-        added.push((bundle.kind(), bundle.description().name.clone()));
-        match bundle.kind() {
-            ResourceKind::PgDatabase => add_to::<PgDatabase>(&mut registry.databases, bundle, file)?,
-            ResourceKind::PgCluster => add_to::<PgCluster>(&mut registry.clusters, bundle, file)?,
-            ResourceKind::PgBackup => add_to::<PgBackup>(&mut registry.backups, bundle, file)?,
+/// Makes strategies of bundles.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    /// Image with the agent that runs in the pods: the operator's own.
+    pub agent_image: String,
+}
+
+impl Default for Loader {
+    /// The agent of this version.
+    fn default() -> Self {
+        Self {
+            agent_image: format!("ghcr.io/pgop/operator:{}", env!("CARGO_PKG_VERSION")),
         }
     }
-    Ok(added)
+}
+
+impl Loader {
+    /// The built-in strategies.
+    pub fn builtin(&self) -> Result<Registry, BundleError> {
+        let mut registry = Registry::default();
+        self.add(&mut registry, &Folder::builtin())?;
+        Ok(registry)
+    }
+
+    /// Adds every bundle below a folder on disk, laid out as `<bundle>/strategy.yaml` (each bundle may be a mounted `ConfigMap`) or as
+    /// `<kind>/<bundle>/strategy.yaml` (like the project's `templates/`). Returns what was added.
+    ///
+    /// One broken bundle is an error: an operator that started without it would leave its resources alone.
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("pgop-load-dir-{}", std::process::id()));
+    /// # std::fs::create_dir_all(folder.join("tiny")).unwrap();
+    /// # std::fs::write(folder.join("tiny/strategy.yaml"), "{name: tiny, kind: PgDatabase, version: 1, summary: Just a Service.}").unwrap();
+    /// # std::fs::write(folder.join("tiny/service.yaml.hbs"), "apiVersion: v1\nkind: Service\nmetadata: {name: {{json name}} }\n").unwrap();
+    /// let loader = pgop_strategies::Loader::default();
+    /// let mut registry = loader.builtin()?;
+    /// let added = loader.load_dir(&mut registry, &folder)?;
+    /// assert_eq!(added[0].1, "tiny");
+    /// assert!(registry.databases.get("tiny").is_ok());
+    /// # std::fs::remove_dir_all(folder).unwrap();
+    /// # Ok::<(), pgop_strategies::BundleError>(())
+    /// ```
+    pub fn load_dir(&self, registry: &mut Registry, path: &Path) -> Result<Vec<(ResourceKind, String)>, BundleError> {
+        // Added to a copy: after an error the registry is as it was.
+        let mut new = registry.clone();
+        let added = self.add(&mut new, &Folder::read(path)?)?;
+        if added.is_empty() {
+            return Err(BundleError::FindBundle {
+                folder: path.display().to_string(),
+            });
+        }
+        *registry = new;
+        Ok(added)
+    }
+
+    fn add(&self, registry: &mut Registry, folder: &Folder) -> Result<Vec<(ResourceKind, String)>, BundleError> {
+        let mut added = Vec::new();
+        for at in folder.bundles() {
+            let bundle = Bundle::read(folder, at)?;
+            let file = folder.display(&folder::join(at, bundle::DESCRIPTOR));
+            added.push((bundle.kind(), bundle.description().name.clone()));
+            let agent = &self.agent_image;
+            match bundle.kind() {
+                ResourceKind::PgDatabase => add_to::<PgDatabase>(&mut registry.databases, bundle, agent, file)?,
+                ResourceKind::PgCluster => add_to::<PgCluster>(&mut registry.clusters, bundle, agent, file)?,
+                ResourceKind::PgBackup => add_to::<PgBackup>(&mut registry.backups, bundle, agent, file)?,
+            }
+        }
+        Ok(added)
+    }
 }
 
 fn add_to<R: context::TemplateContext>(
     family: &mut Family<R>,
     bundle: Bundle,
+    agent_image: &str,
     file: String,
 ) -> Result<(), BundleError> {
-    let strategy = BundleStrategy::<R>::new(bundle)?;
+    let strategy = BundleStrategy::<R>::new(bundle)?.with_agent(agent_image);
     family
         .add(Arc::new(strategy))
         .map_err(|source| BundleError::Register { file, source })

@@ -9,6 +9,7 @@ use pgop_core::strategy::{Description, Strategy, StrategyError};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::Loader;
 use crate::bundle::{Bundle, BundleError};
 use crate::context::TemplateContext;
 use crate::documents::{self, DocumentsError};
@@ -17,6 +18,7 @@ use crate::documents::{self, DocumentsError};
 #[derive(Clone, Debug)]
 pub struct BundleStrategy<R> {
     bundle: Bundle,
+    agent_image: String,
     kind: PhantomData<fn() -> R>,
 }
 
@@ -64,8 +66,16 @@ impl<R: Managed> BundleStrategy<R> {
         }
         Ok(Self {
             bundle,
+            agent_image: Loader::default().agent_image,
             kind: PhantomData,
         })
+    }
+
+    /// With another image for the agent than that of this version.
+    #[must_use]
+    pub fn with_agent(mut self, image: &str) -> Self {
+        image.clone_into(&mut self.agent_image);
+        self
     }
 }
 
@@ -78,6 +88,9 @@ impl<R: TemplateContext> Strategy<R> for BundleStrategy<R> {
         let Bundle { files, renderer, .. } = &self.bundle;
         let mut context = serde_json::to_value(R::context(validated, &self.bundle.description.names, files))
             .map_err(|error| StrategyError::Other(format!("the templates' context can't be made: {error}")))?;
+        if let Some(context) = context.as_object_mut() {
+            context.insert("agentImage".to_owned(), self.agent_image.as_str().into());
+        }
         self.declare_parameters(&mut context);
         let texts = renderer.render(context).map_err(|error| StrategyError::Render {
             template: error.file.clone(),

@@ -102,7 +102,7 @@ fn a_source_that_is_down_and_a_password_that_arrives_are_waited_for() {
     pod.lose_secret("password");
     let agent = pod.begin();
     wait_until("the agent waits", || pod.log().contains("waiting: 127.0.0.1:"));
-    assert!(pod.log().contains("lacks the key password"), "{}", pod.log());
+    assert!(pod.log().contains("lacks `password`"), "{}", pod.log());
     pod.secret("password", ground::PASSWORD);
     server.start();
     message(&agent.end(), 0, "\"startLsn\":\"0/");

@@ -134,6 +134,8 @@ fn environment(options: &Options) -> Vec<Value> {
         from_pod("PGOP_LEASE_NAMESPACE", "metadata.namespace"),
         json!({"name": "PGOP_LOG_FORMAT", "value": options.log_format}),
         json!({"name": "PGOP_ADMIN_ADDRESS", "value": format!("0.0.0.0:{ADMIN_PORT}")}),
+        // It carries the agent that runs in the pods.
+        json!({"name": "PGOP_AGENT_IMAGE", "value": options.image}),
         // Empty for all, and never left out: what somebody else had set on the Deployment would stay.
         json!({"name": "PGOP_NAMESPACES", "value": names.join(",")}),
     ];

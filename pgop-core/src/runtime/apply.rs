@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::cluster::{self, CallError, secret};
 use super::password;
-use crate::applied::{Applied, Done, Failed};
+use crate::applied::{Applied, Done, Failed, Taken};
 use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
 use crate::manifest::Manifest;
@@ -312,14 +312,14 @@ impl Run<'_> {
     }
 
     async fn objects(&mut self, apply: Vec<Apply>) {
-        for Apply { manifest, why } in apply {
+        for Apply { manifest, clear, why } in apply {
             let (kind, name) = (manifest.kind(), manifest.name().to_owned());
             if let Some(waits) = self.waits(&manifest) {
                 self.lacking.insert((Referent::Object(kind), name.clone()));
                 self.applied.held.push(Held { kind, name, why: waits });
                 continue;
             }
-            match self.send(&manifest, why == Why::Missing).await {
+            match self.send(&manifest, clear.as_ref(), why == Why::Missing).await {
                 Ok(()) => self.applied.done.push(Done {
                     kind,
                     name,
@@ -337,7 +337,7 @@ impl Run<'_> {
     }
 
     /// Makes an object so. What the caches do not show as ours may exist all the same, and an apply would take it over.
-    async fn send(&self, manifest: &Manifest, is_missing: bool) -> Result<(), ApplyError> {
+    async fn send(&self, manifest: &Manifest, clear: Option<&Value>, is_missing: bool) -> Result<(), ApplyError> {
         let (kind, name, namespace) = (manifest.kind(), manifest.name(), &self.owner.namespace);
         let failed = |source| ApplyError::Apply {
             what: kind.as_str(),
@@ -350,6 +350,10 @@ impl Run<'_> {
                 Err(error) if error.code() == Some(409) => self.refuse_stranger(manifest).await?,
                 Err(error) => return Err(failed(error)),
             }
+        }
+        if let Some(clear) = clear {
+            let cleared = cluster::clear(self.client, kind, namespace, name, clear).await;
+            cleared.map_err(failed)?;
         }
         let sent = cluster::apply(self.client, kind, namespace, name, manifest.value()).await;
         sent.map_err(failed)
@@ -403,19 +407,26 @@ impl Run<'_> {
     }
 
     async fn step(&mut self, step: Option<NextStep>) {
-        let Some(NextStep { why, action }) = step.filter(|_| self.applied.failed.is_empty()) else {
+        // What a pod would start without, or with what is of yesterday.
+        let is_hindered = |failed: &Failed| failed.object.as_ref().is_none_or(|(kind, _)| kind.is_of_pods());
+        let Some(NextStep { why, action }) = step.filter(|_| !self.is_silent) else {
             return;
         };
+        if self.applied.failed.iter().any(is_hindered) {
+            return;
+        }
         let namespace = &self.owner.namespace;
-        let done = match action {
-            Action::RestartPod { name, uid } => cluster::delete_pod(self.client, namespace, &name, &uid)
-                .await
-                .map_err(|source| ApplyError::Restart { name, source }),
+        let (reason, done) = match action {
+            Action::RestartPod { name, uid } => {
+                let deleted = cluster::delete_pod(self.client, namespace, &name, &uid).await;
+                let failed = |source| ApplyError::Restart { name, source };
+                ("RollingRestart", deleted.map_err(failed))
+            }
             // It may be there already, from the round before.
-            Action::Apply(manifest) => self.send(&manifest, true).await,
+            Action::Apply(manifest) => ("StrategyStep", self.send(&manifest, None, true).await),
         };
         match done {
-            Ok(()) => self.applied.step = Some(why),
+            Ok(()) => self.applied.step = Some(Taken { reason, why }),
             Err(error) => self.failed(None, &error),
         }
     }

@@ -154,6 +154,20 @@ pub(crate) async fn apply(
     call(api.patch(name, &params(), &Patch::Apply(object))).await.map(drop)
 }
 
+/// Takes away what the API server filled in and nobody owns: an apply leaves it.
+pub(crate) async fn clear(
+    client: &Client,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    change: &Value,
+) -> Result<(), CallError> {
+    let api = api(client, kind, namespace);
+    call(api.patch_metadata(name, &as_manager(), &Patch::Merge(change)))
+        .await
+        .map(drop)
+}
+
 /// Makes the fields of which an object was created those that were applied to it, as `kubectl` does when it begins to apply on the server.
 /// Otherwise what a manifest no longer has would stay for ever
 /// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply>).
@@ -227,10 +241,21 @@ pub(crate) async fn delete(
     gone(call(api.delete(name, &params)).await.map(drop))
 }
 
-/// Deletes that very pod, with the grace that it has.
+/// Deletes that very pod, with the grace that it has. It is looked at once more, and only deleted as it is then: one that goes already is let be.
 pub(crate) async fn delete_pod(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), CallError> {
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
-    gone(call(api.delete(name, &only(uid))).await.map(drop))
+    let Some(found) = call(api.get_metadata_opt(name)).await? else {
+        return Ok(());
+    };
+    let meta = found.metadata;
+    if meta.uid.as_deref() != Some(uid) || meta.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let mut params = only(uid);
+    if let Some(preconditions) = &mut params.preconditions {
+        preconditions.resource_version = meta.resource_version;
+    }
+    gone(call(api.delete(name, &params)).await.map(drop))
 }
 
 fn only(uid: &str) -> DeleteParams {

@@ -259,11 +259,16 @@ async fn attempt<R: Managed>(resource: &R, observed: &Observed, context: &Contex
         Err(error) => return Attempt::Failed(error.into()),
     };
     log_plan(resource, &plan);
+    let owner = Owner::of(resource);
+    let applied = apply(&context.client, &owner, plan).await;
+    if let Some(step) = &applied.step {
+        context.report.stepped(&owner, step).await;
+    }
     Attempt::Applied {
         validated: Box::new(validated),
         refused,
         strategy,
-        applied: apply(&context.client, &Owner::of(resource), plan).await,
+        applied,
     }
 }
 

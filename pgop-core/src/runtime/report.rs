@@ -7,6 +7,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::cache::api_resource;
+use crate::applied::Taken;
 use crate::label::MANAGER;
 use crate::owner::Owner;
 
@@ -37,17 +38,28 @@ impl Report {
             } else {
                 info!(kind, namespace, name, reason, "{message}");
             }
-            let event = Event {
-                type_: if is_bad { EventType::Warning } else { EventType::Normal },
-                reason: reason.clone(),
-                note: Some(shorten(message, NOTE_LIMIT)),
-                action: condition.type_.clone(),
-                secondary: None,
-            };
-            let reference = reference(owner);
-            if let Err(error) = self.0.publish(&event, &reference).await {
-                warn!(kind, namespace, name, %error, "could not publish an event");
-            }
+            let type_ = if is_bad { EventType::Warning } else { EventType::Normal };
+            self.publish(owner, type_, reason, &condition.type_, message).await;
+        }
+    }
+
+    /// Tells which step was taken.
+    pub(crate) async fn stepped(&self, owner: &Owner, step: &Taken) {
+        self.publish(owner, EventType::Normal, step.reason, "Step", &step.why)
+            .await;
+    }
+
+    async fn publish(&self, owner: &Owner, type_: EventType, reason: &str, action: &str, message: &str) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(shorten(message, NOTE_LIMIT)),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.0.publish(&event, &reference(owner)).await {
+            let (kind, namespace, name) = (owner.kind.as_str(), &owner.namespace, &owner.name);
+            warn!(kind, namespace, name, %error, "could not publish an event");
         }
     }
 }

@@ -7,7 +7,9 @@ use super::image::major_of_tag;
 use crate::crd::{Accepted, ServerStatus};
 use crate::description::Description;
 use crate::kind::Kind;
+use crate::label;
 use crate::observed::Live;
+use crate::validated::Change;
 
 /// What is known from before.
 pub(super) struct Before<'a> {
@@ -41,6 +43,22 @@ impl<'a> Before<'a> {
         self.status.is_some_and(|status| status.initialized)
     }
 
+    /// The spec is the one that was last looked at.
+    fn is_known(&self) -> bool {
+        let seen = self.status.and_then(|status| status.observed_generation);
+        seen.is_some() && seen == self.meta.generation
+    }
+
+    /// Which change of the spec this is.
+    pub(super) fn change(&self) -> Change {
+        let annotations = self.meta.annotations.as_ref();
+        Change {
+            generation: self.meta.generation,
+            is_known: self.is_known(),
+            upgrade: annotations.and_then(|all| all.get(label::UPGRADE)).cloned(),
+        }
+    }
+
     /// There is data that a change could lose or make unreadable.
     pub(super) fn has_data(&self) -> bool {
         self.has_served() || self.status.is_some_and(|status| status.restored_from.is_some())
@@ -58,9 +76,7 @@ impl<'a> Before<'a> {
 
     /// The version that was chosen where the spec names none. It stays for the data, and for as long as nobody touches the spec.
     pub(super) fn version(&self) -> Option<&str> {
-        let seen = self.status.and_then(|status| status.observed_generation);
-        let same_spec = seen.is_some() && seen == self.meta.generation;
-        let accepted = self.accepted.as_ref().filter(|_| self.has_data() || same_spec);
+        let accepted = self.accepted.as_ref().filter(|_| self.has_data() || self.is_known());
         accepted?.version.as_deref()
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn check(
     Server {
         owner: owner.clone(),
         created: before.meta.creation_timestamp.as_ref().map(|time| time.0),
+        change: before.change(),
         image: image.name,
         image_pull_policy: postgres
             .image_pull_policy
