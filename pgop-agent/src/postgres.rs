@@ -10,9 +10,16 @@ use tokio::process::{Child, Command};
 use crate::complaint::complaints;
 use crate::supervisor::{Shutdown, Verdict};
 
+/// The container has them so that `kubectl exec POD -- psql` finds the server. What connects elsewhere from within the server (`dblink`, a
+/// subscription) must not come back to it for want of a host.
+const OF_PSQL: [&str; 2] = ["PGHOST", "PGUSER"];
+
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env("LC_ALL", "C").stdin(Stdio::null());
+    for name in OF_PSQL {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -235,4 +242,17 @@ pub fn read_wal(snapshot: &Path, wal: &crate::snapshot::Wal) -> Command {
         .arg(format!("--start={}", wal.start))
         .arg(format!("--end={}", wal.end));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_does_not_inherit_what_is_there_for_psql() {
+        let command = command("postgres");
+        let all = command.as_std().get_envs();
+        let removed: Vec<_> = all.filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert_eq!(removed, OF_PSQL);
+    }
 }
