@@ -159,13 +159,14 @@ bench-fleet:
 	@$(call with_cluster,fleet); target/release/pgop-operator crd | kubectl apply --server-side -f - >/dev/null; \
 	target/release/bench-fleet $$(for size in 100 300 $(N); do [ $$size -gt $(N) ] || echo $$size; done | sort -nu)
 
-# The agent goes into images of others, with another C library or none. Its own folder, as the flag would make every other dependency anew.
+# The agent goes into images of others, with another C library or none. Its own folder, as the flag would make every other dependency anew. Without symbols
+# also when it is not optimised: pods have room for 64 MiB of it.
 AGENT_TARGET = $(shell rustc --print host-tuple)
 AGENT_FOLDER_release := agent
 AGENT_FOLDER_debug := debug
 AGENT = $(or $(CARGO_TARGET_DIR),target)/$(AGENT_TARGET)/$(AGENT_FOLDER_$(IMAGE_PROFILE))/pgop-agent
 agent:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet -p pgop-agent --target $(AGENT_TARGET) --profile $(AGENT_FOLDER_$(IMAGE_PROFILE):debug=dev)
+	RUSTFLAGS='-C target-feature=+crt-static -C strip=symbols' cargo build --quiet -p pgop-agent --target $(AGENT_TARGET) --profile $(AGENT_FOLDER_$(IMAGE_PROFILE):debug=dev)
 
 agent-static: IMAGE_PROFILE := release
 agent-static: agent
