@@ -69,6 +69,12 @@ pub enum EnvironmentError {
 
 /// Patroni's port, which people who run `PostgreSQL` know; neither the operator's (8080) nor `postgres_exporter`'s (9187), which may be in the pod too.
 const HTTP: &str = "[::]:8008";
+/// Lives as long as the pod: below `PGOP_HOME`.
+pub fn run(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let home = variable("PGOP_HOME").unwrap_or_else(|| "/pgop".to_owned());
+    PathBuf::from(home).join("run")
+}
+
 /// Where the claim is: `PGOP_VOLUME`.
 pub fn volume(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
     variable("PGOP_VOLUME").unwrap_or_else(|| "/pgdata".to_owned()).into()

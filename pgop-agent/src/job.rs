@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::supervisor::Time;
 
-pub mod signals;
 pub mod work;
 
 /// How often what is waited for is told.

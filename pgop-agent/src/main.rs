@@ -56,10 +56,7 @@ async fn server() -> u8 {
 }
 
 async fn stop() -> u8 {
-    match Environment::read(variable) {
-        Ok(environment) => pgop_agent::stop::ask(&environment.run).await,
-        Err(error) => return fail(USAGE, &error),
-    }
+    pgop_agent::stop::ask(&pgop_agent::environment::run(variable)).await;
     DONE
 }
 

@@ -208,7 +208,6 @@ impl Agent {
             () = tokio::time::sleep(tick) => false,
         };
         if asked && self.stop.is_none() {
-            tracing::info!("asked to stop");
             self.stop = Some(self.now());
         }
     }

@@ -38,7 +38,7 @@ impl Stop {
         })
     }
 
-    /// Until it is asked for.
+    /// Until it is asked for. May be given up and called again: who asks at the socket asks until there is an answer.
     pub async fn heard(&mut self) {
         let [terminate, interrupt] = &mut self.signals;
         tokio::select! {
@@ -49,6 +49,7 @@ impl Stop {
                 let _ = stream.write_all(HEARD).await;
             },
         }
+        tracing::info!("asked to stop");
     }
 }
 

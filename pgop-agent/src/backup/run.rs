@@ -10,7 +10,6 @@ use super::shelf::{self, Lock, Shelf};
 use super::{Act, End, Holder, Job, Partial, Place, Seen, Source, Target, Work, decide, remember};
 use crate::conninfo;
 use crate::environment;
-use crate::job::signals::Signals;
 use crate::job::work::{self, Work as Running};
 use crate::job::{self, AGAIN, Outcome, Room, Teller, Waits};
 use crate::lock::Held;
@@ -18,6 +17,7 @@ use crate::postgres;
 use crate::secret::{self, Login};
 use crate::snapshot::{self, Manifest, SnapshotError};
 use crate::source;
+use crate::stop::Stop;
 use crate::volume::{Op, OpError};
 
 /// How often it looks where nothing tells of a change.
@@ -45,22 +45,23 @@ struct Backup {
     running: Option<(Job, Running)>,
     report: Option<Report>,
     teller: Teller,
-    signals: Signals,
+    stop: Stop,
 }
 
 /// Makes the backup that the environment asks for. The container ends with the outcome's code.
 pub async fn run(variable: impl Fn(&str) -> Option<String>) -> Outcome {
     job::main(&variable, async || {
-        let signals = Signals::new().map_err(|error| error.to_string())?;
+        let stop = Stop::listen(&environment::run(&variable))
+            .map_err(|error| format!("could not listen for a stop: {error}"))?;
         let environment = environment::Backup::read(&variable).map_err(|error| error.to_string())?;
         let major = postgres::major().map_err(|error| error.to_string())?;
-        Ok(Backup::new(environment, major, signals).run().await)
+        Ok(Backup::new(environment, major, stop).run().await)
     })
     .await
 }
 
 impl Backup {
-    fn new(environment: environment::Backup, major: u32, signals: Signals) -> Self {
+    fn new(environment: environment::Backup, major: u32, stop: Stop) -> Self {
         let target = &environment.target;
         Self {
             place: Place {
@@ -86,7 +87,7 @@ impl Backup {
             running: None,
             report: None,
             teller: Teller::default(),
-            signals,
+            stop,
             environment,
         }
     }
@@ -146,7 +147,7 @@ impl Backup {
         };
         let answer = tokio::select! {
             answer = asked => answer,
-            () = self.signals.stop() => {
+            () = self.stop.heard() => {
                 self.seen.stop = true;
                 return;
             }
@@ -258,7 +259,7 @@ impl Backup {
             }
         };
         tokio::select! {
-            () = self.signals.stop() => self.seen.stop = true,
+            () = self.stop.heard() => self.seen.stop = true,
             (job, ended) = ended => {
                 self.running = None;
                 self.ended(job, ended);

@@ -220,8 +220,17 @@ mod tests {
         work.cancel();
         assert!(work.ended().await.is_err());
         let pid = std::fs::read_to_string(pid).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(state.is_err() || state.unwrap().contains(") Z "), "{pid}");
+        // It has closed all its files, and is on its way out: one that was left would sleep for ten minutes.
+        let is_there = || {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            state.is_ok_and(|state| !state.contains(") Z "))
+        };
+        let gone = async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
     }
 
     #[tokio::test]

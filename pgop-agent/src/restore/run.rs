@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use super::{Act, Data, Directory, End, Job, Place, Refusal, Seen, Snapshot, Work, copy, decide, remember};
 use crate::data::LINEAGE;
-use crate::environment::Restore as Environment;
-use crate::job::signals::Signals;
+use crate::environment::{self, Restore as Environment};
 use crate::job::work::{self, Work as Running};
 use crate::job::{self, AGAIN, Outcome, Room, Teller, Waits};
 use crate::lock::{self, Held, Taken};
 use crate::postgres::{self, Verification};
 use crate::snapshot::{self, SnapshotError};
+use crate::stop::Stop;
 use crate::supervisor::OwnerFile;
 use crate::volume::{self, Op, OpError};
 
@@ -35,22 +35,23 @@ struct Restore {
     lock: Option<Held>,
     running: Option<(Job, Running)>,
     teller: Teller,
-    signals: Signals,
+    stop: Stop,
 }
 
 /// Makes the restore that the environment asks for. The container ends with the outcome's code.
 pub async fn run(variable: impl Fn(&str) -> Option<String>) -> Outcome {
     job::main(&variable, async || {
-        let signals = Signals::new().map_err(|error| error.to_string())?;
+        let stop = Stop::listen(&environment::run(&variable))
+            .map_err(|error| format!("could not listen for a stop: {error}"))?;
         let environment = Environment::read(&variable).map_err(|error| error.to_string())?;
         let major = postgres::major().map_err(|error| error.to_string())?;
-        Ok(Restore::new(environment, major, signals).run().await)
+        Ok(Restore::new(environment, major, stop).run().await)
     })
     .await
 }
 
 impl Restore {
-    fn new(environment: Environment, major: u32, signals: Signals) -> Self {
+    fn new(environment: Environment, major: u32, stop: Stop) -> Self {
         let directory = environment.volume.join(&environment.instance);
         let names = volume::Directory::new(&directory);
         Self {
@@ -82,7 +83,7 @@ impl Restore {
             lock: None,
             running: None,
             teller: Teller::default(),
-            signals,
+            stop,
             environment,
         }
     }
@@ -316,7 +317,7 @@ impl Restore {
             }
         };
         tokio::select! {
-            () = self.signals.stop() => self.seen.stop = true,
+            () = self.stop.heard() => self.seen.stop = true,
             (job, ended) = ended => {
                 self.running = None;
                 self.seen.work = match ended {

@@ -117,7 +117,7 @@ fn patience_ends_with_the_reason() {
     message(&pod.run(), 1, "password authentication failed for user \"replicator\"");
     assert_eq!(names(claim.path()), Vec::<String>::new());
     let nowhere = pod.with("PGOP_SOURCE_HOST", "nowhere.invalid");
-    message(&nowhere.run(), 1, "nowhere.invalid:");
+    message(&nowhere.run(), 1, "there is no host nowhere.invalid");
 }
 
 #[test]
