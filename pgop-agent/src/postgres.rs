@@ -156,6 +156,22 @@ pub fn start(data: &Path, arguments: &Arguments) -> io::Result<Child> {
     command.env_remove("LC_ALL").stderr(Stdio::piped()).spawn()
 }
 
+/// Ends every process that works in a data directory, as all of a server's do. Who is another user's is not a server's.
+pub fn kill_all_in(data: &Path) -> io::Result<()> {
+    let data = data.canonicalize()?;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else {
+            continue;
+        };
+        if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data) {
+            // One that has ended meanwhile needs no signal.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+    Ok(())
+}
+
 /// Asks a server to end.
 pub fn stop(server: &Child, how: Shutdown) {
     use rustix::process::Signal;

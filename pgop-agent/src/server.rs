@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 const WAL: Duration = Duration::from_secs(30);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Held by all processes of a server, in the pod's own directory.
+const SERVER_LOCK: &str = "server.lock";
 /// Beside data that was made, until its roles were set once.
 const ROLES_PENDING: &str = "roles.pending";
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// How long a server has to stop: a fast shutdown writes a checkpoint, and a server that is killed meanwhile has to recover.
-pub const TERMINATION_GRACE_PERIOD_SECONDS: u32 = 300;
+pub const TERMINATION_GRACE_PERIOD_SECONDS: i64 = 300;
 
 /// What a container asks for where nobody says: servers that asked for nothing would be the first to be killed when a node is short of memory.
 fn modest() -> ResourceRequirements {
@@ -83,7 +83,7 @@ pub struct ServerContext<'a> {
     /// The snapshot to start from, or `null`.
     pub restore: Option<RestoreContext<'a>>,
     /// Seconds that a server has to stop.
-    pub termination_grace_period_seconds: u32,
+    pub termination_grace_period_seconds: i64,
     /// `spec.strategyParameters`, with the defaults of the bundle's schema.
     pub parameters: &'a Map<String, Value>,
     /// Texts of the bundle's files, by name.
@@ -364,7 +364,9 @@ fn server<'a>(
             claim: &restore.claim,
             path: &restore.path,
         }),
-        termination_grace_period_seconds: TERMINATION_GRACE_PERIOD_SECONDS,
+        // The planner would set it on the pod anyway; here the server is told of it too.
+        termination_grace_period_seconds: (server.pod.termination_grace_period_seconds)
+            .unwrap_or(TERMINATION_GRACE_PERIOD_SECONDS),
         parameters: &server.strategy_parameters,
         files,
     }

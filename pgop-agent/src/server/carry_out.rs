@@ -9,7 +9,7 @@ use super::log::{Log, ends_program};
 use super::postmaster::Postmaster;
 use super::primary::new_lineage;
 use super::replica::unhook;
-use super::{Agent, Part, Work, run};
+use super::{Agent, Part, SERVER_LOCK, Work, run};
 use crate::control::Limits;
 use crate::data::{AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
@@ -25,6 +25,12 @@ impl Agent {
             Act::Wait | Act::End(_) => {}
             Act::TakeLock => self.take_lock()?,
             Act::TakeOwner => run(&self.directory.take(&self.environment.owner))?,
+            Act::KillOrphans => {
+                tracing::warn!("ending what the server has left");
+                postgres::kill_all_in(&self.directory.data())?;
+                // They are gone when their lock is free: the next look tells.
+                tokio::time::sleep(super::TICK / 50).await;
+            }
             Act::Clean => run(&self.directory.clean(self.directory.names()))?,
             Act::FinishClone => self.put_copy_in_place()?,
             Act::WriteLineage => run(&[Op::Write(self.directory.data().join(LINEAGE), new_lineage())])?,
@@ -191,7 +197,13 @@ impl Agent {
         for (name, value) in &held {
             arguments = arguments.with(name, value);
         }
+        // All its processes inherit it, and the agent lets go of it: it is free when all of them are gone.
+        let Taken::Ours(held_by_server) = lock::take(&run_directory.join(SERVER_LOCK)).map_err(io::Error::other)?
+        else {
+            return Ok(());
+        };
         let mut server = Postmaster::start(&data, &arguments, text)?;
+        drop(held_by_server);
         (server.limits, server.held) = (limits, held);
         self.server = Some(server);
         Ok(())

@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use rustix::fs::StatVfs;
 
-use super::{AGAIN, Agent, Part, WAL, Work, run};
+use super::{AGAIN, Agent, Part, SERVER_LOCK, WAL, Work, run};
 use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
@@ -63,6 +63,8 @@ impl Agent {
         Volume {
             lock: self.lock_state,
             owner: self.owner.clone(),
+            orphans: self.server.is_none()
+                && matches!(lock::take(&self.environment.run.join(SERVER_LOCK)), Ok(Taken::Others)),
             leftovers: names.leftovers() && self.job.is_none(),
             copy: names.copy(),
             data: self.data.clone(),

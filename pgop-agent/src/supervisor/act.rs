@@ -12,6 +12,8 @@ pub enum Act {
     TakeLock,
     /// Writes whose the directory is.
     TakeOwner,
+    /// Ends the processes that a server has left.
+    KillOrphans,
     /// Removes what a try that was cut off has left.
     Clean,
     /// Gives a complete copy the name of the data, and removes the old data.

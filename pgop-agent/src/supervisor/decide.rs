@@ -22,11 +22,12 @@ const STARTS_OVERRIDDEN: u32 = 2;
 
 /// What is to be done next.
 pub fn decide(seen: &Seen) -> Act {
-    const RULES: [fn(&Seen) -> Option<Act>; 12] = [
+    const RULES: [fn(&Seen) -> Option<Act>; 13] = [
         stop,
         lock,
         owner,
         busy,
+        orphans,
         leftovers,
         data,
         signals,
@@ -92,6 +93,12 @@ fn owner(seen: &Seen) -> Option<Act> {
 /// One long thing at a time.
 fn busy(seen: &Seen) -> Option<Act> {
     seen.running.map(|_| Act::Wait)
+}
+
+/// A server that was killed leaves its sessions behind, which go on with what they do and write: beside the next one they would be a second writer.
+fn orphans(seen: &Seen) -> Option<Act> {
+    let is_down = matches!(seen.server, Server::Down { .. });
+    (is_down && seen.volume.orphans).then_some(Act::KillOrphans)
 }
 
 /// A copy that is whole takes the place of the data. What is left of one that was cut off goes, also beside a server that runs.

@@ -89,6 +89,8 @@ pub struct Volume {
     pub lock: Lock,
     /// Whose it is.
     pub owner: OwnerFile,
+    /// Processes of a server that has ended may still write.
+    pub orphans: bool,
     /// Something of a try that was cut off is there.
     pub leftovers: bool,
     /// A complete copy waits for the name of the data.

@@ -67,6 +67,7 @@ fn idle(role: Role) -> Seen {
         volume: Volume {
             lock: Lock::Ours,
             owner: OwnerFile::Ours,
+            orphans: false,
             leftovers: false,
             copy: false,
             data: Data::There(facts(standby)),

@@ -55,6 +55,16 @@ fn nobody_writes_without_the_lock() {
 }
 
 #[test]
+fn nothing_starts_beside_what_a_killed_server_has_left() {
+    let killed = after(a_primary(), |seen| (seen.volume.orphans, seen.server) = (true, down()));
+    assert_eq!(killed, Act::KillOrphans);
+    let whole = after(a_replica(), |seen| {
+        (seen.volume.orphans, seen.volume.copy, seen.server) = (true, true, down());
+    });
+    assert_eq!(whole, Act::KillOrphans, "nor is their data moved away from them");
+}
+
+#[test]
 fn a_directory_belongs_to_one_resource() {
     let owner = |owner| after(a_primary(), |seen| (seen.volume.owner, seen.server) = (owner, down()));
     assert_eq!(owner(OwnerFile::Absent), Act::TakeOwner);

@@ -90,6 +90,8 @@ impl World {
             .is_some_and(|running| running.job != Job::CheckSettings);
         self.seen.running = None;
         self.seen.server = down();
+        // They go with the container.
+        self.seen.volume.orphans = false;
         self.seen.verdict = Verdict::Unknown;
         self.seen.volume.lock = Lock::Free;
         self.seen.tries = Tries::default();
@@ -109,6 +111,7 @@ impl World {
     fn befall(&mut self, fault: Fault) {
         match fault {
             Fault::Crash if self.seen.up().is_some() => {
+                self.seen.volume.orphans = true;
                 self.seen.server = Server::Down {
                     in_vain: 0,
                     words: Some("killed".to_owned()),
@@ -184,6 +187,10 @@ impl World {
                 assert_eq!(self.seen.volume.lock, Lock::Ours);
                 self.seen.volume.owner = OwnerFile::Ours;
             }
+            Act::KillOrphans => {
+                self.is_down();
+                self.seen.volume.orphans = false;
+            }
             Act::Clean => {
                 self.may_write();
                 assert!(!self.seen.volume.copy, "a complete copy is no leftover");
@@ -224,6 +231,7 @@ impl World {
             Act::Start { settings, .. } => {
                 self.may_write();
                 self.is_down();
+                assert!(!self.seen.volume.orphans, "a second writer");
                 let standby = matches!(self.seen.role, Role::Replica { .. });
                 assert_eq!(self.seen.facts().map(|facts| facts.standby), Some(standby));
                 assert!(
