@@ -248,6 +248,10 @@ impl Agent {
         let Some(server) = &mut self.server else { return Ok(()) };
         self.words = server.words().or(self.words.take());
         if let Some(status) = server.child.try_wait()? {
+            // They hold the other end of its log too.
+            if server.asked.is_none() {
+                postgres::kill_all_in(&self.directory.data())?;
+            }
             let words = server.end().await.or(self.words.take());
             self.died(status, words);
             return Ok(());
