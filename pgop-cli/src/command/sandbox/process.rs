@@ -194,6 +194,7 @@ pub(super) fn log() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .log_internal_errors(false) // it would tell of a full disk on the same disk, and panic
         .with_ansi(false)
         .try_init();
 }
