@@ -56,7 +56,7 @@ pub struct ServerContext<'a> {
     pub uid: &'a str,
     /// Labels that select every pod of the resource, and no other.
     pub selector: BTreeMap<String, String>,
-    /// Image with bash and the server programs.
+    /// Image with the server programs.
     pub image: &'a str,
     /// `Always`, `IfNotPresent` or `Never`.
     pub image_pull_policy: &'a str,

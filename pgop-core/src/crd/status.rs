@@ -117,7 +117,7 @@ pub struct Member {
     /// Address of its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Why it is not ready, as the kubelet or its own supervisor tells.
+    /// Why it is not ready, as the kubelet or its own agent tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

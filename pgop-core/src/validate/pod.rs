@@ -294,7 +294,7 @@ mod tests {
             "/pgop/",
             "//pgop/./x",
             "/",
-            "/pgop/config/start.sh",
+            "/pgop/config/pg_hba.conf",
             "/etc/../pgop",
         ] {
             assert!(overlap("/pgop", path), "{path}");
