@@ -126,7 +126,7 @@ async fn a_primary_and_its_replica_tell_everything_and_survive_what_befalls_them
                 && missing.len() == 5
                 && missing
                     .iter()
-                    .all(|name| name.starts_with("pg_stat_walreceiver_") || name.ends_with("last_replay_seconds"))
+                    .all(|name| name.starts_with("pg_stat_wal_receiver_") || name.ends_with("last_replay_seconds"))
                 && value(families, "pg_stat_archiver_archived_count") >= 1.0
                 && families["pg_replication_slots_active"].len() == 2
         })
@@ -151,7 +151,7 @@ async fn a_primary_and_its_replica_tell_everything_and_survive_what_befalls_them
     let late = told_by_replica
         .until("replayed", |families| {
             families.contains_key("pg_replication_last_replay_seconds")
-                && families.contains_key("pg_stat_walreceiver_flushed_lsn")
+                && families.contains_key("pg_stat_wal_receiver_flushed_lsn")
         })
         .await;
     let missing = missing(&late);
