@@ -93,7 +93,8 @@ impl Agent {
         let path = environment.volume.join(&environment.instance);
         std::fs::create_dir_all(&path).map_err(|error| {
             let (path, claim) = (path.display(), &environment.claim);
-            let words = format!("can't make {path} on claim {claim}: {error}; check the volume's permissions (fsGroup)");
+            let words =
+                format!("can't make {path} on claim {claim}: {error}; check the volume's permissions (fsGroup)");
             io::Error::new(error.kind(), words)
         })?;
         Ok(Self {

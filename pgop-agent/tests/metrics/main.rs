@@ -233,12 +233,20 @@ async fn the_dashboard_and_the_rules_ask_for_what_is_told() {
         "pg_database_wraparound_age_",
         "pg_basebackup",
         "pg_drop_replication_slot",
+        "pg_exporter",
+        "pgop_dev_role",
         "pg_stat_activity",
         "pg_settings",
         "pg_stat_archiver",
     ];
-    for file in ["grafana/pgop.json", "alerts/pgop.yaml", "alerts/pgop.test.yaml"] {
-        let text = std::fs::read_to_string(deploy.join(file)).unwrap();
+    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
+    for file in [
+        "grafana/pgop.json",
+        "alerts/pgop.yaml",
+        "alerts/pgop.test.yaml",
+        "../docs/monitoring.md",
+    ] {
+        let text = read(file);
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         let mut names = words
             .filter(|word| word.starts_with("pg_") || word.starts_with("pgop_"))
@@ -247,6 +255,13 @@ async fn the_dashboard_and_the_rules_ask_for_what_is_told() {
         for name in names {
             assert!(told.contains(name) || others.contains(&name), "{file}: {name}");
         }
+    }
+    let (rules, page) = (read("alerts/pgop.yaml"), read("../docs/monitoring.md"));
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(
+            page.contains(&format!("\n| `{alert}` |")),
+            "docs/monitoring.md lacks {alert}"
+        );
     }
 }
 
