@@ -432,7 +432,10 @@ impl Whole<'_> {
         if extra {
             missing.push("a replica is being removed".to_owned());
         }
-        (missing.is_empty() && self.applied.held.is_empty(), missing.join(", "))
+        // A right that could not be given is told as a failure, and keeps nobody from serving.
+        let mut held = self.applied.held.iter();
+        let waits = held.any(|held| !matches!(held.kind, Kind::Role | Kind::RoleBinding));
+        (missing.is_empty() && !waits, missing.join(", "))
     }
 
     /// What is still being changed though all members serve.
