@@ -195,7 +195,15 @@ pub fn message(conditions: &[Condition], phase: &str) -> String {
         "Restoring" => &["Restored", "Progressing"],
         "Failed" => &["Restored", "Complete", "Degraded", "Ready"],
         "Degraded" => &["Degraded", "Ready"],
-        _ => &["Complete", "Progressing", "Ready"],
+        _ => &[
+            "Complete",
+            "Progressing",
+            "Ready",
+            "SettingsInForce",
+            "RolesInForce",
+            "Following",
+            "Space",
+        ],
     };
     // A condition that is fine explains nothing.
     let fine = |c: &Condition| match c.type_.as_str() {

@@ -17,7 +17,8 @@ pub struct ServerStatus {
     /// One word: `Invalid`, `Restoring`, `Progressing`, `Ready`, `Degraded` or `Failed`. Scripts read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// `Accepted`, `Progressing`, `Ready`, `Degraded`, and `Restored` where a restore was asked for.
+    /// `Accepted`, `Progressing`, `Ready`, `Degraded`, and `Restored` where a restore was asked for. `SettingsInForce`, `RolesInForce`, `Following` and
+    /// `Space` are what the servers tell of themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The strategy in use.

@@ -127,6 +127,15 @@ impl Cluster {
         Running::start(Client::new(transport, "default"), pgop_strategies::builtin().unwrap())
     }
 
+    /// A client of somebody with the rights that the cluster's roles give.
+    pub(crate) fn client_of(&self, identity: Identity) -> Client {
+        let service = self.server.service(Some(identity));
+        Client::new(
+            service_fn(move |request: Request<Body>| service.clone().oneshot(request)),
+            "default",
+        )
+    }
+
     pub(crate) async fn create(&self, object: Value) {
         let of = kind(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
         let api: Api<DynamicObject> = Api::default_namespaced_with(self.client.clone(), &of);

@@ -283,10 +283,10 @@ fn conditions(root: &mut Tree, facts: &Facts) {
         // One cause shows in several conditions; its message is needed once.
         if condition.status != good && !said.iter().any(|before| before.contains(&condition.message)) {
             said.push(&condition.message);
-            let style = if condition.type_ == "Progressing" {
-                Style::Dim
-            } else {
-                Style::Bad
+            let style = match (condition.type_.as_str(), condition.status.as_str()) {
+                ("Progressing", _) => Style::Dim,
+                (_, "Unknown") => Style::Warn,
+                _ => Style::Bad,
             };
             let word = match condition.status.as_str() {
                 "True" => condition.type_.clone(),
