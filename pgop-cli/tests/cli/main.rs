@@ -15,3 +15,4 @@ mod install;
 mod surroundings;
 mod unreachable;
 mod usage;
+mod volume;
