@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use pgop_core::Owner;
+use pgop_core::name::AGENT_CONTAINER;
 use serde_json::{Value, json};
 
 use super::Look;
@@ -11,8 +12,6 @@ use super::Look;
 pub const SELECTOR: &str = "app.kubernetes.io/name=pgo-browse,app.kubernetes.io/managed-by=pgop";
 /// Exit code of `pgop-agent browse` for "there is no such directory".
 pub const NO_FOLDER: i32 = 3;
-/// The init container that brings the agent into a pod.
-pub const AGENT: &str = "agent";
 /// Where the agent lies in the pod.
 const BIN: &str = "/pgop/bin";
 /// Where the claim is mounted.
@@ -52,7 +51,7 @@ pub fn build(look: &Look, agent_image: &str, node: Option<&str>, namespace: &str
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [{
-            "name": AGENT,
+            "name": AGENT_CONTAINER,
             "image": agent_image,
             "command": ["pgop-agent", "install", BIN],
             "resources": resources,
@@ -143,7 +142,10 @@ pub fn agent_image<'a>(pods: &'a [Pod], user: Option<&Owner>, claim: &str) -> Op
     let mounting = pods.iter().filter(|pod| mounts(pod, claim));
     of_user.chain(mounting).find_map(|pod| {
         let mut containers = pod.spec.as_ref()?.init_containers.iter().flatten();
-        containers.find(|container| container.name == AGENT)?.image.as_deref()
+        containers
+            .find(|container| container.name == AGENT_CONTAINER)?
+            .image
+            .as_deref()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
+use pgop_core::name::AGENT_CONTAINER;
 
 use crate::cluster::Cluster;
 use crate::screen::one_line;
@@ -123,7 +124,7 @@ fn image(pod: &Pod, container: &str) -> String {
     let image = all
         .filter(|one| one.name == container)
         .find_map(|one| one.image.clone());
-    let other = if container == super::pod::AGENT {
+    let other = if container == AGENT_CONTAINER {
         "the operator's, which brings the agent"
     } else {
         "choose another with --image"

@@ -99,6 +99,8 @@ mod tests {
             role,
             ready: true,
             address: None,
+            agent: None,
+            older: false,
             message: None,
         }
     }
