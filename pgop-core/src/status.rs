@@ -164,7 +164,7 @@ impl Whole<'_> {
         generation: Option<i64>,
         now: jiff::Timestamp,
     ) -> ServerStatus {
-        let members = &self.assessment.members;
+        let members = &self.members();
         let restored = matches!(self.assessment.job, Some(JobState::Succeeded { .. }));
         // What people change takes its time, and is no trouble.
         let same_spec = old.observed_generation == generation;
@@ -189,6 +189,10 @@ impl Whole<'_> {
             }),
             primary: members.iter().find(|m| m.role == Role::Primary).map(|m| m.name.clone()),
             members: members.clone(),
+            upgrade: match self.refused {
+                [] => self.server.change.upgrade.clone(),
+                _ => old.upgrade,
+            },
             endpoints: Some(self.endpoints()),
             container: Some(self.strategy.names.container.clone()),
             socket: Some(self.strategy.names.socket.clone()),
@@ -215,6 +219,18 @@ impl Whole<'_> {
             ready_replicas: self.replicas.map(|_| number(count(true))),
             selector: self.replicas.map(|_| self.selector()),
         }
+    }
+
+    /// The servers, and which of them another pgop made.
+    fn members(&self) -> Vec<Member> {
+        let older = &self.assessment.roll.older;
+        let members = self.assessment.members.iter().cloned();
+        members
+            .map(|member| Member {
+                older: older.contains(&member.name),
+                ..member
+            })
+            .collect()
     }
 
     /// Whether what is not ready was restarted by us, or is to be: a roll is under way, or its last server starts.

@@ -73,6 +73,8 @@ fn members(primary: bool, replicas: &[bool]) -> Assessment {
         role,
         ready,
         address: None,
+        agent: None,
+        older: false,
         message: None,
     };
     let mut all = vec![member("hippo-0".to_owned(), Role::Primary, primary)];

@@ -30,6 +30,9 @@ pub struct ServerStatus {
     /// The servers. A replica is ready only while it streams.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+    /// The upgrade of the servers that was asked for last, as it stands in the annotation `pgop.dev/upgrade`, once it is being carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<String>,
     /// Where applications connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -118,6 +121,12 @@ pub struct Member {
     /// Address of its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Image that it has its agent from: the operator's that made its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Another version of pgop made its pod. It becomes as the operator makes it with its next restart, or by `pgo upgrade servers`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub older: bool,
     /// Why it is not ready, as the kubelet or its own agent tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

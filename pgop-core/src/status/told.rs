@@ -104,6 +104,8 @@ mod tests {
             role,
             ready: true,
             address: None,
+            agent: None,
+            older: false,
             message: None,
         }
     }
