@@ -33,15 +33,14 @@ endef
 
 test: setup lint purity package unit sandbox
 
-# Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for our scripts.
+# Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for what there is of shell.
 setup:
 	@$(call install,gcc:gcc make:make shellcheck:shellcheck)
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 
 lint:
 	cargo fmt --all --check
-	shellcheck -x --source-path=templates/files templates/files/*.sh
-	shellcheck -x pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
+	shellcheck -x deploy/*.sh pgop-sandbox/tests/kubectl/*.sh .ci/run
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # $(1): features, $(2): crates that pgop-core must not depend on with them.

@@ -9,7 +9,7 @@ use crate::description::Description;
 use crate::kind::Kind;
 use crate::observed::Live;
 use crate::owner::ResourceKind;
-use crate::pod::{failure, is_ready, trouble};
+use crate::pod::{agent_image, failure, is_ready, trouble};
 use crate::roll::{Roll, is_on_delete};
 use crate::validated::Validated;
 
@@ -143,10 +143,15 @@ pub(crate) fn refresh(members: &[Member], live: &Live) -> Vec<Member> {
             || Member {
                 ready: false,
                 address: None,
+                agent: None,
+                older: false,
                 message: Some("has no pod".to_owned()),
                 ..old.clone()
             },
-            |pod| member(pod, old.role),
+            |pod| Member {
+                older: old.older,
+                ..member(pod, old.role)
+            },
         )
     };
     members.iter().map(now).collect()
@@ -163,6 +168,8 @@ fn member(pod: &Pod, role: Role) -> Member {
             .as_ref()
             .and_then(|s| s.pod_ip.clone())
             .filter(|ip| !ip.is_empty()),
+        agent: agent_image(pod).map(str::to_owned),
+        older: false,
         message: if ready { None } else { trouble(pod) },
     }
 }

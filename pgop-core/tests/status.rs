@@ -73,6 +73,8 @@ fn members(primary: bool, replicas: &[bool]) -> Assessment {
         role,
         ready,
         address: None,
+        agent: None,
+        older: false,
         message: None,
     };
     let mut all = vec![member("hippo-0".to_owned(), Role::Primary, primary)];
@@ -441,6 +443,11 @@ fn what_the_servers_tell_is_told_and_goes_with_them() {
     );
     assert_eq!(condition(&told, "Following").unwrap().status, "True");
     assert_eq!(phase(&told), "Ready", "the servers serve");
+    assert_eq!(
+        condition(&told, "Ready").unwrap().message,
+        "the primary serves and 1 replica streams; hippo-0: \"work_mem\" is wrong",
+        "the one sentence of `kubectl get`"
+    );
     assert_eq!(round_seeing(&seen, &told, &applied, &both, 20), told);
     // The pods are being replaced, and say nothing yet.
     let silent = round(&told, &applied, &both, 30);

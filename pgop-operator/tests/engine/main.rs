@@ -8,5 +8,6 @@ mod deaths;
 mod panics;
 mod refused;
 mod restart;
+mod rights;
 mod vanished;
 mod week;
