@@ -170,6 +170,9 @@ impl Cluster {
             ("v1", "Secret"),
             ("v1", "Service"),
             ("v1", "PersistentVolumeClaim"),
+            ("v1", "ServiceAccount"),
+            ("rbac.authorization.k8s.io/v1", "Role"),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding"),
         ];
         let mut made = BTreeSet::new();
         for (version, name) in kinds {
