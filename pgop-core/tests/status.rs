@@ -322,6 +322,33 @@ fn who_runs_as_another_version_made_it_is_told() {
         condition.message,
         "everything is as the spec says; hippo-0 runs as another version of pgop made it until the next restart"
     );
+    let older =
+        |cluster: &PgCluster| -> Vec<bool> { status(cluster).members.iter().map(|member| member.older).collect() };
+    assert_eq!(older(&ready), [true, false]);
+    assert_eq!(status(&ready).upgrade, None);
+    let mut asked = ready.clone();
+    let annotations = asked.metadata.annotations.get_or_insert_default();
+    annotations.insert("pgop.dev/upgrade".to_owned(), "Mon 30 Nov".to_owned());
+    let done = round(&asked, &Applied::default(), &members(true, &[true]), 20);
+    assert_eq!(older(&done), [false, false]);
+    assert_eq!(status(&done).upgrade.as_deref(), Some("Mon 30 Nov"));
+}
+
+#[test]
+fn whose_agent_a_server_runs_is_read_off_its_pod() {
+    let pod = json!({"metadata": {"name": "hippo-0", "labels": {"pgop.dev/role": "primary"}},
+        "spec": {"initContainers": [{"name": "mine", "image": "other:1"}, {"name": "agent", "image": "op:1"}], "containers": []}});
+    let invalid = [Invalid::new("spec", "is wrong", "mend it")];
+    let mut observed = observed();
+    observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
+    let known = round(&hippo("{replicas: 0}"), &Applied::default(), &members(true, &[]), 10);
+    let refused = known.with_status(&Round {
+        observed: &observed,
+        strategy: None,
+        now: Timestamp::UNIX_EPOCH,
+        outcome: Outcome::Invalid(&invalid),
+    });
+    assert_eq!(status(&refused).members[0].agent.as_deref(), Some("op:1"));
 }
 
 #[test]

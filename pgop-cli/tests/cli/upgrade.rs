@@ -131,6 +131,7 @@ fn the_wait_ends_when_the_operator_has_seen_it_and_nobody_is_older() {
         let text = loop {
             match asked(&server) {
                 [Some(text), ..] => break text,
+                _ if wait.is_finished() => panic!("it asked for nothing: {:#?}", wait.join()),
                 _ => std::thread::sleep(Duration::from_millis(10)),
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, ServiceAccount};
 use kube::api::{Api as Resources, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
@@ -22,17 +22,24 @@ macro_rules! create {
     };
 }
 
-/// An API server with the definitions, namespace `shop`, and claim `vault` in it.
+/// An API server with the definitions, namespace `shop`, and claim `orders-backup-pvc` in it.
 fn server() -> ApiServer {
     let server = ApiServer::start();
     create!(server, Namespace, Resources::all, json!({"metadata": {"name": "shop"}}));
+    // No controller is there to make it, and no pod is without one.
+    create!(
+        server,
+        ServiceAccount,
+        in_shop,
+        json!({"metadata": {"name": "default"}})
+    );
     server.pgo("install --image registry.test/pgop:1").run().code(0);
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     create!(
         server,
         PersistentVolumeClaim,
         in_shop,
-        json!({"metadata": {"name": "vault", "labels": {"pgop.dev/backups-of": "orders"}}, "spec": spec})
+        json!({"metadata": {"name": "orders-backup-pvc", "labels": {"pgop.dev/backups-of": "orders"}}, "spec": spec})
     );
     server
 }
@@ -51,18 +58,20 @@ fn looks(server: &ApiServer, line: &str, status: &Value) -> (Ran, Pod) {
         let pod = server.ask(async |client| {
             let api: Resources<Pod> = in_shop(client);
             let selector = ListParams::default().labels("app.kubernetes.io/name=pgo-browse");
-            let pod = loop {
-                match api.list(&selector).await.unwrap().items.pop() {
-                    Some(pod) => break pod,
-                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+            while !run.is_finished() {
+                if let Some(pod) = api.list(&selector).await.unwrap().items.pop() {
+                    let name = pod.metadata.name.clone().unwrap();
+                    let patch = Patch::Merge(json!({"status": status}));
+                    api.patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
+                    return Some(pod);
                 }
-            };
-            let name = pod.metadata.name.clone().unwrap();
-            let patch = Patch::Merge(json!({"status": status}));
-            api.patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
-            pod
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            None
         });
-        (run.join().unwrap(), pod)
+        let ran = run.join().unwrap();
+        let pod = pod.unwrap_or_else(|| panic!("it made no pod: {ran:#?}"));
+        (ran, pod)
     })
 }
 
@@ -82,8 +91,12 @@ fn images(pod: &Pod) -> (String, String) {
 #[test]
 fn the_agent_that_looks_is_that_of_the_claims_user_and_else_the_operators() {
     let server = server();
-    let (ran, pod) = looks(&server, "show pvc vault", &ended(3, "there is no directory"));
-    ran.code(0).out_has("pvc : vault (").out_has("(empty)");
+    let (ran, pod) = looks(
+        &server,
+        "show pvc orders-backup-pvc",
+        &ended(3, "there is no directory"),
+    );
+    ran.code(0).out_has("pvc : orders-backup-pvc (").out_has("(empty)");
     assert_eq!(images(&pod), ("registry.test/pgop:1".into(), "postgres:17".into()));
 
     server
@@ -99,7 +112,7 @@ fn the_agent_that_looks_is_that_of_the_claims_user_and_else_the_operators() {
         json!({"metadata": {"name": "orders-0", "labels": {"pgop.dev/database": "orders", "pgop.dev/role": "primary"}},
             "spec": {"initContainers": [agent], "containers": [postgres]}})
     );
-    let (_, pod) = looks(&server, "show pvc vault", &ended(3, ""));
+    let (_, pod) = looks(&server, "show pvc orders-backup-pvc", &ended(3, ""));
     assert_eq!(images(&pod), ("registry.test/pgop:0".into(), "lab/postgres:15".into()));
     let (ran, pod) = looks(&server, "show backup orders --image any:1", &ended(3, ""));
     ran.code(0).out_has("no snapshot");
@@ -122,10 +135,14 @@ fn an_installation_that_may_not_be_asked_for_is_taken_for_the_usual_one() {
             .await
             .unwrap();
     });
-    let (ran, pod) = looks(&server, "show pvc vault", &ended(1, "could not read `` on the claim"));
+    let (ran, pod) = looks(
+        &server,
+        "show pvc orders-backup-pvc",
+        &ended(1, "could not read `` on the claim"),
+    );
     ran.code(1)
-        .out_has("pvc : vault (")
-        .err_has("claim vault could not be listed: could not read `` on the claim");
+        .out_has("pvc : orders-backup-pvc (")
+        .err_has("claim orders-backup-pvc could not be listed: could not read `` on the claim");
     let own = concat!("ghcr.io/pgop/operator:", env!("CARGO_PKG_VERSION"));
     assert_eq!(images(&pod).0, own);
 }
