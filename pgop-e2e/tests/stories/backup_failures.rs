@@ -26,6 +26,7 @@ fn a_failed_backup_leaves_nothing_and_a_failed_restore_starts_nothing() {
         .fails(1, &["maxRate"]);
     let late = the_source_is_away(&space, &hand);
     the_source_goes(&space, &hand);
+    another_gets_its_name(&space, &hand);
     let mut snapshots: Vec<String> = space
         .bash(&hand, "cd /claim && ls -d src-backups/2*")
         .lines()
@@ -137,5 +138,23 @@ fn the_source_goes(space: &Space, hand: &str) {
         "{status}: {message}"
     );
     assert_eq!(api::text(&backup, "/status/path"), "", "a failed backup has no path");
+    assert_eq!(space.bash(hand, UNFINISHED).trim(), "0", "something unfinished is left");
+}
+
+/// While it is being copied the source is deleted, and its name used again. A snapshot of the new one would not hold what the old one had.
+fn another_gets_its_name(space: &Space, hand: &str) {
+    space.pgo("create database src --wait --timeout 4m").ok();
+    under_way(space, hand, "mistaken", "");
+    space.pgo("delete database src --yes").ok();
+    until(60, "src to go", || {
+        let done = space.pgo("create database src");
+        if done.code == 0 { Ok(()) } else { Err(done.to_string()) }
+    });
+    let backup = space.phase_becomes("PgBackup", "mistaken", "Failed", 180);
+    let (_, _, message) = api::condition(&backup, "Complete");
+    assert!(
+        message.contains("src:5432 is the server of another resource"),
+        "{message}"
+    );
     assert_eq!(space.bash(hand, UNFINISHED).trim(), "0", "something unfinished is left");
 }
