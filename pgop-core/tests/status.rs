@@ -728,29 +728,40 @@ fn while_a_backup_runs_it_is_told_what_it_waits_for() {
 }
 
 #[test]
-fn a_backup_whose_source_is_gone_says_so_while_its_job_goes_on() {
+fn a_backup_whose_source_is_gone_says_so_while_its_job_goes_on_and_when_it_failed() {
     let backup = backup_round(JobState::Running {
         waits: None,
         started: None,
     });
-    let mut observed = Observed::default();
-    let owner =
-        json!([{"apiVersion": "pgop.dev/v1alpha1", "kind": "PgBackup", "name": "b", "uid": "u2", "controller": true}]);
-    let job = json!({"metadata": {"name": "b", "ownerReferences": owner}, "status": {}});
-    observed.live.objects.insert((Kind::Job, "b".to_owned()), job);
-    let strategy = strategy();
-    let refused = backup.validate(&observed, &strategy).unwrap_err();
-    let after = backup.with_status(&Round {
-        observed: &observed,
-        strategy: Some(&strategy),
-        now: Timestamp::UNIX_EPOCH,
-        outcome: Outcome::Invalid(&refused),
-    });
-    let status = after.status.unwrap();
-    let message = &find(&status.conditions, "Complete").unwrap().message;
-    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let told = |job_status: serde_json::Value| {
+        let mut observed = Observed::default();
+        let owner = json!([{"apiVersion": "pgop.dev/v1alpha1", "kind": "PgBackup", "name": "b", "uid": "u2", "controller": true}]);
+        let job = json!({"metadata": {"name": "b", "ownerReferences": owner}, "status": job_status});
+        observed.live.objects.insert((Kind::Job, "b".to_owned()), job);
+        let strategy = strategy();
+        let refused = backup.validate(&observed, &strategy).unwrap_err();
+        let after = backup.with_status(&Round {
+            observed: &observed,
+            strategy: Some(&strategy),
+            now: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::Invalid(&refused),
+        });
+        let status = after.status.unwrap();
+        let message = find(&status.conditions, "Complete").unwrap().message.clone();
+        (status.phase.unwrap(), message)
+    };
+    let gone = "; spec.source names PgCluster hippo, which does not exist";
+    let (phase, message) = told(json!({}));
+    assert_eq!(phase, "Running");
     assert!(
-        message.starts_with("its Job goes on; ") && message.contains("PgCluster hippo, which does not exist"),
+        message.starts_with(&format!("writes to claim hippo-backup-pvc{gone}")),
+        "{message}"
+    );
+    let (phase, message) =
+        told(json!({"conditions": [{"type": "Failed", "status": "True", "message": "three tries"}]}));
+    assert_eq!(phase, "Failed");
+    assert!(
+        message.starts_with(&format!("Job b failed: three tries{gone}")),
         "{message}"
     );
 }

@@ -38,7 +38,7 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
                 JobState::Absent => {}
                 state => {
                     let refused = match other {
-                        Outcome::Invalid(all) => Some(format!("its Job goes on; {}", invalid::summary(all))),
+                        Outcome::Invalid(all) => Some(invalid::summary(all)),
                         _ => None,
                     };
                     return follow(state, old, generation, round.now, refused);
@@ -86,10 +86,14 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
     };
     let waits = match state {
         JobState::Absent => applied.held.first().map(|held| held.why.clone()),
-        _ => (!validated.source_serves).then(|| {
+        JobState::Running { .. } if !validated.source_serves => {
             let Source { kind, name } = &validated.source;
-            format!("{} {name} does not serve now, and is waited for", kind.as_str())
-        }),
+            Some(format!(
+                "{} {name} does not serve now, and is waited for",
+                kind.as_str()
+            ))
+        }
+        _ => None,
     };
     let not_made = (state == JobState::Absent).then(|| applied.failed.first()).flatten();
     let mut status = follow(state, started, generation, round.now, waits);
@@ -103,6 +107,14 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
     let accepted = Fact::new("Accepted", true, "Valid", format!("strategy {}", strategy.name));
     status.conditions = merge(&status.conditions, vec![accepted], generation, round.now);
     status
+}
+
+/// What a Job says, with what is known of its source.
+fn also(message: String, more: Option<String>) -> String {
+    match more {
+        Some(more) => format!("{message}; {more}"),
+        None => message,
+    }
 }
 
 /// The status that follows from how far the Job is, and from what else it waits for, if for anything.
@@ -122,12 +134,8 @@ fn follow(
         }
         JobState::Running { waits, started } => {
             status.started_at = started;
-            let told: Vec<String> = waits.into_iter().chain(waits_for).collect();
-            let message = if told.is_empty() {
-                format!("writes to claim {claim}")
-            } else {
-                told.join("; ")
-            };
+            let message = waits.unwrap_or_else(|| format!("writes to claim {claim}"));
+            let message = also(message, waits_for);
             ("Running", Fact::new("Complete", false, "Running", message))
         }
         JobState::Succeeded {
@@ -157,6 +165,7 @@ fn follow(
         } => {
             status.started_at = started;
             status.finished_at = finished.or_else(|| Some(whole_seconds(now)));
+            let message = also(message, waits_for);
             ("Failed", Fact::new("Complete", false, "BackupFailed", message))
         }
     };

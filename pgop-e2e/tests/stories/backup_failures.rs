@@ -134,7 +134,7 @@ fn the_source_goes(space: &Space, hand: &str) {
     let backup = space.phase_becomes("PgBackup", "doomed", "Failed", 180);
     let (status, _, message) = api::condition(&backup, "Complete");
     assert!(
-        status == "False" && message.contains("src:5432 does not answer") && message.contains("waited for"),
+        status == "False" && message.contains("src:5432") && message.contains("PgDatabase src, which does not exist"),
         "{status}: {message}"
     );
     assert_eq!(api::text(&backup, "/status/path"), "", "a failed backup has no path");

@@ -63,11 +63,12 @@ pub(crate) fn carry_out(run: &Run<'_>, case: &Case, made: &Made) -> Result<bool,
             None => return Ok(false),
         },
         Kind::JobDeleted => api::delete(namespace, &api::kind("batch/v1", "Job"), &made.name, false),
-        Kind::Filled | Kind::StaysFull => {
-            if case.moment != Moment::AtOnce {
-                run.shelves.bash(made.claim, FILL)?;
-            }
+        // Before the last thing was written: what comes later may well succeed.
+        Kind::Filled | Kind::StaysFull if case.moment != Moment::AtOnce => {
+            let script = format!("{FILL}; [ -d '/claim/{}' ] || echo late", partial(made));
+            return Ok(run.shelves.bash(made.claim, &script)?.trim() != "late");
         }
+        Kind::Filled | Kind::StaysFull => {}
         Kind::NameTaken => return plant(run, made, "mkdir /claim/.plant; echo mine >/claim/.plant/keep"),
         Kind::LabelForged => {
             let like = run.first(made.source.name)?;
@@ -121,10 +122,15 @@ pub(crate) fn after(run: &Run<'_>, case: &Case, made: &Made, is_disturbed: bool)
     }
 }
 
+/// Path of the unfinished snapshot.
+fn partial(made: &Made) -> String {
+    let folder = made.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    format!("{folder}/.partial-{}/data", made.uid)
+}
+
 /// Until something of the copy is there, or the backup has ended.
 fn wait_until_copying(run: &Run<'_>, made: &Made) -> Result<(), String> {
-    let folder = made.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let script = format!("[ ! -d '/claim/{folder}/.partial-{}/data/base' ] || echo yes", made.uid);
+    let script = format!("[ ! -d '/claim/{}/base' ] || echo yes", partial(made));
     patiently(&format!("{} to copy", made.name), || {
         if run.shelves.bash(made.claim, &script)?.trim() == "yes" || run.has_ended(made) {
             return Ok(());

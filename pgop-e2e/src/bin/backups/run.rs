@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
         let mut parameters = json!({});
         if case.kind != Kind::Plain {
             // As slow as a larger database would be.
-            parameters["maxRate"] = json!("8M");
+            parameters["maxRate"] = json!("4M");
         }
         if case.kind == Kind::StaysFull {
             parameters["patience"] = json!(5);
