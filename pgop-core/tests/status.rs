@@ -740,3 +740,62 @@ fn a_backup_is_complete_or_absent() {
     });
     assert!(!running.is_finished());
 }
+
+#[test]
+fn while_a_backup_runs_it_is_told_what_it_waits_for() {
+    let told = |waits: Option<&str>, before: Option<&PgBackup>| {
+        let waits = waits.map(str::to_owned);
+        let state = JobState::Running { waits, started: None };
+        let status = backup_of("u1", state, before).status.unwrap();
+        assert_eq!(status.phase.as_deref(), Some("Running"));
+        find(&status.conditions, "Complete").unwrap().message.clone()
+    };
+    // The source of this round has no primary that is ready.
+    assert_eq!(
+        told(None, None),
+        "PgCluster hippo does not serve now, and is waited for"
+    );
+    assert_eq!(
+        told(Some("the first try failed"), None),
+        "the first try failed; PgCluster hippo does not serve now, and is waited for"
+    );
+}
+
+#[test]
+fn a_backup_whose_source_is_gone_says_so_while_its_job_goes_on_and_when_it_failed() {
+    let backup = backup_round(JobState::Running {
+        waits: None,
+        started: None,
+    });
+    let told = |job_status: serde_json::Value| {
+        let mut observed = Observed::default();
+        let owner = json!([{"apiVersion": "pgop.dev/v1alpha1", "kind": "PgBackup", "name": "b", "uid": "u2", "controller": true}]);
+        let job = json!({"metadata": {"name": "b", "ownerReferences": owner}, "status": job_status});
+        observed.live.objects.insert((Kind::Job, "b".to_owned()), job);
+        let strategy = strategy();
+        let refused = backup.validate(&observed, &strategy).unwrap_err();
+        let after = backup.with_status(&Round {
+            observed: &observed,
+            strategy: Some(&strategy),
+            now: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::Invalid(&refused),
+        });
+        let status = after.status.unwrap();
+        let message = find(&status.conditions, "Complete").unwrap().message.clone();
+        (status.phase.unwrap(), message)
+    };
+    let gone = "; spec.source names PgCluster hippo, which does not exist";
+    let (phase, message) = told(json!({}));
+    assert_eq!(phase, "Running");
+    assert!(
+        message.starts_with(&format!("writes to claim hippo-backup-pvc{gone}")),
+        "{message}"
+    );
+    let (phase, message) =
+        told(json!({"conditions": [{"type": "Failed", "status": "True", "message": "three tries"}]}));
+    assert_eq!(phase, "Failed");
+    assert!(
+        message.starts_with(&format!("Job b failed: three tries{gone}")),
+        "{message}"
+    );
+}

@@ -248,6 +248,8 @@ pub struct SourceContext<'a> {
     pub kind: &'static str,
     /// Its name.
     pub name: &'a str,
+    /// Its uid: one that is made again under the same name has another; empty in a dry run.
+    pub uid: &'a str,
     /// Host name of its primary, as seen in the namespace.
     pub host: &'a str,
     /// Port of its Service.
@@ -312,6 +314,7 @@ impl TemplateContext for PgBackup {
             source: SourceContext {
                 kind: validated.source.kind.as_str(),
                 name: &validated.source.name,
+                uid: validated.source_uid.as_deref().unwrap_or_default(),
                 host: &validated.host,
                 port: validated.port,
             },

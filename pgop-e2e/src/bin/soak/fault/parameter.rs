@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::expected::Expectation;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::World;
+use pgop_e2e::patiently;
 
 /// One that is reloaded: nothing restarts for it.
 pub(super) fn reloaded(world: &World, server: &Server) -> Result<(), String> {
