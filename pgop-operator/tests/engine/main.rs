@@ -9,5 +9,6 @@ mod panics;
 mod refused;
 mod restart;
 mod rights;
+mod roll;
 mod vanished;
 mod week;
