@@ -36,7 +36,7 @@ impl Cluster {
         self.client_of(Identity::service_account("default", account, ""))
     }
 
-    async fn servers(&self, kind: &str, name: &str, spec: Value) {
+    async fn servers(&self, kind: &str, name: &str, spec: &Value) {
         self.create(json!({"apiVersion": PGOP, "kind": kind, "metadata": {"name": name}, "spec": spec}))
             .await;
     }
@@ -70,8 +70,8 @@ fn is_refused<T: std::fmt::Debug>(answer: Result<T, Error>) {
 async fn a_server_tells_through_the_pods_of_its_own_cluster_and_may_do_nothing_else() {
     let cluster = Cluster::start().await;
     let _operator = cluster.installed(|_| {}).await;
-    cluster.servers("PgCluster", "hippo", json!({"replicas": 1})).await;
-    cluster.servers("PgDatabase", "otter", json!({})).await;
+    cluster.servers("PgCluster", "hippo", &json!({"replicas": 1})).await;
+    cluster.servers("PgDatabase", "otter", &json!({})).await;
     cluster.all_ready().await;
     let agent = cluster.agent("hippo-agent");
 
@@ -102,7 +102,7 @@ async fn a_server_tells_through_the_pods_of_its_own_cluster_and_may_do_nothing_e
 async fn an_account_that_is_named_gets_the_right_and_the_made_one_goes() {
     let cluster = Cluster::start().await;
     let _operator = cluster.installed(|_| {}).await;
-    cluster.servers("PgCluster", "hippo", json!({"replicas": 0})).await;
+    cluster.servers("PgCluster", "hippo", &json!({"replicas": 0})).await;
     cluster.all_ready().await;
     cluster
         .create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "herd"}}))
@@ -145,7 +145,7 @@ async fn where_the_operator_may_not_give_that_right_servers_run_all_the_same() {
         }
     };
     let _operator = cluster.installed(without).await;
-    cluster.servers("PgCluster", "hippo", json!({"replicas": 1})).await;
+    cluster.servers("PgCluster", "hippo", &json!({"replicas": 1})).await;
     until(async || cluster.condition("Ready").await.0 == "True").await;
     assert_eq!(cluster.condition("Degraded").await.0, "True");
     let hippo = cluster.get(PGOP, "PgCluster", "hippo").await.unwrap();
