@@ -127,7 +127,7 @@ fn the_agent_that_looks_is_that_of_the_claims_user_and_else_the_operators() {
 }
 
 #[test]
-fn an_installation_that_may_not_be_asked_for_is_taken_for_the_usual_one() {
+fn where_no_operator_is_found_the_agent_is_that_of_this_version() {
     let server = server();
     server.ask(async |client| {
         let api: Resources<Deployment> = Resources::namespaced(client, "pgop-system");
@@ -152,10 +152,11 @@ fn shown(log: &'static str) -> Ran {
     let status = json!({"phase": "Succeeded", "containerStatuses": [{"name": "browse", "image": "", "imageID": "", "ready": false,
         "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}]});
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pgo-browse-1"}, "spec": {"containers": []}, "status": status});
-    let list =
-        |items: &[&Value]| Answer::json(&json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}));
+    let list = |items: &[&Value]| {
+        Answer::json(&json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
+    };
     let api = Api::start(move |line| match line {
-        line if line.contains("/log?") => Answer::json(&log),
+        line if line.contains("/log") => Answer::json(&log),
         line if line.starts_with("POST") || line.starts_with("DELETE") => Answer::json(&pod),
         line if line.contains("/pods?") && line.contains("fieldSelector") => list(&[&pod]),
         line if line.contains("/persistentvolumeclaims/vault") => Answer::json(
