@@ -62,6 +62,11 @@ fn nothing_starts_beside_what_a_killed_server_has_left() {
         (seen.volume.orphans, seen.volume.copy, seen.server) = (true, true, down());
     });
     assert_eq!(whole, Act::KillOrphans, "nor is their data moved away from them");
+    let alone = after(a_primary(), |seen| {
+        (seen.volume.orphans, seen.server) = (true, down());
+        seen.volume.lock = Lock::Taken { since: Duration::ZERO };
+    });
+    assert_eq!(alone, Act::KillOrphans, "they hold the lock that is waited for");
 }
 
 #[test]
