@@ -124,6 +124,8 @@ impl Agent {
         // What is started inherits it, as a server does its own: an agent that comes after this one finds who is left by it.
         let Taken::Ours(held_by_job) = lock::take(&self.environment.run.join(JOB_LOCK)).map_err(io::Error::other)?
         else {
+            // One that was cancelled is on its way out.
+            self.tries.0.insert(Tried::Job(job), self.now() + super::TICK);
             return Ok(());
         };
         let work = match job {

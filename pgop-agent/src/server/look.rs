@@ -289,7 +289,8 @@ impl Agent {
         self.in_vain = if server.came_up { 0 } else { self.in_vain + 1 };
         let is_other = self.kept().is_some_and(|kept| kept != server.settings().1);
         self.words = Some(words.clone());
-        if !server.came_up && self.in_vain > 1 && is_other {
+        // Want of space is no fault of theirs.
+        if !server.came_up && self.in_vain > 1 && is_other && !self.short {
             (self.verdict, self.in_vain) = (Verdict::Bad(words), 0);
         }
     }

@@ -217,6 +217,10 @@ fn start(seen: &Seen) -> Option<Act> {
     let Server::Down { in_vain, words } = &seen.server else {
         return None;
     };
+    // It needs a segment of WAL to come up, and nothing but room mends that: neither other settings nor another container.
+    if *in_vain > 0 && lacks_room(seen) {
+        return Some(Act::Wait);
+    }
     let settings = match (&seen.verdict, seen.kept) {
         (Verdict::Unknown, _) => return Some(begin(seen, Job::CheckSettings)),
         (Verdict::Good, _) => seen.wanted,
@@ -235,6 +239,12 @@ fn start(seen: &Seen) -> Option<Act> {
         Role::Replica { .. } => seen.facts().map(|facts| facts.control.limits).unwrap_or_default(),
     };
     Some(try_again(seen, Tried::Start, Act::Start { settings, limits }))
+}
+
+/// Less than a segment of WAL can be written.
+fn lacks_room(seen: &Seen) -> bool {
+    let segment = seen.facts().map_or(0, |facts| facts.control.segment);
+    seen.volume.size > 0 && seen.volume.free < segment
 }
 
 /// New settings are put in force once `PostgreSQL` has read them; what it came up with is kept.

@@ -235,6 +235,12 @@ impl Pod {
             command.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
         }
         let agent = self.home.path().join("pgop-agent");
+        // What is loaded into the agent is not for those who start it.
+        let is_loaded = |(name, _): &&(&'static str, String)| *name == "LD_PRELOAD";
+        let (loaded, told): (Vec<_>, Vec<_>) = self.variables.iter().partition(is_loaded);
+        command
+            .arg("env")
+            .args(loaded.iter().map(|(name, value)| format!("{name}={value}")));
         command.arg(agent).arg(self.verb);
         command.env("LC_ALL", "C").env(
             "PATH",
@@ -244,7 +250,7 @@ impl Pod {
                 programs()
             ),
         );
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(told.iter().map(|(name, value)| (name, value)));
         let log = self.home.path().join("log");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let message = self.home.path().join("message");
@@ -286,7 +292,8 @@ impl Pod {
         assert_eq!(second, "", "a server was started beside these: {}", self.log());
     }
 
-    fn ask(&self, path: &str) -> Option<(u16, String)> {
+    /// Code and text of an answer to a probe.
+    pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = format!("{}:8008", self.address).parse().unwrap();
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;

@@ -287,7 +287,7 @@ impl Call<'_> {
     }
 
     fn link(&self, file: u64) -> Option<String> {
-        let link = fs::read_link(format!("/proc/{}/fd/{}", self.thread, file as i32)).ok()?;
+        let link = fs::read_link(format!("/proc/{}/fd/{}", self.thread, file & 0xffff_ffff)).ok()?;
         Some(link.display().to_string())
     }
 
