@@ -43,7 +43,7 @@ fn a_server_that_is_killed_serves_again_in_its_container() {
         "select pid from pg_stat_activity where query like 'insert%' or application_name = 'test' limit 1",
     );
     let inside: i32 = session.parse().unwrap();
-    kill(Pid::from_raw(outside(primary.container.agent, inside)), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(primary.container.outside(inside)), Signal::SIGKILL).unwrap();
     goes_on("it serves again after a session was killed");
     // Nobody else waits for them.
     wait_until("no process that has ended is left", || {
@@ -51,22 +51,6 @@ fn a_server_that_is_killed_serves_again_in_its_container() {
     });
     assert!(!primary.container.has_ended());
     primary.check();
-}
-
-/// A process of a container, as the test sees it.
-fn outside(agent: i32, inside: i32) -> i32 {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let of_agent = namespace(&agent.to_string());
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let found = processes
-        .filter_map(|process| process.file_name().into_string().ok())
-        .find(|pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            numbers.and_then(|numbers| numbers.split_whitespace().last()) == Some(&inside.to_string())
-                && namespace(pid) == of_agent
-        });
-    found.unwrap().parse().unwrap()
 }
 
 fn ended_children(agent: i32) -> usize {
@@ -142,11 +126,8 @@ fn a_replica_serves_on_while_no_name_is_known_and_says_so() {
     let replica = Pod::replica(claim.path(), NAME, network.there(), Init::Agent);
     let resolver = replica.home().join("resolv.conf");
     let asks = |server: &str| {
-        fs::write(
-            &resolver,
-            format!("nameserver {server}\noptions timeout:1 attempts:1\n"),
-        )
-        .unwrap()
+        let text = format!("nameserver {server}\noptions timeout:1 attempts:1\n");
+        fs::write(&resolver, text).unwrap();
     };
     asks(HERE);
     let mut container = replica.start();

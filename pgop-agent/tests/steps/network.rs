@@ -33,13 +33,13 @@ impl Network {
             eprintln!("skipped: it takes root to have a network of one's own");
             return None;
         }
-        let ((end, ended), (begin, begun)) = (channel::<()>(), channel());
+        let ((end, ended), (teller, told)) = (channel::<()>(), channel());
         let holder = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            begin.send(gettid()).unwrap();
+            teller.send(gettid()).unwrap();
             let _ = ended.recv();
         });
-        let thread = begun.recv().unwrap();
+        let thread = told.recv().unwrap();
         let there = PathBuf::from(format!("/proc/{}/task/{thread}/ns/net", std::process::id()));
         let at = format!("--net={}", there.display());
         ip(&[], "link set lo up");

@@ -33,7 +33,6 @@ pub struct Pod {
     /// Where it is, where that is not the test's own network.
     network: Option<PathBuf>,
     address: &'static str,
-    init: Init,
     variables: Vec<(&'static str, String)>,
     roots: Roots,
     pause: Option<Child>,
@@ -57,7 +56,6 @@ impl Pod {
             user,
             network: None,
             address: crate::network::HERE,
-            init,
             variables: Vec::new(),
             roots: vec![(home.path().to_owned(), "pod")],
             pause: None,
@@ -422,6 +420,22 @@ impl Container {
     pub fn end(&mut self) -> Option<i32> {
         wait_until("the container has ended", || self.has_ended());
         self.holder.wait().unwrap().code()
+    }
+
+    /// A process of a container, as the test sees it.
+    pub fn outside(&self, inside: i32) -> i32 {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let of_agent = namespace(&self.agent.to_string());
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let found = processes
+            .filter_map(|process| process.file_name().into_string().ok())
+            .find(|pid| {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+                numbers.and_then(|numbers| numbers.split_whitespace().last()) == Some(&inside.to_string())
+                    && namespace(pid) == of_agent
+            });
+        found.unwrap().parse().unwrap()
     }
 
     /// As the kubelet does at the end of the grace period.

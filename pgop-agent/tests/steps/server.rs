@@ -21,7 +21,9 @@ pub fn ask(socket: &Path, query: &str) -> Option<String> {
 
 /// Asks for what has to be there.
 pub fn value(socket: &Path, query: &str) -> String {
-    ask(socket, query).unwrap_or_else(|| panic!("no answer to: {query}"))
+    let answer = ask(socket, query);
+    assert!(answer.is_some(), "no answer to: {query}");
+    answer.unwrap_or_default()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

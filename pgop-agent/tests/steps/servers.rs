@@ -178,24 +178,9 @@ pub fn walk_again(init: Init) {
 impl Primary {
     /// The first line of its file, as the test sees that process.
     fn postmaster(&self) -> i32 {
-        let data = self.claim.path().join("hippo/data").canonicalize().unwrap();
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let mut found: Vec<i32> = processes
-            .filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
-            .filter_map(|process| process.file_name().to_str()?.parse().ok())
-            .collect();
-        // Its children have it for a parent.
-        let is_child = |pid: &i32| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-            parent
-                .and_then(|parent| parent.trim().parse().ok())
-                .is_some_and(|parent: i32| found.contains(&parent))
-        };
-        let children: Vec<i32> = found.iter().copied().filter(is_child).collect();
-        found.retain(|pid| !children.contains(pid));
-        assert_eq!(found.len(), 1, "one postmaster");
-        found[0]
+        let file = self.claim.path().join("hippo/data/postmaster.pid");
+        let text = fs::read_to_string(file).unwrap();
+        self.container.outside(text.lines().next().unwrap().parse().unwrap())
     }
 
     pub fn kill_server(&self) {

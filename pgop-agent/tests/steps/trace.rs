@@ -40,11 +40,11 @@ pub type Roots = Vec<(PathBuf, &'static str)>;
 impl Tracer {
     /// Begins to follow a process with all its threads. Its children are left alone.
     pub fn follow(process: i32, roots: Roots, kill_at: Option<Point>) -> Self {
-        let (began, begun) = std::sync::mpsc::channel();
+        let (teller, told) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             // The kernel wants all of it from one thread.
             seize(process);
-            began.send(()).unwrap();
+            teller.send(()).unwrap();
             let mut follower = Follower {
                 process: Pid::from_raw(process),
                 roots,
@@ -56,7 +56,7 @@ impl Tracer {
             follower.all();
             follower.run
         });
-        begun.recv().unwrap();
+        told.recv().unwrap();
         Self(thread)
     }
 
@@ -179,7 +179,7 @@ impl Call<'_> {
 
     /// A process, not a thread.
     fn is_fork(&self) -> bool {
-        let is_thread = |flags: u64| flags & libc::CLONE_THREAD.cast_unsigned() as u64 != 0;
+        let is_thread = |flags: u64| flags & u64::from(libc::CLONE_THREAD.cast_unsigned()) != 0;
         match self.number() {
             libc::SYS_fork | libc::SYS_vfork => true,
             libc::SYS_clone => !is_thread(self.argument(0)),
@@ -247,6 +247,8 @@ impl Call<'_> {
 
     /// What a server is asked. Answers to probes are no steps, nor is what wakes a thread.
     fn send(&self, address: u64, length: u64) -> Option<String> {
+        // To look changes nothing.
+        const CHANGES: [&str; 6] = ["alter ", "create ", "grant ", "pg_create_", "pg_drop_", "_replica_"];
         let bytes = self.memory(address, usize::try_from(length.min(256)).ok()?);
         if length < 5 || bytes.starts_with(b"HTTP/") || bytes.starts_with(b"X\0\0\0\x04") {
             return None;
@@ -254,8 +256,6 @@ impl Call<'_> {
         let is_text = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ' || *byte == b'\n';
         let longest = bytes.split(|byte| !is_text(byte)).max_by_key(|part| part.len())?;
         let text = std::str::from_utf8(longest).ok()?;
-        // To look changes nothing.
-        const CHANGES: [&str; 6] = ["alter ", "create ", "grant ", "pg_create_", "pg_drop_", "_replica_"];
         let begin = CHANGES.iter().filter_map(|change| text.find(change)).min()?;
         let words: Vec<&str> = text[begin..].split_whitespace().take(3).collect();
         let words = words.join(" ");

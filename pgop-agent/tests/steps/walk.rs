@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::trace::{Point, Run};
 
 /// So many kills a walk where nobody asks for more. `PGOP_STEPS` says how many of each step, and all steps are walked.
-const USUAL: usize = 7;
+const USUAL: usize = 3;
 
 /// `attempt` does the work from its beginning with an agent that is killed at a point, if any; has it done by agents that start again; and checks
 /// what came of it.
