@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::ground::{self, folder, names, postgres, wait_until};
+use crate::ground::{self, folder, names, postgres};
 use crate::network::{HERE, Network};
-use crate::pod::{self, Init, Pod};
+use crate::pod::{self, Init, Pod, wait_until};
 use crate::server::{ask, value};
 use crate::servers::Primary;
 use crate::walk::walk;

@@ -8,9 +8,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::copies::follows;
-use crate::ground::{Small, folder, postgres, wait_until};
+use crate::ground::{Small, folder, postgres};
 use crate::network::{HERE, NAME, NameServer, Network};
-use crate::pod::{Init, Pod};
+use crate::pod::{Init, Pod, wait_until};
 use crate::server::{Writer, ask, value};
 use crate::servers::Primary;
 

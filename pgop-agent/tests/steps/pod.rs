@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -13,8 +14,22 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::ground::{self, folder, postgres, wait_until};
+use crate::ground::{self, folder, postgres};
 use crate::trace::{Point, Roots, Tracer};
+
+/// How often is looked whether something is so. Each look costs the agent an answer.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// Waits, and looks seldom enough to leave a busy machine to those who are waited for.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    ground::wait_until(what, || {
+        let is_so = is_so();
+        if !is_so {
+            sleep(LOOK);
+        }
+        is_so
+    });
+}
 
 /// How a container ends with its agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::ground::{folder, names, postgres, wait_until};
+use crate::ground::{folder, names, postgres};
 use crate::network::Network;
-use crate::pod::{Container, Init, Pod};
+use crate::pod::{Container, Init, Pod, wait_until};
 use crate::server::{Writer, ask, value};
 use crate::trace::{Run, Tracer};
 use crate::walk::walk;

@@ -17,6 +17,9 @@ pub fn walk(work: &str, mut attempt: impl FnMut(Option<&Point>) -> Run) {
     let mut reached = 0;
     for point in &points {
         let run = attempt(Some(point));
+        if points.len() > USUAL {
+            eprintln!("{work}: killed: {}, before: {}, {}", run.killed, point.step, point.nth);
+        }
         let (kills, all) = tally.entry(point.step.clone()).or_default();
         *all += 1;
         if run.killed {
