@@ -172,6 +172,33 @@ pub fn kill_all_in(data: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends every process that has a file open, such as a lock that it holds.
+pub fn kill_all_with(file: &Path) -> io::Result<()> {
+    let file = match file.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let ours = rustix::process::getpid();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(rustix::process::Pid::from_raw).filter(|pid| *pid != ours) else {
+            continue;
+        };
+        // Those of another user can't be looked at, and are not ours.
+        let open = std::fs::read_dir(entry.path().join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        if open
+            .into_iter()
+            .any(|open| std::fs::read_link(open.path()).is_ok_and(|open| open == file))
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+    Ok(())
+}
+
 /// Asks a server to end.
 pub fn stop(server: &Child, how: Shutdown) {
     use rustix::process::Signal;
@@ -263,6 +290,29 @@ pub fn read_wal(snapshot: &Path, wal: &crate::snapshot::Wal) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_a_file_open_is_ended_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |name: &str| {
+            let file = std::fs::File::create(folder.path().join(name)).unwrap();
+            std::process::Command::new("sleep")
+                .arg("60")
+                .stdin(file)
+                .spawn()
+                .unwrap()
+        };
+        let (mut held, mut other) = (start("lock"), start("another"));
+        kill_all_with(&folder.path().join("lock")).unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&held.wait().unwrap()),
+            Some(9)
+        );
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        kill_all_with(&folder.path().join("absent")).unwrap();
+    }
 
     #[test]
     fn a_server_does_not_inherit_what_is_there_for_psql() {

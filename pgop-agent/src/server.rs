@@ -5,6 +5,7 @@ mod log;
 mod look;
 mod postmaster;
 mod primary;
+mod reap;
 mod replica;
 
 use std::io;
@@ -39,6 +40,8 @@ const WAL: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Held by all processes of a server, in the pod's own directory.
 const SERVER_LOCK: &str = "server.lock";
+/// Held by what makes or copies data, likewise.
+const JOB_LOCK: &str = "job.lock";
 /// Beside data that was made, until its roles were set once.
 const ROLES_PENDING: &str = "roles.pending";
 

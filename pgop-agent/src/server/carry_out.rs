@@ -9,13 +9,13 @@ use super::log::{Log, ends_program};
 use super::postmaster::Postmaster;
 use super::primary::new_lineage;
 use super::replica::unhook;
-use super::{Agent, Part, SERVER_LOCK, Work, run};
+use super::{AGAIN, Agent, JOB_LOCK, Part, SERVER_LOCK, Work, run};
 use crate::control::Limits;
 use crate::data::{AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres::{self, Arguments};
 use crate::settings::digest;
-use crate::supervisor::{Act, Data, Job, Lock, Recovery, Settings};
+use crate::supervisor::{Act, Data, Job, Lock, Recovery, Settings, Tried};
 use crate::volume::Op;
 
 impl Agent {
@@ -27,7 +27,12 @@ impl Agent {
             Act::TakeOwner => run(&self.directory.take(&self.environment.owner))?,
             Act::KillOrphans => {
                 tracing::warn!("ending what the server has left");
-                postgres::kill_all_in(&self.directory.data())?;
+                if self.directory.data().exists() {
+                    postgres::kill_all_in(&self.directory.data())?;
+                }
+                for lock in [SERVER_LOCK, JOB_LOCK] {
+                    postgres::kill_all_with(&self.environment.run.join(lock))?;
+                }
                 // They are gone when their lock is free: the next look tells.
                 tokio::time::sleep(super::TICK / 50).await;
             }
@@ -61,10 +66,10 @@ impl Agent {
                 self.read_again(self.followed_text()).await?;
             }
             Act::KeepSettings => {
-                let proven = self.server.as_ref().map(|server| server.proven.clone());
-                let new = self.path("settings.new");
-                run(&[Op::Write(new.clone(), proven.unwrap_or_default())])?;
-                std::fs::rename(new, self.path("settings.kept"))?;
+                if let Err(error) = self.keep_settings() {
+                    tracing::warn!("the settings in force could not be kept, and it is tried again: {error}");
+                    self.tries.0.insert(Tried::Keep, self.now() + AGAIN);
+                }
             }
             Act::MakeSlot => self.make_slot().await,
             Act::SyncRoles => self.sync_roles().await,
@@ -78,6 +83,14 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// A full volume is no reason to end a server that runs.
+    fn keep_settings(&self) -> io::Result<()> {
+        let proven = self.server.as_ref().map(|server| server.proven.clone());
+        let new = self.path("settings.new");
+        run(&[Op::Write(new.clone(), proven.unwrap_or_default())])?;
+        std::fs::rename(new, self.path("settings.kept"))
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
@@ -108,6 +121,13 @@ impl Agent {
     }
 
     fn begin(&mut self, job: Job) -> io::Result<()> {
+        // What is started inherits it, as a server does its own: an agent that comes after this one finds who is left by it.
+        let Taken::Ours(held_by_job) = lock::take(&self.environment.run.join(JOB_LOCK)).map_err(io::Error::other)?
+        else {
+            // One that was cancelled is on its way out.
+            self.tries.0.insert(Tried::Job(job), self.now() + super::TICK);
+            return Ok(());
+        };
         let work = match job {
             Job::Init => {
                 tracing::info!("making a new database in {}", self.place);
@@ -136,6 +156,7 @@ impl Agent {
                 }))
             }
         };
+        drop(held_by_job);
         self.job = Some((job, work));
         Ok(())
     }

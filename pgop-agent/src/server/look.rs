@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use rustix::fs::StatVfs;
 
-use super::{AGAIN, Agent, Part, SERVER_LOCK, WAL, Work, run};
+use super::{AGAIN, Agent, JOB_LOCK, Part, SERVER_LOCK, WAL, Work, run};
 use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
@@ -18,6 +18,7 @@ use crate::volume::Op;
 impl Agent {
     /// Looks at everything once.
     pub(super) async fn look(&mut self) -> io::Result<Seen> {
+        super::reap::reap();
         self.look_at_job().await?;
         self.look_at_server().await?;
         self.look_at_volume()?;
@@ -63,8 +64,8 @@ impl Agent {
         Volume {
             lock: self.lock_state,
             owner: self.owner.clone(),
-            orphans: self.server.is_none()
-                && matches!(lock::take(&self.environment.run.join(SERVER_LOCK)), Ok(Taken::Others)),
+            orphans: (self.server.is_none() && self.is_held(SERVER_LOCK))
+                || (self.job.is_none() && self.is_held(JOB_LOCK)),
             leftovers: names.leftovers() && self.job.is_none(),
             copy: names.copy(),
             data: self.data.clone(),
@@ -75,6 +76,10 @@ impl Agent {
             wal: self.wal.and_then(|(_, wal)| wal),
             short: self.short,
         }
+    }
+
+    fn is_held(&self, lock: &str) -> bool {
+        matches!(lock::take(&self.environment.run.join(lock)), Ok(Taken::Others))
     }
 
     fn role(&self) -> Role {
@@ -284,7 +289,8 @@ impl Agent {
         self.in_vain = if server.came_up { 0 } else { self.in_vain + 1 };
         let is_other = self.kept().is_some_and(|kept| kept != server.settings().1);
         self.words = Some(words.clone());
-        if !server.came_up && self.in_vain > 1 && is_other {
+        // Want of space is no fault of theirs.
+        if !server.came_up && self.in_vain > 1 && is_other && !self.short {
             (self.verdict, self.in_vain) = (Verdict::Bad(words), 0);
         }
     }

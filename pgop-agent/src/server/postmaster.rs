@@ -90,7 +90,8 @@ impl Postmaster {
         self.came_up |= self.answers;
         if let (Some(before), Some(session)) = (self.reloading, &self.session)
             && let Ok((loaded, waits)) = session.loaded().await
-            && loaded > before
+            // Another time, and not a later one: the clock may have been set back.
+            && loaded.total_cmp(&before).is_ne()
         {
             self.reloading = None;
             if waits.is_empty() {

@@ -24,10 +24,10 @@ const STARTS_OVERRIDDEN: u32 = 2;
 pub fn decide(seen: &Seen) -> Act {
     const RULES: [fn(&Seen) -> Option<Act>; 13] = [
         stop,
+        orphans,
         lock,
         owner,
         busy,
-        orphans,
         leftovers,
         data,
         signals,
@@ -71,6 +71,14 @@ fn shutdown(stop: Stop, now: Time) -> Shutdown {
     }
 }
 
+/// A server that was killed leaves its sessions behind, which go on with what they do and write: beside the next one they would be a second writer. An
+/// agent that was killed leaves a server, or a copy that is under way, to which nobody listens any more. They hold the directory's lock, and would
+/// hold it for as long as they live.
+fn orphans(seen: &Seen) -> Option<Act> {
+    let is_down = matches!(seen.server, Server::Down { .. });
+    (is_down && seen.volume.orphans).then_some(Act::KillOrphans)
+}
+
 /// Nobody writes below the directory who does not hold its lock.
 fn lock(seen: &Seen) -> Option<Act> {
     match seen.volume.lock {
@@ -93,12 +101,6 @@ fn owner(seen: &Seen) -> Option<Act> {
 /// One long thing at a time.
 fn busy(seen: &Seen) -> Option<Act> {
     seen.running.map(|_| Act::Wait)
-}
-
-/// A server that was killed leaves its sessions behind, which go on with what they do and write: beside the next one they would be a second writer.
-fn orphans(seen: &Seen) -> Option<Act> {
-    let is_down = matches!(seen.server, Server::Down { .. });
-    (is_down && seen.volume.orphans).then_some(Act::KillOrphans)
 }
 
 /// A copy that is whole takes the place of the data. What is left of one that was cut off goes, also beside a server that runs.
@@ -215,6 +217,10 @@ fn start(seen: &Seen) -> Option<Act> {
     let Server::Down { in_vain, words } = &seen.server else {
         return None;
     };
+    // It needs a segment of WAL to come up, and nothing but room mends that: neither other settings nor another container.
+    if *in_vain > 0 && lacks_room(seen) {
+        return Some(Act::Wait);
+    }
     let settings = match (&seen.verdict, seen.kept) {
         (Verdict::Unknown, _) => return Some(begin(seen, Job::CheckSettings)),
         (Verdict::Good, _) => seen.wanted,
@@ -235,6 +241,12 @@ fn start(seen: &Seen) -> Option<Act> {
     Some(try_again(seen, Tried::Start, Act::Start { settings, limits }))
 }
 
+/// Less than a segment of WAL can be written.
+fn lacks_room(seen: &Seen) -> bool {
+    let segment = seen.facts().map_or(0, |facts| facts.control.segment);
+    seen.volume.size > 0 && seen.volume.free < segment
+}
+
 /// New settings are put in force once `PostgreSQL` has read them; what it came up with is kept.
 fn settings(seen: &Seen) -> Option<Act> {
     let up = seen.up().filter(|up| up.answers && up.asked.is_none())?;
@@ -245,7 +257,7 @@ fn settings(seen: &Seen) -> Option<Act> {
             Verdict::Bad(_) => {}
         }
     }
-    (seen.kept != Some(up.proven)).then_some(Act::KeepSettings)
+    (seen.kept != Some(up.proven) && seen.is_due(Tried::Keep)).then_some(Act::KeepSettings)
 }
 
 /// What is looked after on a server that runs.

@@ -89,7 +89,7 @@ pub struct Volume {
     pub lock: Lock,
     /// Whose it is.
     pub owner: OwnerFile,
-    /// Processes of a server that has ended may still write.
+    /// What this pod has started before, a server or a job, may still write, and nobody looks after it.
     pub orphans: bool,
     /// Something of a try that was cut off is there.
     pub leftovers: bool,
@@ -310,6 +310,8 @@ pub enum Tried {
     Roles,
     /// Setting slots.
     Slots,
+    /// Keeping settings to fall back on.
+    Keep,
 }
 
 impl Seen {

@@ -62,6 +62,11 @@ fn nothing_starts_beside_what_a_killed_server_has_left() {
         (seen.volume.orphans, seen.volume.copy, seen.server) = (true, true, down());
     });
     assert_eq!(whole, Act::KillOrphans, "nor is their data moved away from them");
+    let alone = after(a_primary(), |seen| {
+        (seen.volume.orphans, seen.server) = (true, down());
+        seen.volume.lock = Lock::Taken { since: Duration::ZERO };
+    });
+    assert_eq!(alone, Act::KillOrphans, "they hold the lock that is waited for");
 }
 
 #[test]
@@ -232,6 +237,40 @@ fn a_setting_that_postgresql_does_not_take_takes_nothing_down() {
         Act::Wait,
         "there is nothing to fall back on"
     );
+}
+
+#[test]
+fn a_server_that_lacks_room_for_a_segment_waits_for_it() {
+    let tried = |in_vain, free| {
+        after(a_primary(), |seen| {
+            seen.server = Server::Down { in_vain, words: None };
+            seen.volume.free = free;
+        })
+    };
+    let start = Act::Start {
+        settings: WANTED,
+        limits: Limits::default(),
+    };
+    assert_eq!(tried(0, 0), start, "it may have all that it needs");
+    assert_eq!(tried(1, (16 << 20) - 1), Act::Wait);
+    assert_eq!(tried(3, 0), Act::Wait, "nor does another container have more");
+    assert_eq!(tried(1, 16 << 20), start);
+}
+
+#[test]
+fn settings_that_could_not_be_kept_are_kept_later_and_keep_nothing_else_waiting() {
+    let seen = |now| {
+        after(a_primary(), |seen| {
+            seen.kept = None;
+            seen.now = Duration::from_secs(now);
+            seen.tries.0.insert(Tried::Keep, Duration::from_secs(10));
+            if let Role::Primary { slots, .. } = &mut seen.role {
+                *slots = false;
+            }
+        })
+    };
+    assert_eq!(seen(9), Act::SyncSlots);
+    assert_eq!(seen(10), Act::KeepSettings);
 }
 
 #[test]

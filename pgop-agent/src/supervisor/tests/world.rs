@@ -12,6 +12,8 @@ enum Fault {
     Fails,
     /// The agent dies, and everything in its container with it, before it is done.
     Before,
+    /// The agent dies, and what it has started does not.
+    Alone,
     /// The same, after half of it.
     Amid,
     /// The server dies.
@@ -139,7 +141,7 @@ impl World {
             Fault::Overridden if self.seen.up().is_some() => {
                 self.seen.volume.overrides = vec!["shared_preload_libraries".to_owned()];
             }
-            Fault::Overridden | Fault::Crash | Fault::Fails | Fault::Before | Fault::Amid => {}
+            Fault::Overridden | Fault::Crash | Fault::Fails | Fault::Before | Fault::Amid | Fault::Alone => {}
         }
     }
 
@@ -157,6 +159,11 @@ impl World {
     fn carry_out(&mut self, act: &Act, fault: Option<Fault>) {
         match fault {
             Some(Fault::Before) => self.die(),
+            Some(Fault::Alone) => {
+                let left = self.seen.up().is_some() || self.seen.running.is_some();
+                self.die();
+                self.seen.volume.orphans |= left;
+            }
             Some(Fault::Amid) => {
                 // Between the two renames.
                 if *act == Act::FinishClone {
@@ -182,7 +189,10 @@ impl World {
                 None => self.wait(),
             },
             Act::Wait => self.wait(),
-            Act::TakeLock => self.seen.volume.lock = Lock::Ours,
+            Act::TakeLock => {
+                assert!(!self.seen.volume.orphans, "they hold it");
+                self.seen.volume.lock = Lock::Ours;
+            }
             Act::TakeOwner => {
                 assert_eq!(self.seen.volume.lock, Lock::Ours);
                 self.seen.volume.owner = OwnerFile::Ours;
@@ -358,6 +368,7 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
     let faults = [
         Fault::Fails,
         Fault::Before,
+        Fault::Alone,
         Fault::Amid,
         Fault::Crash,
         Fault::Away,
