@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod browse;
 pub mod command;
+pub mod check;
 pub mod complaint;
 pub mod conninfo;
 pub mod control;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod install;
 pub mod job;
 pub mod lock;
+pub mod memory;
 pub mod metrics;
 pub mod peer;
 pub mod pod;

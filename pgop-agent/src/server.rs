@@ -20,6 +20,7 @@ use self::log::Log;
 use self::postmaster::Postmaster;
 use self::primary::PrimaryPart;
 use self::replica::ReplicaPart;
+use crate::check::Findings;
 use crate::environment::{Environment, Kind};
 use crate::http::Http;
 use crate::lock::Held;
@@ -64,6 +65,7 @@ pub struct Agent {
     cancelled: bool,
     wanted: String,
     verdict: Verdict,
+    overrides_refused: Option<String>,
     /// When WAL was measured, and by how much it may still grow.
     wal: Option<(Time, Option<u64>)>,
     short: bool,
@@ -82,7 +84,7 @@ enum Part {
 /// What runs in the background.
 enum Work {
     Program(Child, Log),
-    Check(JoinHandle<io::Result<Verdict>>),
+    Check(JoinHandle<io::Result<Findings>>),
 }
 
 impl Agent {
@@ -117,6 +119,7 @@ impl Agent {
             cancelled: false,
             wanted: String::new(),
             verdict: Verdict::Unknown,
+            overrides_refused: None,
             wal: None,
             short: false,
             part: match environment.kind {

@@ -8,8 +8,9 @@ use tokio::process::Child;
 use super::log::{self, Log};
 use crate::control::Limits;
 use crate::postgres::{self, Arguments};
-use crate::settings::digest;
-use crate::sql::{self, Answer, Session};
+use crate::settings::file::entries;
+use crate::settings::{digest, own_lines};
+use crate::sql::{self, Answer, Loaded, Session};
 use crate::supervisor::{Settings, Shutdown};
 
 /// The process, and what is known of it.
@@ -28,8 +29,10 @@ pub struct Postmaster {
     pub proven: String,
     /// Those that it read last.
     pub text: String,
-    /// When it had last read its settings before a reload that is not yet judged.
-    pub reloading: Option<f64>,
+    /// When it had last read its settings before a start or reload that is not yet judged.
+    pub reading: Option<f64>,
+    /// What it says of settings that it does not take, though all seemed well.
+    pub refused: Option<String>,
     /// Its limits.
     pub limits: Limits,
     /// Those of them that are higher than the settings say, as its WAL was written under them.
@@ -40,13 +43,14 @@ pub struct Postmaster {
     pub asked: Option<Shutdown>,
     /// Whom it follows, as its file says.
     pub follows: Option<String>,
+    arguments: Arguments,
     log: Log,
 }
 
 impl Postmaster {
     /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
-    pub fn start(data: &Path, arguments: &Arguments, text: String) -> io::Result<Self> {
-        let mut child = postgres::start(data, arguments)?;
+    pub fn start(data: &Path, arguments: Arguments, text: String) -> io::Result<Self> {
+        let mut child = postgres::start(data, &arguments)?;
         let log = Log::of(&mut child, log::ends_server);
         Ok(Self {
             child,
@@ -56,24 +60,27 @@ impl Postmaster {
             came_up: false,
             proven: text.clone(),
             text,
-            reloading: None,
+            reading: Some(0.0),
+            refused: None,
             limits: Limits::default(),
             held: Vec::new(),
             waits: Vec::new(),
             asked: None,
             follows: None,
+            arguments,
             log,
         })
     }
 
     /// Its last words so far, if it said some since it was asked.
     pub fn words(&mut self) -> Option<String> {
-        self.log.last()
+        self.log.last().map(|line| log::without_prefix(&line).to_owned())
     }
 
     /// Its last words, when it has ended.
     pub async fn end(&mut self) -> Option<String> {
-        self.log.end().await
+        let line = self.log.end().await;
+        line.map(|line| log::without_prefix(&line).to_owned())
     }
 
     /// Whether it takes connections, and whether a reload is through. `run` holds its socket.
@@ -88,28 +95,51 @@ impl Postmaster {
             };
         }
         self.came_up |= self.answers;
-        if let (Some(before), Some(session)) = (self.reloading, &self.session)
-            && let Ok((loaded, waits)) = session.loaded().await
-            && loaded > before
+        if let (Some(before), Some(session)) = (self.reading, &self.session)
+            && let Ok(loaded) = session.loaded().await
         {
-            self.reloading = None;
-            if waits.is_empty() {
-                self.proven.clone_from(&self.text);
-            } else {
-                tracing::warn!("what waits for the next start: {}", waits.join(", "));
-            }
-            self.waits = waits;
+            self.judge(before, loaded);
         }
+    }
+
+    fn judge(&mut self, before: f64, loaded: Loaded) {
+        let own = own_lines(&self.text);
+        let refused: Vec<String> = loaded.errors.iter().map(|wrong| wrong.told(own)).collect();
+        let refused = Some(refused.join("; ")).filter(|words| !words.is_empty());
+        if let Some(words) = refused.as_ref().filter(|_| refused != self.refused) {
+            tracing::warn!("not in force: {words}");
+        }
+        self.refused = refused;
+        if loaded.at <= before {
+            return;
+        }
+        self.reading = None;
+        if !loaded.waits.is_empty() {
+            tracing::warn!("what waits for the next start: {}", loaded.waits.join(", "));
+        } else if self.refused.is_none() {
+            self.proven.clone_from(&self.text);
+        }
+        self.waits = loaded.waits;
     }
 
     /// Has it read its file, which holds `text` now, again.
     pub async fn reload(&mut self, text: &str) {
-        self.reloading = match &self.session {
-            Some(session) => session.loaded().await.ok().map(|(loaded, _)| loaded),
-            None => None,
+        let before = match (self.reading, &self.session) {
+            (Some(before), _) => Some(before),
+            (None, Some(session)) => session.loaded().await.ok().map(|loaded| loaded.at),
+            (None, None) => None,
         };
+        // Where nobody can be asked, the next session is.
+        self.reading = before.or(Some(0.0));
         text.clone_into(&mut self.text);
         postgres::reload(&self.child);
+    }
+
+    /// Settings that its text sets in vain, as its start has the last word.
+    pub fn in_vain(&self) -> Vec<String> {
+        let is_held = |name: &String| self.held.iter().any(|(held, _)| held == name);
+        let differing = self.arguments.differing(&entries(&self.text)).into_iter();
+        differing.filter(|name| !is_held(name)).collect()
     }
 
     /// Digests of what it runs with whole, and of what it read last.

@@ -222,7 +222,8 @@ fn start(seen: &Seen) -> Option<Act> {
         // It never ran. Who set them is told, and nothing is down that was up.
         (Verdict::Bad(_), None) => return Some(Act::Wait),
     };
-    if *in_vain >= STARTS_OVERRIDDEN && !seen.volume.overrides.is_empty() {
+    let is_known = seen.volume.overrides_refused.is_some();
+    if (is_known || *in_vain >= STARTS_OVERRIDDEN) && !seen.volume.overrides.is_empty() {
         return Some(Act::SetAside);
     }
     if *in_vain >= STARTS {
@@ -235,6 +236,11 @@ fn start(seen: &Seen) -> Option<Act> {
     Some(try_again(seen, Tried::Start, Act::Start { settings, limits }))
 }
 
+/// Whether settings, other than those that a server last came up with, are why so many starts ended. What ALTER SYSTEM has left is tried without first.
+pub fn blames_settings(in_vain: u32, are_proven: bool, is_overridden: bool) -> bool {
+    in_vain >= STARTS_OVERRIDDEN && !are_proven && !is_overridden
+}
+
 /// New settings are put in force once `PostgreSQL` has read them; what it came up with is kept.
 fn settings(seen: &Seen) -> Option<Act> {
     let up = seen.up().filter(|up| up.answers && up.asked.is_none())?;
@@ -244,6 +250,9 @@ fn settings(seen: &Seen) -> Option<Act> {
             Verdict::Good => return Some(Act::Reload),
             Verdict::Bad(_) => {}
         }
+    } else if up.reading && up.refused.is_some() && seen.is_due(Tried::Reload) {
+        // Whoever mended the file that is in its way did not say so.
+        return Some(Act::Reload);
     }
     (seen.kept != Some(up.proven)).then_some(Act::KeepSettings)
 }
