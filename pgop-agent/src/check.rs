@@ -77,7 +77,9 @@ impl Candidate {
         if self.major >= 15 {
             let missing = self.libraries(&text).await?;
             if !missing.is_empty() {
-                let named = entries(&text).into_iter().filter(|entry| LIBRARIES.contains(&&*entry.name));
+                let named = entries(&text)
+                    .into_iter()
+                    .filter(|entry| LIBRARIES.contains(&&*entry.name));
                 text = without(&text, &named.map(|entry| entry.line).collect::<Vec<_>>());
             }
             told.extend(missing);
@@ -106,7 +108,10 @@ impl Candidate {
         if !done.status.success() {
             found = complaints(&String::from_utf8_lossy(&done.stderr));
             if found.is_empty() {
-                found.push(Complaint::without_words(format!("postgres -C ended with {}", done.status)));
+                found.push(Complaint::without_words(format!(
+                    "postgres -C ended with {}",
+                    done.status
+                )));
             }
         }
         Ok(Said {
@@ -118,14 +123,22 @@ impl Candidate {
     /// Names and values: what is wrong, the text without it, and the megabytes of shared memory that it takes.
     async fn values(&self) -> io::Result<(Vec<String>, String, Option<u64>)> {
         // Up to 14 nothing makes it load the libraries, nor tell how much memory it takes.
-        let asked = if self.major < 15 { "work_mem" } else { "shared_memory_size" };
+        let asked = if self.major < 15 {
+            "work_mem"
+        } else {
+            "shared_memory_size"
+        };
         let (mut told, mut text) = (Vec::new(), self.text.clone());
         while told.len() < MOST {
             let said = self.ask(&text, asked, &[("shared_preload_libraries", "")]).await?;
             if said.complaints.is_empty() {
                 return Ok((told, text, said.out.parse().ok().filter(|_| self.major >= 15)));
             }
-            let lines: Vec<usize> = said.complaints.iter().flat_map(|complaint| complaint.lines(&text)).collect();
+            let lines: Vec<usize> = said
+                .complaints
+                .iter()
+                .flat_map(|complaint| complaint.lines(&text))
+                .collect();
             if lines.is_empty() {
                 let Some(theirs) = self.unnamed(&text, asked, &said.complaints[0]).await? else {
                     told.extend(said.complaints.iter().map(|complaint| complaint.told(&text, self.own)));
@@ -173,21 +186,34 @@ impl Candidate {
         for (entry, names) in &named {
             for name in names {
                 let words = self.load(text, &[name]).await?;
-                told.extend(words.iter().map(|said| about(&entry.name, &said.words, entry.line, self.own)));
+                told.extend(
+                    words
+                        .iter()
+                        .map(|said| about(&entry.name, &said.words, entry.line, self.own)),
+                );
             }
         }
         if told.is_empty() {
             // Each by itself loads, and not all together.
             let (entry, _) = named[0];
-            told.extend(whole.iter().map(|said| about(&entry.name, &said.words, entry.line, self.own)));
+            told.extend(
+                whole
+                    .iter()
+                    .map(|said| about(&entry.name, &said.words, entry.line, self.own)),
+            );
         }
         Ok(told)
     }
 
     async fn load(&self, text: &str, names: &[&String]) -> io::Result<Vec<Complaint>> {
-        let quoted: Vec<String> = names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+        let quoted: Vec<String> = names
+            .iter()
+            .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+            .collect();
         let libraries = quoted.join(",");
-        let said = self.ask(text, "shared_memory_size", &[("shared_preload_libraries", &libraries)]).await?;
+        let said = self
+            .ask(text, "shared_memory_size", &[("shared_preload_libraries", &libraries)])
+            .await?;
         Ok(said.complaints)
     }
 
@@ -206,7 +232,10 @@ impl Candidate {
         let parts: Vec<&Entry> = MEMORY.iter().filter_map(|name| last(&entries, name)).collect();
         let mut theirs = Vec::new();
         for part in &parts {
-            let lines = entries.iter().filter(|entry| entry.name == part.name).map(|entry| entry.line);
+            let lines = entries
+                .iter()
+                .filter(|entry| entry.name == part.name)
+                .map(|entry| entry.line);
             let without = without(text, &lines.collect::<Vec<_>>());
             let rest = self.ask(&without, "shared_memory_size", &[]).await?.out.parse();
             if rest.is_ok_and(|rest: u64| rest <= limit) {
@@ -276,9 +305,15 @@ fn about(name: &str, words: &str, line: usize, own: usize) -> String {
 }
 
 fn too_much(parts: &[&Entry], megabytes: u64, limit: u64, own: usize) -> String {
-    let named = parts.iter().map(|part| format!("{} = {}{}", part.name, part.value, place(part.line, own)));
+    let named = parts
+        .iter()
+        .map(|part| format!("{} = {}{}", part.name, part.value, place(part.line, own)));
     let named = named.collect::<Vec<_>>().join(", ");
-    let who = if named.is_empty() { "the settings".to_owned() } else { named };
+    let who = if named.is_empty() {
+        "the settings".to_owned()
+    } else {
+        named
+    };
     format!("{who}: {megabytes} MB of shared memory would be needed, and {limit} MB are all that there is")
 }
 

@@ -97,10 +97,11 @@ impl Complaint {
         let lines = self.lines(text);
         let about = entries.iter().filter(|entry| lines.contains(&entry.line));
         let place = lines.last().map_or_else(String::new, |line| place(*line, own));
-        // The value may hold a password, and is in the words.
-        match about.last().filter(|entry| is_secret(&entry.name)) {
-            Some(Entry { name, .. }) => format!("PostgreSQL does not take {name}{place}"),
-            None => format!("{}{place}", self.words),
+        match about.last() {
+            // The value may hold a password, and is in the words.
+            Some(Entry { name, .. }) if is_secret(name) => format!("PostgreSQL does not take {name}{place}"),
+            Some(Entry { name, .. }) if !names(&self.words, name) => format!("{name}: {}{place}", self.words),
+            _ => format!("{}{place}", self.words),
         }
     }
 }
@@ -225,7 +226,11 @@ FATAL:  could not access file \"nope\": No such file or directory
             told("postgres: superuser_reserved_connections (3) must be less than max_connections (3)\n"),
             "superuser_reserved_connections (3) must be less than max_connections (3) (postgresql.conf line 3)"
         );
-        assert_eq!(told("LOG:  wal_keep_size is wrong\n"), "wal_keep_size is wrong", "it is ours");
+        assert_eq!(
+            told("LOG:  wal_keep_size is wrong\n"),
+            "wal_keep_size is wrong",
+            "it is ours"
+        );
         let both = &complaints("LOG:  invalid value for parameter \"WORK_MEM\": \"pear\"\n")[0];
         assert_eq!(both.lines(text), [4, 6]);
     }

@@ -185,7 +185,11 @@ Bytes per WAL segment:                16777216
             refused(&kept),
             "shared_preload_libraries, work_mem (could not access file \"nope\")"
         );
-        assert_eq!(refused(file), "shared_preload_libraries, work_mem", "of an agent of before");
+        assert_eq!(
+            refused(file),
+            "shared_preload_libraries, work_mem",
+            "of an agent of before"
+        );
     }
 
     #[test]

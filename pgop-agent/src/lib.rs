@@ -4,8 +4,8 @@
 
 pub mod backup;
 pub mod browse;
-pub mod command;
 pub mod check;
+pub mod command;
 pub mod complaint;
 pub mod conninfo;
 pub mod control;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 /// Bytes that a process here may have at most: what the machine has, or less where the container is limited. Nothing where nobody tells.
 pub fn limit() -> Option<u64> {
-    let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| line(&text, "MemTotal"));
+    let of_machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| line(&text, "MemTotal"));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of_groups = limit_files(&groups).into_iter().filter_map(|file| {
         let text = fs::read_to_string(file).ok()?;
@@ -17,7 +19,11 @@ pub fn limit() -> Option<u64> {
 
 /// Huge pages of this size, in bytes, that the machine has; 0 for its usual size.
 pub fn huge_pages(bytes: u64) -> u64 {
-    let usual = || fs::read_to_string("/proc/meminfo").ok().and_then(|text| line(&text, "Hugepagesize"));
+    let usual = || {
+        fs::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| line(&text, "Hugepagesize"))
+    };
     let bytes = if bytes == 0 { usual().unwrap_or(0) } else { bytes };
     let file = Path::new("/sys/kernel/mm/hugepages").join(format!("hugepages-{}kB/nr_hugepages", bytes >> 10));
     let count = fs::read_to_string(file).ok();
@@ -26,8 +32,16 @@ pub fn huge_pages(bytes: u64) -> u64 {
 
 /// Bytes that a line of `/proc/meminfo` tells.
 fn line(text: &str, name: &str) -> Option<u64> {
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    kilobytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    kilobytes
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// Where the kernel tells the limits of the groups that a process is in, and of those around them: a container sees its own as the root.

@@ -271,10 +271,19 @@ mod tests {
 
     #[test]
     fn what_a_file_says_otherwise_than_the_arguments_is_said_in_vain() {
-        let arguments = Arguments::default().with("port", &5432).with("log_destination", &"stderr");
+        let arguments = Arguments::default()
+            .with("port", &5432)
+            .with("log_destination", &"stderr");
         let settings = |text| crate::settings::file::entries(text);
-        assert_eq!(arguments.differing(&settings("port = 6000\nwork_mem = 1MB\n")), ["port"]);
-        assert!(arguments.differing(&settings("port = '5432'\nlog_destination = Stderr")).is_empty());
+        assert_eq!(
+            arguments.differing(&settings("port = 6000\nwork_mem = 1MB\n")),
+            ["port"]
+        );
+        assert!(
+            arguments
+                .differing(&settings("port = '5432'\nlog_destination = Stderr"))
+                .is_empty()
+        );
         assert!(arguments.differing(&settings("port = 6000\nport = 5432\n")).is_empty());
     }
 }

@@ -95,7 +95,8 @@ mod tests {
         };
         let text = wanted.text();
         assert!(
-            text.contains("max_slot_wal_keep_size = '1GB'\nwal_keep_size = '64MB'\n") && text.ends_with("work_mem = '8MB'\n"),
+            text.contains("max_slot_wal_keep_size = '1GB'\nwal_keep_size = '64MB'\n")
+                && text.ends_with("work_mem = '8MB'\n"),
             "{text}"
         );
         let own = own_lines(&text);

@@ -71,21 +71,41 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn of(fields: &[String]) -> Self {
-        let field = |at: usize| fields.get(at).cloned().unwrap_or_default();
+    /// Of four texts in JSON.
+    fn read(text: &str) -> Self {
+        let [name, words, file, line]: [String; 4] = serde_json::from_str(text).unwrap_or_default();
+        let line = line.parse().unwrap_or_default();
         Self {
-            name: field(0),
-            words: field(1),
-            file: field(2),
-            line: field(3).parse().unwrap_or_default(),
+            name,
+            words,
+            file,
+            line,
         }
+    }
+
+    /// Whether nothing of the files is read because of it.
+    pub fn blocks(&self) -> bool {
+        self.words != "setting could not be applied"
     }
 
     /// What a person reads; `own` lines of `postgresql.conf` are the agent's.
     pub fn told(&self, own: usize) -> String {
-        let Self { name, words, file, line } = self;
-        let about = if name.is_empty() { String::new() } else { format!("{name}: ") };
-        let line = if file == "postgresql.conf" { line.saturating_sub(own) } else { *line };
+        let Self {
+            name,
+            words,
+            file,
+            line,
+        } = self;
+        let about = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{name}: ")
+        };
+        let line = if file == "postgresql.conf" {
+            line.saturating_sub(own)
+        } else {
+            *line
+        };
         format!("{about}{words} ({file} line {line})")
     }
 }
@@ -156,13 +176,17 @@ impl Session {
     pub async fn loaded(&self) -> Result<Loaded, PeerError> {
         let query = "with waits as (select name from pg_settings where pending_restart order by name)
             select extract(epoch from pg_conf_load_time())::float8, array(select name from waits),
-            array(select array[coalesce(name, ''), error, regexp_replace(sourcefile, '.*/', ''), sourceline::text]
-                from pg_file_settings where error is not null and name is distinct from all (select name from waits))";
+            array(select json_build_array(coalesce(name, ''), error, regexp_replace(sourcefile, '.*/', ''), sourceline::text)::text
+                from pg_file_settings file where error is not null and not exists (select from waits where waits.name = file.name))";
         let row = within(LOOK, self.0.query_one(query, &[])).await?;
         Ok(Loaded {
             at: row.get(0),
             waits: row.get(1),
-            errors: row.get::<_, Vec<String>>(2).chunks_exact(4).map(Wrong::of).collect(),
+            errors: row
+                .get::<_, Vec<String>>(2)
+                .iter()
+                .map(|text| Wrong::read(text))
+                .collect(),
         })
     }
 
@@ -313,14 +337,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_that_is_wrong_keeps_no_other_from_being_read() {
+        let wrong = |words: &str| Wrong::read(&format!("[\"jit\", \"{words}\", \"postgresql.conf\", \"7\"]"));
+        assert!(!wrong("setting could not be applied").blocks());
+        assert!(wrong("syntax error").blocks() && wrong("unrecognized configuration parameter").blocks());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_the_line_that_a_person_wrote() {
-        let told = |fields: [&str; 4], own| Wrong::of(&fields.map(str::to_owned)).told(own);
+        let told = |json| Wrong::read(json).told(4);
         assert_eq!(
-            told(["a.b", "setting could not be applied", "postgresql.conf", "7"], 4),
+            told(r#"["a.b", "setting could not be applied", "postgresql.conf", "7"]"#),
             "a.b: setting could not be applied (postgresql.conf line 3)"
         );
         assert_eq!(
-            told(["", "syntax error", "postgresql.auto.conf", "7"], 4),
+            told(r#"["", "syntax error", "postgresql.auto.conf", "7"]"#),
             "syntax error (postgresql.auto.conf line 7)"
         );
     }

@@ -6,11 +6,11 @@ use std::process::ExitStatus;
 use rustix::fs::StatVfs;
 
 use super::{AGAIN, Agent, Part, SERVER_LOCK, WAL, Work, run};
+use crate::check::Findings;
+use crate::complaint::names;
 use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
-use crate::check::Findings;
-use crate::complaint::names;
 use crate::settings::file::{differences, entries, is_on, last};
 use crate::settings::{Wanted, digest};
 use crate::supervisor::{
@@ -74,7 +74,9 @@ impl Agent {
             data: self.data.clone(),
             overrides: self.overrides(),
             overrides_refused: self.overrides_refused.clone(),
-            set_aside: std::fs::read_to_string(self.path(REFUSED)).ok().map(|text| data::refused(&text)),
+            set_aside: std::fs::read_to_string(self.path(REFUSED))
+                .ok()
+                .map(|text| data::refused(&text)),
             free: bytes(|space| space.f_bavail),
             size: bytes(|space| space.f_blocks),
             wal: self.wal.and_then(|(_, wal)| wal),
@@ -191,7 +193,11 @@ impl Agent {
             reading: server.reading.is_some(),
             refused: server.refused.clone(),
             in_vain: server.in_vain(),
-            held: server.held.iter().map(|(name, value)| format!("{name} = {value}")).collect(),
+            held: server
+                .held
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect(),
             read_only: read_only.is_some_and(|entry| is_on(&entry.value)),
             limits: server.limits,
             waits: self.waits(),

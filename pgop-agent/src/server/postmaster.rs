@@ -104,13 +104,16 @@ impl Postmaster {
 
     fn judge(&mut self, before: f64, loaded: Loaded) {
         let own = own_lines(&self.text);
-        let refused: Vec<String> = loaded.errors.iter().map(|wrong| wrong.told(own)).collect();
+        // Before it has read them, what waits for a start looks like a mistake.
+        let is_read = loaded.at > before;
+        let wrong = loaded.errors.iter().filter(|wrong| is_read || wrong.blocks());
+        let refused: Vec<String> = wrong.map(|wrong| wrong.told(own)).collect();
         let refused = Some(refused.join("; ")).filter(|words| !words.is_empty());
         if let Some(words) = refused.as_ref().filter(|_| refused != self.refused) {
             tracing::warn!("not in force: {words}");
         }
         self.refused = refused;
-        if loaded.at <= before {
+        if !is_read {
             return;
         }
         self.reading = None;

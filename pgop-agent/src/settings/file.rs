@@ -71,7 +71,9 @@ pub fn differences(before: &str, after: &str) -> Vec<String> {
         entries.map(|entry| (entry.name, entry.value)).collect()
     };
     let (before, after) = (values(before), values(after));
-    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let names = before
+        .keys()
+        .chain(after.keys().filter(|name| !before.contains_key(*name)));
     let differs = |name: &&String| before.get(*name) != after.get(*name);
     let mut names: Vec<String> = names.filter(differs).cloned().collect();
     names.sort();
@@ -81,7 +83,11 @@ pub fn differences(before: &str, after: &str) -> Vec<String> {
 /// Whether `PostgreSQL` takes it for `on`.
 pub fn is_on(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
-    value == "1" || value == "on" || ["true", "yes"].iter().any(|word| !value.is_empty() && word.starts_with(&value))
+    value == "1"
+        || value == "on"
+        || ["true", "yes"]
+            .iter()
+            .any(|word| !value.is_empty() && word.starts_with(&value))
 }
 
 /// Libraries that a value names, as `PostgreSQL` takes it apart: by commas, unless they are in double quotes.
@@ -129,7 +135,10 @@ mod tests {
         assert_eq!(last(&entries(text), "jit").unwrap().value, "off");
         assert_eq!(last(&entries(text), "work_mem"), None);
         assert_eq!(differences(text, "jit = 'off'"), Vec::<String>::new());
-        assert_eq!(differences("a = 1\nb = 2\nc = 3", "c = 4\nb = 2\nd = 5\n"), ["a", "c", "d"]);
+        assert_eq!(
+            differences("a = 1\nb = 2\nc = 3", "c = 4\nb = 2\nd = 5\n"),
+            ["a", "c", "d"]
+        );
     }
 
     #[test]

@@ -140,21 +140,32 @@ fn settings(seen: &Seen) -> Condition {
 /// Of a server that was told to read them.
 fn in_use(up: &Up, volume: &Volume) -> Condition {
     const ABOUT: &str = "SettingsInForce";
-    let waits = format!("the former value holds until the next start: {}", up.waits.join(", "));
+    // A start brings what ALTER SYSTEM has set into force, which is no reason to ask for one.
+    let waiting: Vec<&str> = up
+        .waits
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !volume.overrides.iter().any(|set| set == name))
+        .collect();
+    let waits = format!("the former value holds until the next start: {}", waiting.join(", "));
     match &up.refused {
         Some(words) if up.reading => {
             let message = format!("the server goes on with its former settings: {words}");
             return condition(ABOUT, false, "Refused", message);
         }
         Some(words) => {
-            let waits = if up.waits.is_empty() { String::new() } else { format!("; {waits}") };
+            let waits = if waiting.is_empty() {
+                String::new()
+            } else {
+                format!("; {waits}")
+            };
             let message = format!("the server goes on without: {words}{waits}");
             return condition(ABOUT, false, "Refused", message);
         }
         None if up.reading => return condition(ABOUT, None, "Applying", "they are being put in force"),
         None => {}
     }
-    if !up.waits.is_empty() {
+    if !waiting.is_empty() {
         return condition(ABOUT, false, "RestartNeeded", waits);
     }
     if !up.in_vain.is_empty() {
@@ -169,7 +180,8 @@ fn in_use(up: &Up, volume: &Volume) -> Condition {
         message += &format!("; a replica needs what its primary has: {}", up.held.join(", "));
     }
     if up.read_only {
-        message += "; with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write";
+        message +=
+            "; with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write";
     }
     overridden(volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", message))
 }

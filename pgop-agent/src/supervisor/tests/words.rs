@@ -71,6 +71,12 @@ fn a_server_that_is_well_says_so() {
         says("SettingsInForce", &waits),
         "false RestartNeeded: the former value holds until the next start: max_connections"
     );
+    let mut overridden = waits.clone();
+    overridden.volume.overrides = vec!["max_connections".to_owned()];
+    assert!(
+        says("SettingsInForce", &overridden).starts_with("false Overridden: ALTER SYSTEM has set max_connections"),
+        "nobody asked for a restart"
+    );
     let mut overridden = a_primary();
     overridden.volume.overrides = vec!["work_mem".to_owned()];
     assert_eq!(
