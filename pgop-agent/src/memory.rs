@@ -61,7 +61,7 @@ fn limit_files(groups: &str) -> Vec<String> {
             _ => continue,
         };
         let around = Path::new(path).ancestors();
-        files.extend(around.map(|path| format!("{root}/{}/{file}", path.display()).replace("//", "/")));
+        files.extend(around.map(|path| format!("{root}{}/{file}", path.display().to_string().trim_end_matches('/'))));
     }
     files
 }

@@ -131,6 +131,11 @@ impl Arguments {
         self
     }
 
+    /// Whether no file can change a setting.
+    pub fn owns(&self, name: &str) -> bool {
+        self.0.iter().any(|(owned, _)| owned == name)
+    }
+
     /// What settings say otherwise than this, and say in vain.
     pub fn differing(&self, settings: &[Entry]) -> Vec<String> {
         let differs = |(name, value): &&(String, String)| {
@@ -143,10 +148,7 @@ impl Arguments {
 /// Starts a server. Its log comes through a pipe, so that its last words can be told.
 pub fn start(data: &Path, arguments: &Arguments) -> io::Result<Child> {
     let mut command = command("postgres");
-    // A file that names another would win over this.
-    let mut directory = std::ffi::OsString::from("data_directory=");
-    directory.push(data);
-    command.arg("-D").arg(data).arg("-c").arg(directory);
+    command.arg("-D").arg(data);
     for (name, value) in &arguments.0 {
         command.arg("-c").arg(format!("{name}={value}"));
     }

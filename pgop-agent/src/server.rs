@@ -219,8 +219,9 @@ impl Agent {
 
     /// Nothing is expected to change within the next second.
     fn is_settled(&self) -> bool {
-        self.stop.is_some()
-            || match &self.part {
+        // The end of a stop is waited for.
+        self.stop.is_none()
+            && match &self.part {
                 Part::Primary(part) => part.is_settled(),
                 Part::Replica(part) => part.is_settled() && self.server.as_ref().is_some_and(|server| server.answers),
             }

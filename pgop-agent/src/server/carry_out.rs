@@ -232,6 +232,8 @@ impl Agent {
         let config = |name: &str| self.environment.config.join(name).display().to_string();
         let run_directory = &self.environment.run;
         let mut arguments = Arguments::default()
+            // A file that names another would win over -D.
+            .with("data_directory", &self.directory.data().display())
             .with("config_file", &run_directory.join("postgresql.conf").display())
             .with("hba_file", &config("pg_hba.conf"))
             .with("ident_file", &config("pg_ident.conf"))

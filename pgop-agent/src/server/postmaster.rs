@@ -8,9 +8,9 @@ use tokio::process::Child;
 use super::log::{self, Log};
 use crate::control::Limits;
 use crate::postgres::{self, Arguments};
-use crate::settings::file::entries;
+use crate::settings::file::{entries, last};
 use crate::settings::{digest, own_lines};
-use crate::sql::{self, Answer, Loaded, Session};
+use crate::sql::{self, Answer, Loaded, Session, Wrong};
 use crate::supervisor::{Settings, Shutdown};
 
 /// The process, and what is known of it.
@@ -106,7 +106,8 @@ impl Postmaster {
         let own = own_lines(&self.text);
         // Before it has read them, what waits for a start looks like a mistake.
         let is_read = loaded.at > before;
-        let wrong = loaded.errors.iter().filter(|wrong| is_read || wrong.blocks());
+        let is_wrong = |wrong: &&Wrong| wrong.blocks() || (is_read && !self.arguments.owns(&wrong.name));
+        let wrong = loaded.errors.iter().filter(is_wrong);
         let refused: Vec<String> = wrong.map(|wrong| wrong.told(own)).collect();
         let refused = Some(refused.join("; ")).filter(|words| !words.is_empty());
         if let Some(words) = refused.as_ref().filter(|_| refused != self.refused) {
@@ -117,12 +118,12 @@ impl Postmaster {
             return;
         }
         self.reading = None;
-        if !loaded.waits.is_empty() {
-            tracing::warn!("what waits for the next start: {}", loaded.waits.join(", "));
+        self.waits = waiting(loaded.waits, &self.arguments, &self.held, &self.text);
+        if !self.waits.is_empty() {
+            tracing::warn!("what waits for the next start: {}", self.waits.join(", "));
         } else if self.refused.is_none() {
             self.proven.clone_from(&self.text);
         }
-        self.waits = loaded.waits;
     }
 
     /// Has it read its file, which holds `text` now, again.
@@ -148,5 +149,36 @@ impl Postmaster {
     /// Digests of what it runs with whole, and of what it read last.
     pub fn settings(&self) -> (Settings, Settings) {
         (digest(&self.proven), digest(&self.text))
+    }
+}
+
+/// What a start would change. `PostgreSQL` says of all that once differed from the file that it waits for one, also of what every start gives it.
+fn waiting(mut said: Vec<String>, arguments: &Arguments, held: &[(&'static str, u32)], text: &str) -> Vec<String> {
+    let entries = entries(text);
+    let is_raised = |name: &str| {
+        let wanted = last(&entries, name).and_then(|entry| entry.value.parse::<u32>().ok());
+        held.iter()
+            .any(|(held, value)| *held == name && wanted.is_some_and(|wanted| wanted > *value))
+    };
+    said.retain(|name| !arguments.owns(name) || is_raised(name));
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_start_would_not_change_does_not_wait_for_one() {
+        let arguments = Arguments::default().with("port", &5432).with("max_connections", &40);
+        let said = ["max_connections", "port", "shared_buffers"].map(str::to_owned);
+        let waits = |text| waiting(said.to_vec(), &arguments, &[("max_connections", 40)], text);
+        assert_eq!(waits("max_connections = 30\nport = 6000\n"), ["shared_buffers"]);
+        assert_eq!(waits(""), ["shared_buffers"]);
+        assert_eq!(
+            waits("max_connections = 50\n"),
+            ["max_connections", "shared_buffers"],
+            "it was raised"
+        );
     }
 }

@@ -123,6 +123,13 @@ impl Ground {
         self.pod
             .wait_until_told(&what, |told| told.holds == Some(false) && names_all(told, names))
     }
+
+    /// Waits until these wait for a restart, and nothing else is told.
+    pub fn wait_until_waiting(&self, names: &[&str]) {
+        let what = format!("{names:?} wait for a restart");
+        self.pod
+            .wait_until_told(&what, |told| told.reason == "RestartNeeded" && names_all(told, names));
+    }
 }
 
 /// Whatever the case: `TimeZone`.
