@@ -154,13 +154,19 @@ impl Candidate {
         Ok((told, text, None))
     }
 
-    /// The setting without which a complaint that names none is not made.
+    /// The setting without which a complaint that names none is not made: among many, half of them are asked for at a time.
     async fn unnamed(&self, text: &str, asked: &str, complaint: &Complaint) -> io::Result<Option<Entry>> {
-        for entry in entries(text).into_iter().filter(|entry| entry.line > self.own) {
-            let rest = without(text, &[entry.line]);
+        let mut entries = entries(text);
+        entries.retain(|entry| entry.line > self.own);
+        while !entries.is_empty() {
+            let others = entries.split_off(entries.len().div_ceil(2));
+            let lines: Vec<usize> = entries.iter().map(|entry| entry.line).collect();
+            let rest = without(text, &lines);
             let said = self.ask(&rest, asked, &[("shared_preload_libraries", "")]).await?;
-            if !said.complaints.contains(complaint) {
-                return Ok(Some(entry));
+            if said.complaints.contains(complaint) {
+                entries = others;
+            } else if entries.len() == 1 {
+                return Ok(entries.pop());
             }
         }
         Ok(None)

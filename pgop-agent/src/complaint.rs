@@ -95,9 +95,9 @@ impl Complaint {
     pub fn told(&self, text: &str, own: usize) -> String {
         let entries = entries(text);
         let lines = self.lines(text);
-        let about = entries.iter().filter(|entry| lines.contains(&entry.line));
+        let about = entries.iter().rfind(|entry| lines.contains(&entry.line));
         let place = lines.last().map_or_else(String::new, |line| place(*line, own));
-        match about.last() {
+        match about {
             // The value may hold a password, and is in the words.
             Some(Entry { name, .. }) if is_secret(name) => format!("PostgreSQL does not take {name}{place}"),
             Some(Entry { name, .. }) if !names(&self.words, name) => format!("{name}: {}{place}", self.words),

@@ -53,7 +53,7 @@ impl Agent {
             Act::SetAside => self.set_aside()?,
             Act::Start { settings, limits } => self.start(settings, limits).await?,
             Act::Reload => {
-                tracing::info!("settings have changed: reloading");
+                tracing::info!("having PostgreSQL read its settings");
                 let (text, follows) = (self.wanted.clone(), self.follows());
                 self.tries.0.insert(Tried::Reload, self.began.elapsed() + super::AGAIN);
                 self.reload(&text, follows).await?;
@@ -213,6 +213,7 @@ impl Agent {
         };
         let mut server = Postmaster::start(&data, arguments, text)?;
         drop(held_by_server);
+        self.tries.0.insert(Tried::Reload, self.began.elapsed() + super::AGAIN);
         (server.limits, server.held) = (limits, held);
         self.server = Some(server);
         Ok(())

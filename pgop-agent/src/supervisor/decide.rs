@@ -250,8 +250,8 @@ fn settings(seen: &Seen) -> Option<Act> {
             Verdict::Good => return Some(Act::Reload),
             Verdict::Bad(_) => {}
         }
-    } else if up.reading && up.refused.is_some() && seen.is_due(Tried::Reload) {
-        // Whoever mended the file that is in its way did not say so.
+    } else if up.reading && seen.is_due(Tried::Reload) {
+        // Something is in its way, and whoever mends that does not say so.
         return Some(Act::Reload);
     }
     (seen.kept != Some(up.proven)).then_some(Act::KeepSettings)

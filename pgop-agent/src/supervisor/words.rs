@@ -175,14 +175,17 @@ fn in_use(up: &Up, volume: &Volume) -> Condition {
         );
         return condition(ABOUT, false, "InVain", message);
     }
-    let mut message = "the server has read them".to_owned();
+    let mut says = vec!["the server has read them".to_owned()];
     if !up.held.is_empty() {
-        message += &format!("; a replica needs what its primary has: {}", up.held.join(", "));
+        let held = up.held.join(", ");
+        says.push(format!("a replica needs what its primary has: {held}"));
     }
     if up.read_only {
-        message +=
-            "; with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write";
+        let words =
+            "with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write";
+        says.push(words.to_owned());
     }
+    let message = says.join("; ");
     overridden(volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", message))
 }
 

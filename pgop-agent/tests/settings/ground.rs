@@ -1,5 +1,7 @@
 //! A server, somebody who asks it all the time, and what both tell.
 
+use std::time::Duration;
+
 use crate::pod::Pod;
 pub use crate::pod::Told;
 use crate::watch::{Gap, Watch};
@@ -33,6 +35,12 @@ impl Gaps {
         self.restarts.extend(other.restarts);
         self.mistakes.extend(other.mistakes);
         self.starts.extend(other.starts);
+    }
+
+    pub fn median(of: &[(String, Gap)]) -> Duration {
+        let mut all: Vec<_> = of.iter().map(|(_, gap)| gap.longest).collect();
+        all.sort();
+        all[all.len() / 2]
     }
 
     pub fn longest(of: &[(String, Gap)]) -> &(String, Gap) {

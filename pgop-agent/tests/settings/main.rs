@@ -118,12 +118,10 @@ fn no_mistake_in_settings_stops_a_server() {
         ("a restart with a mistake", &gaps.mistakes),
         ("a restart with one that a start tells", &gaps.starts),
     ] {
-        let mut all: Vec<_> = of.iter().map(|(_, gap)| gap.longest).collect();
-        all.sort();
         println!(
             "{what}: {} times, median {:?}, longest {:?}",
-            all.len(),
-            all[all.len() / 2],
+            of.len(),
+            Gaps::median(of),
             Gaps::longest(of)
         );
     }
@@ -132,10 +130,12 @@ fn no_mistake_in_settings_stops_a_server() {
         longest.longest < restart.longest,
         "{case}: {longest:?}, a restart took {restart:?}"
     );
-    // Both are restarts of a busy machine: none is the measure of the other to the millisecond.
+    // That no start is lost is known for each; of two restarts of a busy machine none is the other's measure to the millisecond.
+    let (usual, with_mistake) = (Gaps::median(&gaps.restarts), Gaps::median(&gaps.mistakes));
+    assert!(with_mistake < 2 * usual, "{with_mistake:?}, a restart took {usual:?}");
     for (case, gap) in gaps.mistakes.iter().chain(&gaps.starts) {
         assert!(
-            gap.longest < 2 * restart.longest,
+            gap.longest < 3 * restart.longest,
             "{case}: {gap:?}, a restart took {restart:?}"
         );
     }

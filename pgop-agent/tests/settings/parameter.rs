@@ -1,6 +1,6 @@
 //! The 40 settings that people set most, each with a right value and a mistake that somebody makes.
 //!
-//! Chosen by what is written for the public: what PGTune writes (<https://github.com/le0pard/pgtune>, all of it), what Josh Berkus calls "the most common
+//! Chosen by what is written for the public: what `PGTune` writes (<https://github.com/le0pard/pgtune>, all of it), what Josh Berkus calls "the most common
 //! options which most users need to modify" (<https://github.com/jberkus/annotated.conf>, `postgresql.10.simple.conf`, but for what belongs to pgop), and
 //! of what clouds and other operators tell to set: `shared_preload_libraries` (<https://cloudnative-pg.io/documentation/current/postgresql_conf/>),
 //! `max_locks_per_transaction` and `log_statement` (<https://support.huaweicloud.com/intl/en-us/usermanual-rds-pg/rds_pg_10_0001.html>), `shared_buffers`
@@ -27,7 +27,7 @@ const fn parameter(name: &'static str, right: &'static str, shown: &'static str,
 }
 
 pub const ALL: [Parameter; 40] = [
-    // PGTune
+    // `PGTune`
     parameter("max_connections", "40", "40", "0"),
     parameter("shared_buffers", "24MB", "24MB", "8000GB"),
     parameter("huge_pages", "off", "off", "maybe"),

@@ -1,5 +1,6 @@
 //! The table in the docs: words, and nothing that is other on another machine.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::ground::{Row, Told};
@@ -33,7 +34,11 @@ fn plain(message: &str) -> String {
 }
 
 fn told(told: &Told) -> String {
-    format!("{}: {}", told.reason, plain(&told.message))
+    // The head of the page says it once.
+    let message = told
+        .message
+        .strip_prefix("the server goes on with its former settings: ");
+    format!("{}: {}", told.reason, plain(message.unwrap_or(&told.message)))
 }
 
 fn text(parameters: &[Row], mistakes: &[Row], major: &str) -> String {
@@ -44,22 +49,19 @@ fn text(parameters: &[Row], mistakes: &[Row], major: &str) -> String {
         let Row {
             title, right, wrong, ..
         } = row;
-        text.push_str(&format!(
-            "| `{title}` | {} | {how} | {} | {} |\n",
+        writeln!(
+            text,
+            "| `{title}` | {} | {how} | {} | {} |",
             code(right),
             code(wrong),
             told(&row.told)
-        ));
+        )
+        .unwrap();
     }
     text.push_str("\n## All kinds of mistakes\n\n| what is wrong | in the file | what the pod's condition says |\n|---|---|---|\n");
     for row in mistakes {
         let lines: Vec<String> = row.wrong.lines().map(code).collect();
-        text.push_str(&format!(
-            "| {} | {} | {} |\n",
-            row.title,
-            lines.join("<br>"),
-            told(&row.told)
-        ));
+        writeln!(text, "| {} | {} | {} |", row.title, lines.join("<br>"), told(&row.told)).unwrap();
     }
     text
 }

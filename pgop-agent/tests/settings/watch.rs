@@ -21,6 +21,17 @@ struct State {
     failures: u32,
 }
 
+impl State {
+    fn note(&mut self, is_answered: bool) {
+        if is_answered {
+            self.longest = self.longest.max(self.last.elapsed());
+            (self.last, self.answers) = (Instant::now(), self.answers + 1);
+        } else {
+            self.failures += 1;
+        }
+    }
+}
+
 /// What was seen in a while.
 #[derive(Clone, Copy, Debug)]
 pub struct Gap {
@@ -108,28 +119,18 @@ async fn ask(config: &tokio_postgres::Config, question: &str, state: &Mutex<Stat
         }
         asked += 1;
         let answer = async {
-            let session = match client.take() {
-                Some(session) => session,
-                None => {
-                    let (session, connection) = config.connect(tokio_postgres::NoTls).await?;
-                    tokio::spawn(connection);
-                    session
-                }
+            let session = if let Some(session) = client.take() {
+                session
+            } else {
+                let (session, connection) = config.connect(tokio_postgres::NoTls).await?;
+                tokio::spawn(connection);
+                session
             };
             session.batch_execute(question).await?;
             Ok::<_, tokio_postgres::Error>(session)
         };
-        let answer = answer.await;
-        let mut state = state.lock().unwrap();
-        match answer {
-            Ok(session) => {
-                client = Some(session);
-                state.longest = state.longest.max(state.last.elapsed());
-                (state.last, state.answers) = (Instant::now(), state.answers + 1);
-            }
-            Err(_) => state.failures += 1,
-        }
-        drop(state);
+        client = answer.await.ok();
+        state.lock().unwrap().note(client.is_some());
         tokio::time::sleep(PAUSE).await;
     }
 }
