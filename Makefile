@@ -4,6 +4,7 @@
 # make e2e     the end-to-end suite on the cluster of KUBECONFIG, or on ../shared/kube-lab when it is there; there with PostgreSQL PG=15, 17 or 18
 # make fidelity  the fidelity suite on the same cluster
 # make soak    faults under load for HOURS=n (parts of one are fine; SEED=n for the same ones), on the same cluster or a sandbox of its own
+# make backups  N=200 backups, half of them disturbed (SEED=n for the same ones), and each that succeeded restored, on the same cluster or a sandbox of its own
 # make bench   a table of measured figures, on the same cluster
 # make bench-fleet N=1000  what N clusters cost the operator, on the same cluster
 # make agent   the agent as it runs in pods: one static program; make agent-static proves that it is one, and small
@@ -29,19 +30,18 @@ define install
 	fi
 endef
 
-.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak bench bench-fleet agent agent-static image chart alerts generate
+.PHONY: demo pods sandbox test setup lint purity package unit e2e fidelity helm soak backups bench bench-fleet agent agent-static image chart alerts generate
 
 test: setup lint purity package unit sandbox
 
-# Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for our scripts.
+# Only what is missing is installed; `kubectl` is for people and kube-lab, `shellcheck` for what there is of shell.
 setup:
 	@$(call install,gcc:gcc make:make shellcheck:shellcheck)
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.89 or newer (https://rustup.rs)" >&2; exit 1; }
 
 lint:
 	cargo fmt --all --check
-	shellcheck -x --source-path=templates/files templates/files/*.sh
-	shellcheck -x pgop-sandbox/tests/kubectl/*.sh deploy/*.sh
+	shellcheck -x deploy/*.sh pgop-sandbox/tests/kubectl/*.sh .ci/run
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # $(1): features, $(2): crates that pgop-core must not depend on with them.
@@ -149,6 +149,12 @@ SOAK = target/debug/soak --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(SOAK_AR
 soak: pods
 	$(TESTS) --quiet --no-run
 	@if [ -n "$${KUBECONFIG:-}" ]; then $(SOAK); else $(call on_sandbox,soak,$(SOAK)); fi
+
+# A number of backups, where it is given.
+BACKUPS = target/debug/backups $(if $(filter command line environment,$(origin N)),--count $(N)) $(if $(SEED),--seed $(SEED))
+backups: pods
+	$(TESTS) --quiet --no-run
+	@if [ -n "$${KUBECONFIG:-}" ]; then $(BACKUPS); else $(call on_sandbox,backups,$(BACKUPS)); fi
 
 bench: pods
 	@$(call with_images,release); cargo run --release --quiet -p pgop-e2e --bin bench

@@ -34,6 +34,8 @@ pub struct Seen {
     pub stop: bool,
     /// Major version of the image.
     pub major: u32,
+    /// Uid of the resource that is to be backed up, where it is known.
+    pub owner: Option<String>,
     /// What has the snapshot's name.
     pub target: Target,
     /// What is known of the source.
@@ -219,6 +221,8 @@ pub enum End {
     Damaged(String),
     /// The source has another major version than the image.
     OtherMajor,
+    /// The server is another resource's: the source was deleted, and its name is used again.
+    OtherSource,
     /// The source has tablespaces.
     Tablespaces,
     /// The claim is too small, even if it were empty.
@@ -242,6 +246,7 @@ impl End {
             | Self::Forged
             | Self::Damaged(_)
             | Self::OtherMajor
+            | Self::OtherSource
             | Self::Tablespaces
             | Self::NeverFits
             | Self::Volume(_) => Outcome::Never,
@@ -337,9 +342,19 @@ fn source(seen: &Seen) -> Option<Act> {
     match &seen.source {
         Source::Unknown => Some(Act::Ask),
         Source::Away { again, .. } => Some(wait_until(seen, *again, Waited::Source, Act::Ask)),
+        Source::There(facts) if is_another(seen.owner.as_ref(), facts) => Some(end(seen, End::OtherSource)),
         Source::There(facts) if facts.major != seen.major => Some(end(seen, End::OtherMajor)),
         Source::There(facts) if !facts.tablespaces.is_empty() => Some(end(seen, End::Tablespaces)),
         Source::There(_) => None,
+    }
+}
+
+/// A snapshot of a new server says nothing of what was committed in the former one.
+fn is_another(owner: Option<&String>, facts: &Facts) -> bool {
+    match (owner, &facts.owner) {
+        (Some(wanted), Some(found)) => wanted != found,
+        // One of them was made by an older pgop.
+        _ => false,
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Kind {
 pub struct Environment {
     /// `PGOP_ROLE`.
     pub kind: Kind,
+    /// `PGOP_OWNER_UID`: of the resource. One that is made again under its name is another. Pods of an older pgop don't have it.
+    pub owner_uid: Option<String>,
     /// `PGOP_OWNER`: `PgCluster/shop/hippo`.
     pub owner: String,
     /// `PGOP_INSTANCE`: name of the server, and of its directory on the claim.
@@ -106,6 +108,7 @@ impl Environment {
                 "replica" => Kind::Replica,
                 other => return Err(EnvironmentError::Role(other.to_owned())),
             },
+            owner_uid: variable("PGOP_OWNER_UID").filter(|uid| !uid.is_empty()),
             owner: needed("PGOP_OWNER")?,
             instance: needed("PGOP_INSTANCE")?,
             claim: needed("PGOP_CLAIM")?,

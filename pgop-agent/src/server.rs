@@ -93,7 +93,12 @@ impl Agent {
         // First of all: a signal that comes before is lost to process 1.
         let listener = Stop::listen(&environment.run)?;
         let path = environment.volume.join(&environment.instance);
-        std::fs::create_dir_all(&path)?;
+        std::fs::create_dir_all(&path).map_err(|error| {
+            let (path, claim) = (path.display(), &environment.claim);
+            let words =
+                format!("can't make {path} on claim {claim}: {error}; check the volume's permissions (fsGroup)");
+            io::Error::new(error.kind(), words)
+        })?;
         Ok(Self {
             directory: Directory::new(&path),
             place: Place {

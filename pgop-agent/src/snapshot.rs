@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::data::LINEAGE;
+
 /// What every complete one has.
 const FILES: [&str; 4] = ["backup_manifest", "backup_label", "PG_VERSION", "global/pg_control"];
 
@@ -113,6 +115,15 @@ pub fn label(snapshot: &Path) -> Result<Option<String>, SnapshotError> {
     let text = text(&snapshot.join("backup_label"))?;
     let label = text.lines().find_map(|line| line.strip_prefix("LABEL: "));
     Ok(label.map(str::to_owned))
+}
+
+/// What the data that it was copied from is known by; nothing where nobody has given it a name.
+pub fn lineage(snapshot: &Path) -> Result<Option<String>, SnapshotError> {
+    match text(&snapshot.join(LINEAGE)) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|lineage| !lineage.is_empty())),
+        Err(SnapshotError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether it needs another backup to be whole: <https://www.postgresql.org/docs/17/app-pgbasebackup.html>.
@@ -264,6 +275,10 @@ mod tests {
         assert_eq!(major(folder.path()).unwrap(), 15);
         assert!(!is_incremental(folder.path()).unwrap());
         assert_eq!(lacks(folder.path()), Some("global/pg_control"));
+        assert_eq!(lineage(folder.path()).unwrap(), None);
+        fs::write(folder.path().join(LINEAGE), "abc\n").unwrap();
+        assert_eq!(lineage(folder.path()).unwrap().as_deref(), Some("abc"));
+        fs::remove_file(folder.path().join(LINEAGE)).unwrap();
         let increment = format!("{says}INCREMENTAL FROM LSN: 0/1000028\n");
         files[0].1 = &increment;
         files.push(("global/pg_control", "12345"));

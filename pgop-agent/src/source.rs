@@ -16,7 +16,8 @@ const OPTIONS: &str = "-c search_path=pg_catalog -c statement_timeout=170s -c de
 const QUERY: &str = "select current_setting('server_version'), current_setting('server_version_num')::int4 / 10000, \
     ((select sum(pg_database_size(oid)) from pg_database) + pg_tablespace_size('pg_global') \
         + 2 * pg_size_bytes(current_setting('wal_segment_size')))::int8, \
-    array(select spcname::text from pg_tablespace where spcname not in ('pg_default', 'pg_global') order by 1)";
+    array(select spcname::text from pg_tablespace where spcname not in ('pg_default', 'pg_global') order by 1), \
+    current_setting('pgop.owner_uid', true), current_setting('pgop.lineage', true)";
 
 /// What it tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct Facts {
     pub bytes: u64,
     /// Names of the tablespaces that lie outside of its directory.
     pub tablespaces: Vec<String>,
+    /// Uid of the resource whose server it is. A server that an older pgop has started does not tell.
+    pub owner: Option<String>,
+    /// What its data directory is known by (`pgop.lineage`); a copy has it too.
+    pub lineage: Option<String>,
 }
 
 /// Asks it.
@@ -42,7 +47,14 @@ pub async fn ask(source: &Target, login: &Login) -> Result<Facts, PeerError> {
         major: u32::try_from(major).unwrap_or_default(),
         bytes: u64::try_from(bytes).unwrap_or_default(),
         tablespaces: row.get(3),
+        owner: told(row.get(4)),
+        lineage: told(row.get(5)),
     })
+}
+
+/// A parameter that nobody has set in a session where it was once known reads as an empty text.
+fn told(setting: Option<String>) -> Option<String> {
+    setting.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

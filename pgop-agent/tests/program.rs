@@ -73,6 +73,28 @@ fn what_it_is_not_told_ends_it_with_the_words_for_it() {
 }
 
 #[test]
+fn a_claim_that_it_can_not_write_to_is_named() {
+    let folder = folder();
+    fs::write(folder.path().join("volume"), "no directory").unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join("run")).unwrap();
+    let variables = format!(
+        "env PGOP_HOME={} PGOP_ROLE=primary PGOP_OWNER=PgDatabase/shop/orders PGOP_INSTANCE=orders PGOP_CLAIM=orders-pvc",
+        home.display()
+    );
+    let program: Vec<&str> = variables.split(' ').chain([PROGRAM]).collect();
+    let ran = run(folder.path(), &program, &["server"]);
+    let place = folder.path().join("volume/orders").display().to_string();
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(
+        ran.words,
+        format!(
+            "can't make {place} on claim orders-pvc: Not a directory (os error 20); check the volume's permissions (fsGroup)\n"
+        )
+    );
+}
+
+#[test]
 fn what_it_installed_is_the_program_and_installs_itself_again() {
     let folder = folder();
     let into = folder.path().display().to_string();

@@ -109,6 +109,7 @@ pub enum Verb {
     Show(show::Show),
     Delete(show::Delete),
     Scale(operate::Scale),
+    Upgrade(operate::Upgrade),
     Psql(operate::Psql),
     Logs(operate::Logs),
     Install(operate::Install),

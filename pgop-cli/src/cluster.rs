@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ListParams, ObjectList};
 use kube::config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::{ApiResource, DynamicObject};
@@ -290,6 +291,18 @@ impl Cluster {
         let api: Api<K> = Api::all(self.client.clone());
         self.ask(format!("list {} in all namespaces", K::plural(&())), api.list(params))
             .await
+    }
+
+    /// Deployments of the operator, in whichever namespace.
+    pub async fn operators(&self) -> Result<Vec<Deployment>, ClusterError> {
+        let labels: Vec<String> = pgop_core::install::selector()
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let params = ListParams::default().labels(&labels.join(","));
+        let api: Api<Deployment> = Api::all(self.client.clone());
+        let action = "list the operator's Deployments in all namespaces";
+        Ok(self.ask(action, api.list(&params)).await?.items)
     }
 
     /// How a resource is called in messages.

@@ -15,6 +15,7 @@ mod scale;
 mod show;
 mod strategies;
 mod uninstall;
+mod upgrade;
 mod version;
 
 use crate::args::Verb;
@@ -153,6 +154,7 @@ pub async fn run(verb: Verb, context: &mut Context<'_>) -> Result<ExitCode, Erro
         Verb::Show(args) => show::run(args, context).await,
         Verb::Delete(args) => delete::run(args, context).await,
         Verb::Scale(args) => scale::run(args, context).await,
+        Verb::Upgrade(args) => upgrade::run(args, context).await,
         Verb::Psql(args) => psql::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Install(args) => install::run(args, context).await,

@@ -10,13 +10,15 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
+use pgop_core::Owner;
 use pgop_core::crd::PodSettings;
+use pgop_core::install::Options;
 use thiserror::Error;
 
 use crate::cluster::{Cluster, ClusterError, say};
 use crate::exit_code::ExitCode;
 use crate::interrupt::Interrupt;
-use listing::Entry;
+use listing::Listing;
 
 /// Why a claim could not be looked into.
 #[derive(Debug, Error)]
@@ -74,7 +76,9 @@ pub struct Look {
     pub claim: String,
     /// Folder in it; empty for its root.
     pub folder: String,
-    /// An image with bash.
+    /// The database or cluster that uses the claim, if one does: the agent of its pods is the one that looks.
+    pub user: Option<Owner>,
+    /// Any image.
     pub image: String,
     /// When it is pulled.
     pub image_pull_policy: Option<String>,
@@ -87,15 +91,21 @@ pub struct Look {
 }
 
 /// Lists a folder of a claim. `None`: there is no such folder.
-pub async fn list(cluster: &Cluster, interrupt: &Interrupt, look: &Look) -> Result<Option<Vec<Entry>>, VolumeError> {
+pub async fn list(cluster: &Cluster, interrupt: &Interrupt, look: &Look) -> Result<Option<Listing>, VolumeError> {
     sweep(cluster).await;
-    let node = node_of(cluster, &look.claim).await?;
+    let pods = pods(cluster).await?;
+    // A `ReadWriteOnce` volume can be mounted on the node of the pod that uses it, and nowhere else.
+    let node = pods.iter().find_map(|pod| pod::node_that_mounts(pod, &look.claim));
+    let agent_image = match pod::agent_image(&pods, look.user.as_ref(), &look.claim) {
+        Some(image) => image.to_owned(),
+        None => operators_image(cluster).await,
+    };
     let api = cluster.api::<Pod>();
     let params = PostParams {
         dry_run: false,
         field_manager: Some("pgo".to_owned()),
     };
-    let wanted = pod::build(look, node.as_deref(), &cluster.namespace);
+    let wanted = pod::build(look, &agent_image, node.as_deref(), &cluster.namespace);
     // From here on Ctrl-C has to wait until the pod is deleted.
     let _hold = interrupt.hold();
     let created = cluster
@@ -117,7 +127,7 @@ pub async fn list(cluster: &Cluster, interrupt: &Interrupt, look: &Look) -> Resu
 }
 
 /// Waits until the pod has ended, and reads what it wrote.
-async fn read(cluster: &Cluster, name: &str, look: &Look) -> Result<Option<Vec<Entry>>, VolumeError> {
+async fn read(cluster: &Cluster, name: &str, look: &Look) -> Result<Option<Listing>, VolumeError> {
     let ended = ended(cluster, name, look).await?;
     let claim = look.claim.clone();
     match ended.code {
@@ -209,15 +219,22 @@ fn terminated(pod: &Pod) -> Option<Ended> {
     })
 }
 
-/// Node of the pod that uses the claim: a `ReadWriteOnce` volume can be mounted there and nowhere else.
-async fn node_of(cluster: &Cluster, claim: &str) -> Result<Option<String>, ClusterError> {
-    let pods = match cluster.list::<Pod>(&ListParams::default()).await {
-        Ok(pods) => pods,
-        // Whoever may create pods and not list them gets the scheduler's choice.
-        Err(ClusterError::Forbidden { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(pods.items.iter().find_map(|pod| pod::node_that_mounts(pod, claim)))
+/// The pods of the namespace. Whoever may create pods and not list them gets the scheduler's choice of a node.
+async fn pods(cluster: &Cluster) -> Result<Vec<Pod>, ClusterError> {
+    match cluster.list::<Pod>(&ListParams::default()).await {
+        Ok(pods) => Ok(pods.items),
+        Err(ClusterError::Forbidden { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Image of the operator, which carries the agent: of the one that is installed, where it may be asked for, or of this version.
+async fn operators_image(cluster: &Cluster) -> String {
+    let installed = cluster.operators().await.ok();
+    let deployment = installed.and_then(|found| serde_json::to_value(found.first()?).ok());
+    deployment
+        .map_or_else(Options::default, |found| Options::installed(&found))
+        .image
 }
 
 async fn delete(cluster: &Cluster, name: &str) {

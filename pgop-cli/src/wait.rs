@@ -164,6 +164,26 @@ pub fn server(generation: Option<i64>, status: Option<&ServerStatus>) -> Verdict
     }
 }
 
+/// Whether the servers are as the operator makes them, since that was asked for. `asked`: what stands in the annotation.
+pub fn upgraded(generation: Option<i64>, asked: Option<&str>, status: Option<&ServerStatus>) -> Verdict {
+    let (Verdict::Done, Some(status)) = (server(generation, status), status) else {
+        return server(generation, status);
+    };
+    if status.upgrade.as_deref() != asked {
+        return Verdict::NotYet("waits for the operator to see what was asked for".to_owned());
+    }
+    match older(status).join(", ") {
+        none if none.is_empty() => Verdict::Done,
+        names => Verdict::NotYet(format!("as another version of pgop made them: {names}")),
+    }
+}
+
+/// The servers that another version of pgop made.
+pub fn older(status: &ServerStatus) -> Vec<&str> {
+    let older = status.members.iter().filter(|member| member.older);
+    older.map(|member| member.name.as_str()).collect()
+}
+
 /// Whether a backup is complete.
 pub fn backup(backup: &PgBackup) -> Verdict {
     let Some(status) = backup.status.as_ref().filter(|status| status.phase.is_some()) else {
@@ -195,7 +215,15 @@ pub fn message(conditions: &[Condition], phase: &str) -> String {
         "Restoring" => &["Restored", "Progressing"],
         "Failed" => &["Restored", "Complete", "Degraded", "Ready"],
         "Degraded" => &["Degraded", "Ready"],
-        _ => &["Complete", "Progressing", "Ready"],
+        _ => &[
+            "Complete",
+            "Progressing",
+            "Ready",
+            "SettingsInForce",
+            "RolesInForce",
+            "Following",
+            "Space",
+        ],
     };
     // A condition that is fine explains nothing.
     let fine = |c: &Condition| match c.type_.as_str() {
@@ -246,6 +274,24 @@ mod tests {
             server(Some(2), Some(&ServerStatus::default())),
             Verdict::NotYet(_)
         ));
+    }
+
+    #[test]
+    fn an_upgrade_is_over_when_it_was_seen_and_nobody_is_older() {
+        let mut ready = status("Ready", vec![condition("Ready", "True", "serves")]);
+        let not_yet = |status: &ServerStatus| match upgraded(Some(2), Some("now"), Some(status)) {
+            Verdict::NotYet(why) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(not_yet(&ready), "waits for the operator to see what was asked for");
+        ready.upgrade = Some("now".into());
+        let member = serde_json::json!({"name": "hippo-0", "role": "primary", "ready": true, "older": true});
+        ready.members.push(serde_json::from_value(member).unwrap());
+        assert_eq!(not_yet(&ready), "as another version of pgop made them: hippo-0");
+        ready.members[0].older = false;
+        assert_eq!(upgraded(Some(2), Some("now"), Some(&ready)), Verdict::Done);
+        ready.phase = Some("Progressing".into());
+        assert!(not_yet(&ready).starts_with("Progressing"));
     }
 
     #[test]

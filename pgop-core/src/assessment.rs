@@ -1,5 +1,7 @@
 //! What the live objects amount to: members, their health, and how Jobs ended. Pure.
 
+use std::cmp::Reverse;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -9,7 +11,7 @@ use crate::description::Description;
 use crate::kind::Kind;
 use crate::observed::Live;
 use crate::owner::ResourceKind;
-use crate::pod::{failure, is_ready, trouble};
+use crate::pod::{agent_image, failure, is_ready, trouble};
 use crate::roll::{Roll, is_on_delete};
 use crate::validated::Validated;
 
@@ -143,10 +145,15 @@ pub(crate) fn refresh(members: &[Member], live: &Live) -> Vec<Member> {
             || Member {
                 ready: false,
                 address: None,
+                agent: None,
+                older: false,
                 message: Some("has no pod".to_owned()),
                 ..old.clone()
             },
-            |pod| member(pod, old.role),
+            |pod| Member {
+                older: old.older,
+                ..member(pod, old.role)
+            },
         )
     };
     members.iter().map(now).collect()
@@ -163,6 +170,8 @@ fn member(pod: &Pod, role: Role) -> Member {
             .as_ref()
             .and_then(|s| s.pod_ip.clone())
             .filter(|ip| !ip.is_empty()),
+        agent: agent_image(pod).map(str::to_owned),
+        older: false,
         message: if ready { None } else { trouble(pod) },
     }
 }
@@ -177,7 +186,9 @@ pub fn job_state(live: &Live, name: &str) -> JobState {
         text.parse().ok().map(Time)
     };
     let started = time("/status/startTime").or_else(|| time("/metadata/creationTimestamp"));
-    let pods: Vec<&Pod> = live.pods.iter().filter(|pod| is_of_job(pod, name)).collect();
+    let mut pods: Vec<&Pod> = live.pods.iter().filter(|pod| is_of_job(pod, name)).collect();
+    // Of several tries the last one tells.
+    pods.sort_by_key(|pod| Reverse(pod.metadata.creation_timestamp.as_ref().map(|time| time.0)));
     match live.job_result(name).filter(|_| pods.iter().all(|pod| has_ended(pod))) {
         Some(true) => {
             let message = pods.iter().find_map(|pod| success_words(pod));
@@ -255,6 +266,26 @@ mod tests {
             json!({"metadata": {"name": "hippo-0", "labels": {"job-name": "hippo-restore-1"}}, "status": status}),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn of_several_tries_the_last_one_tells() {
+        let mut live = Live::default();
+        let job = json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}});
+        live.objects.insert((Kind::Job, "hippo-restore-1".to_owned()), job);
+        for (second, words) in [(1, "first"), (3, "last"), (2, "second")] {
+            let mut pod = pod(
+                &json!({"phase": "Failed", "containerStatuses": [{"name": "restore", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"terminated": {"exitCode": 1, "message": words}}}]}),
+            );
+            let made = format!("2026-11-22T10:00:0{second}Z");
+            pod.metadata.creation_timestamp = Some(Time(made.parse().unwrap()));
+            live.pods.push(pod);
+        }
+        match job_state(&live, "hippo-restore-1") {
+            JobState::Failed { message, .. } => assert_eq!(message, "last"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

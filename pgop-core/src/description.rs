@@ -86,9 +86,14 @@ impl Names {
         numbered(&self.replica_claim, cluster, ordinal)
     }
 
+    /// Pod of a replica.
+    pub fn pod_of_replica(&self, cluster: &str, ordinal: i32) -> String {
+        numbered(&self.replica_pod, cluster, ordinal)
+    }
+
     /// Replication slot of a replica: its pod's name, but slots have no `-`.
     pub fn slot_of_replica(&self, cluster: &str, ordinal: i32) -> String {
-        numbered(&self.replica_pod, cluster, ordinal).replace('-', "_")
+        self.pod_of_replica(cluster, ordinal).replace('-', "_")
     }
 
     /// Service of the primary.

@@ -15,6 +15,9 @@ pub const MAX_BACKUP_NAME: usize = 60;
 /// <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS>.
 pub const MAX_IDENTIFIER: usize = 63;
 
+/// Name of the init container that copies the agent into a pod.
+pub const AGENT_CONTAINER: &str = "agent";
+
 /// Why a name can't be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NameError {

@@ -2,6 +2,15 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 
+use crate::name::AGENT_CONTAINER;
+
+/// Image that a pod has its agent from.
+pub(crate) fn agent_image(pod: &Pod) -> Option<&str> {
+    let mut containers = pod.spec.as_ref()?.init_containers.iter().flatten();
+    let agent = containers.find(|container| container.name == AGENT_CONTAINER)?;
+    agent.image.as_deref()
+}
+
 /// The condition of that type.
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;

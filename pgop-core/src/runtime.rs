@@ -12,6 +12,7 @@ mod apply;
 mod backoff;
 mod cache;
 mod cluster;
+mod finished;
 mod observe;
 mod password;
 mod queue;

@@ -23,6 +23,8 @@ use crate::round::{Outcome, Round};
 use crate::validated::{Checked, Server, Validated};
 
 pub(crate) use backup::backup as of_backup;
+#[cfg(feature = "runtime")]
+pub(crate) use told::is_told;
 
 /// Status of a database or a cluster.
 pub(crate) fn of_server<R: Checked + Servers>(resource: &R, round: &Round<'_, R>) -> ServerStatus {
@@ -162,13 +164,13 @@ impl Whole<'_> {
         generation: Option<i64>,
         now: jiff::Timestamp,
     ) -> ServerStatus {
-        let members = &self.assessment.members;
+        let members = &self.members();
         let restored = matches!(self.assessment.job, Some(JobState::Succeeded { .. }));
         // What people change takes its time, and is no trouble.
         let same_spec = old.observed_generation == generation;
         let was_up = is_true(&old.conditions, "Ready") || is_true(&old.conditions, "Degraded");
         let mut verdict = self.judged(same_spec && was_up && !self.is_restarting(&old));
-        verdict.facts.extend(told::told(members, &observed.live.pods));
+        verdict.hear(told::told(members, &observed.live.pods));
         let before = told::without_orphans(old.conditions, members);
         let count = |ready: bool| {
             members
@@ -187,6 +189,10 @@ impl Whole<'_> {
             }),
             primary: members.iter().find(|m| m.role == Role::Primary).map(|m| m.name.clone()),
             members: members.clone(),
+            upgrade: match self.refused {
+                [] => self.server.change.upgrade.clone(),
+                _ => old.upgrade,
+            },
             endpoints: Some(self.endpoints()),
             container: Some(self.strategy.names.container.clone()),
             socket: Some(self.strategy.names.socket.clone()),
@@ -213,6 +219,18 @@ impl Whole<'_> {
             ready_replicas: self.replicas.map(|_| number(count(true))),
             selector: self.replicas.map(|_| self.selector()),
         }
+    }
+
+    /// The servers, and which of them another pgop made.
+    fn members(&self) -> Vec<Member> {
+        let older = &self.assessment.roll.older;
+        let members = self.assessment.members.iter().cloned();
+        members
+            .map(|member| Member {
+                older: older.contains(&member.name),
+                ..member
+            })
+            .collect()
     }
 
     /// Whether what is not ready was restarted by us, or is to be: a roll is under way, or its last server starts.
@@ -430,7 +448,10 @@ impl Whole<'_> {
         if extra {
             missing.push("a replica is being removed".to_owned());
         }
-        (missing.is_empty() && self.applied.held.is_empty(), missing.join(", "))
+        // A right that could not be given is told as a failure, and keeps nobody from serving.
+        let mut held = self.applied.held.iter();
+        let waits = held.any(|held| !matches!(held.kind, Kind::Role | Kind::RoleBinding));
+        (missing.is_empty() && !waits, missing.join(", "))
     }
 
     /// What is still being changed though all members serve.
@@ -504,6 +525,17 @@ impl Verdict {
         facts.push(Fact::new("Ready", false, "RestoreFailed", message));
         facts.push(Fact::new("Degraded", true, "RestoreFailed", message));
         Self { phase: "Failed", facts }
+    }
+
+    /// Adds what the servers tell. What is not well is in the one sentence of `kubectl get` too: they serve all the same.
+    fn hear(&mut self, told: Vec<Fact>) {
+        let is_so = |fact: &&mut Fact| fact.kind == "Ready" && fact.status == Some(true);
+        if let Some(ready) = self.facts.iter_mut().find(is_so) {
+            for fact in told.iter().filter(|fact| fact.status == Some(false)) {
+                let _ = write!(ready.message, "; {}", fact.message);
+            }
+        }
+        self.facts.extend(told);
     }
 
     /// Sets a condition in place of what was to be said of its kind.

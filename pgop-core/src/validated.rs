@@ -126,7 +126,7 @@ pub struct Server {
     pub created: Option<Timestamp>,
     /// Which change of the spec this is of.
     pub change: Change,
-    /// Image with bash and the server programs.
+    /// Image with the server programs.
     pub image: String,
     /// When it is pulled.
     pub image_pull_policy: String,

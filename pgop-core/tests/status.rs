@@ -73,6 +73,8 @@ fn members(primary: bool, replicas: &[bool]) -> Assessment {
         role,
         ready,
         address: None,
+        agent: None,
+        older: false,
         message: None,
     };
     let mut all = vec![member("hippo-0".to_owned(), Role::Primary, primary)];
@@ -320,6 +322,33 @@ fn who_runs_as_another_version_made_it_is_told() {
         condition.message,
         "everything is as the spec says; hippo-0 runs as another version of pgop made it until the next restart"
     );
+    let older =
+        |cluster: &PgCluster| -> Vec<bool> { status(cluster).members.iter().map(|member| member.older).collect() };
+    assert_eq!(older(&ready), [true, false]);
+    assert_eq!(status(&ready).upgrade, None);
+    let mut asked = ready.clone();
+    let annotations = asked.metadata.annotations.get_or_insert_default();
+    annotations.insert("pgop.dev/upgrade".to_owned(), "Mon 30 Nov".to_owned());
+    let done = round(&asked, &Applied::default(), &members(true, &[true]), 20);
+    assert_eq!(older(&done), [false, false]);
+    assert_eq!(status(&done).upgrade.as_deref(), Some("Mon 30 Nov"));
+}
+
+#[test]
+fn whose_agent_a_server_runs_is_read_off_its_pod() {
+    let pod = json!({"metadata": {"name": "hippo-0", "labels": {"pgop.dev/role": "primary"}},
+        "spec": {"initContainers": [{"name": "mine", "image": "other:1"}, {"name": "agent", "image": "op:1"}], "containers": []}});
+    let invalid = [Invalid::new("spec", "is wrong", "mend it")];
+    let mut observed = observed();
+    observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
+    let known = round(&hippo("{replicas: 0}"), &Applied::default(), &members(true, &[]), 10);
+    let refused = known.with_status(&Round {
+        observed: &observed,
+        strategy: None,
+        now: Timestamp::UNIX_EPOCH,
+        outcome: Outcome::Invalid(&invalid),
+    });
+    assert_eq!(status(&refused).members[0].agent.as_deref(), Some("op:1"));
 }
 
 #[test]
@@ -441,6 +470,11 @@ fn what_the_servers_tell_is_told_and_goes_with_them() {
     );
     assert_eq!(condition(&told, "Following").unwrap().status, "True");
     assert_eq!(phase(&told), "Ready", "the servers serve");
+    assert_eq!(
+        condition(&told, "Ready").unwrap().message,
+        "the primary serves and 1 replica streams; hippo-0: \"work_mem\" is wrong",
+        "the one sentence of `kubectl get`"
+    );
     assert_eq!(round_seeing(&seen, &told, &applied, &both, 20), told);
     // The pods are being replaced, and say nothing yet.
     let silent = round(&told, &applied, &both, 30);
@@ -705,4 +739,63 @@ fn a_backup_is_complete_or_absent() {
         started: None,
     });
     assert!(!running.is_finished());
+}
+
+#[test]
+fn while_a_backup_runs_it_is_told_what_it_waits_for() {
+    let told = |waits: Option<&str>, before: Option<&PgBackup>| {
+        let waits = waits.map(str::to_owned);
+        let state = JobState::Running { waits, started: None };
+        let status = backup_of("u1", state, before).status.unwrap();
+        assert_eq!(status.phase.as_deref(), Some("Running"));
+        find(&status.conditions, "Complete").unwrap().message.clone()
+    };
+    // The source of this round has no primary that is ready.
+    assert_eq!(
+        told(None, None),
+        "PgCluster hippo does not serve now, and is waited for"
+    );
+    assert_eq!(
+        told(Some("the first try failed"), None),
+        "the first try failed; PgCluster hippo does not serve now, and is waited for"
+    );
+}
+
+#[test]
+fn a_backup_whose_source_is_gone_says_so_while_its_job_goes_on_and_when_it_failed() {
+    let backup = backup_round(JobState::Running {
+        waits: None,
+        started: None,
+    });
+    let told = |job_status: serde_json::Value| {
+        let mut observed = Observed::default();
+        let owner = json!([{"apiVersion": "pgop.dev/v1alpha1", "kind": "PgBackup", "name": "b", "uid": "u2", "controller": true}]);
+        let job = json!({"metadata": {"name": "b", "ownerReferences": owner}, "status": job_status});
+        observed.live.objects.insert((Kind::Job, "b".to_owned()), job);
+        let strategy = strategy();
+        let refused = backup.validate(&observed, &strategy).unwrap_err();
+        let after = backup.with_status(&Round {
+            observed: &observed,
+            strategy: Some(&strategy),
+            now: Timestamp::UNIX_EPOCH,
+            outcome: Outcome::Invalid(&refused),
+        });
+        let status = after.status.unwrap();
+        let message = find(&status.conditions, "Complete").unwrap().message.clone();
+        (status.phase.unwrap(), message)
+    };
+    let gone = "; spec.source names PgCluster hippo, which does not exist";
+    let (phase, message) = told(json!({}));
+    assert_eq!(phase, "Running");
+    assert!(
+        message.starts_with(&format!("writes to claim hippo-backup-pvc{gone}")),
+        "{message}"
+    );
+    let (phase, message) =
+        told(json!({"conditions": [{"type": "Failed", "status": "True", "message": "three tries"}]}));
+    assert_eq!(phase, "Failed");
+    assert!(
+        message.starts_with(&format!("Job b failed: three tries{gone}")),
+        "{message}"
+    );
 }

@@ -210,6 +210,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "another volume of the pod",
     ),
     (
+        "{pod: {volumes: [{name: bin, emptyDir: {}}]}}",
+        "spec.pod.volumes[0].name",
+        "another volume of the pod",
+    ),
+    (
+        "{pod: {volumes: [{name: account, emptyDir: {}}]}}",
+        "spec.pod.volumes[0].name",
+        "another volume of the pod",
+    ),
+    (
+        "{pod: {volumeMounts: [{name: account, mountPath: /x}]}}",
+        "spec.pod.volumeMounts[0].name",
+        "not in spec.pod.volumes",
+    ),
+    (
+        "{pod: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /pgop/account}]}}",
+        "spec.pod.volumeMounts[0].mountPath",
+        "hide what pgop has in /pgop",
+    ),
+    (
         "{pod: {volumes: [{name: v, hostPath: {path: /etc}}]}}",
         "spec.pod.volumes[0].hostPath",
         "a folder of the node",
@@ -258,6 +278,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "{pod: {containers: [{name: a, image: x, volumeMounts: [{name: data, mountPath: /x}]}]}}",
         "spec.pod.containers[0].volumeMounts[0].name",
         "mount it readOnly",
+    ),
+    (
+        "{pod: {containers: [{name: a, image: x, volumeMounts: [{name: account, mountPath: /x, readOnly: true}]}]}}",
+        "spec.pod.containers[0].volumeMounts[0].name",
+        "for pgop's own container",
     ),
     (
         "{pod: {containers: [{name: a, image: x, securityContext: {privileged: true}}]}}",

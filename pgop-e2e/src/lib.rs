@@ -6,6 +6,7 @@
 //! Space::pgo   runs pgo there                      Done     exit code, stdout, stderr
 //! Space::sql   asks the primary, or one pod        until    waits for something, never for a time
 //! operator     installed once a run; killed, asked for its metrics
+//! writer       an application that knows what was acknowledged; acknowledged: what of that a server has
 //! leak         looks for passwords where none may be
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! `cargo test -p pgop-e2e -- --ignored --test-threads=1`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc)] // a test speaks by panicking
 
+pub mod acknowledged;
 pub mod api;
 pub mod leak;
 pub mod metrics;
@@ -27,7 +29,8 @@ pub mod report;
 pub mod settings;
 pub mod space;
 pub mod until;
+pub mod writer;
 
 pub use pgo::Done;
 pub use space::Space;
-pub use until::{hold, until};
+pub use until::{hold, patiently, until, within};

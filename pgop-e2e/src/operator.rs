@@ -122,17 +122,26 @@ pub fn writes(samples: &Samples) -> f64 {
     })
 }
 
-/// A pod on the operator's node that may end any process there.
-pub struct Killer(());
+/// A pod that may do anything on its node.
+pub struct Killer {
+    /// Where it is.
+    pub node: String,
+}
 
 const KILLER: &str = "pgop-e2e-killer";
 
 impl Killer {
     /// Starts it, beside the operator.
     pub fn start() -> Self {
+        Self::on(None)
+    }
+
+    /// Starts it on a node.
+    pub fn on(node: Option<&str>) -> Self {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": KILLER},
             "spec": {
+                "nodeName": node,
                 "hostPID": true,
                 "terminationGracePeriodSeconds": 0,
                 "containers": [{
@@ -141,21 +150,35 @@ impl Killer {
                 }],
             },
         });
-        api::delete(NAMESPACE, &api::kind("v1", "Pod"), KILLER, true);
+        let pods = api::kind("v1", "Pod");
+        api::delete(NAMESPACE, &pods, KILLER, true);
         until(60, "a pod that can kill", || api::create(NAMESPACE, pod.clone()));
         until(60, "a pod that can kill", || api::exec(NAMESPACE, KILLER, &["true"]));
-        Self(())
+        let pod = api::find(NAMESPACE, &pods, KILLER).unwrap_or_default();
+        let node = api::text(&pod, "/spec/nodeName");
+        Self { node }
     }
 
     /// SIGKILL for one operator: no handler runs, nothing is released. Then its pod goes, so that no back-off delays the next one.
     pub fn kill(&self, pod: &str) {
+        self.end("pgop-operator", pod).unwrap_or_else(|error| panic!("{error}"));
+        api::delete(NAMESPACE, &api::kind("v1", "Pod"), pod, true);
+    }
+
+    /// SIGKILL for all processes of that program in a pod on this node, also for the first one, which a process beside it could not kill. How many there were.
+    pub fn end(&self, program: &str, pod: &str) -> Result<usize, String> {
         // The processes of a pod have its host name. Only builtins where there are many processes: the machine is busy.
         let script = format!(
-            "for p in /proc/[0-9]*; do {{ read -r name <$p/comm; }} 2>/dev/null; [ \"$name\" = pgop-operator ] || continue
-             if grep -qz '^HOSTNAME={pod}$' $p/environ; then kill -9 ${{p#/proc/}}; fi; done; true"
+            "for p in /proc/[0-9]*; do {{ read -r name <$p/comm; }} 2>/dev/null; [ \"$name\" = {program} ] || continue
+             if grep -qz '^HOSTNAME={pod}$' $p/environ; then kill -9 ${{p#/proc/}} && echo killed; fi; done; true"
         );
-        api::exec(NAMESPACE, KILLER, &["bash", "-c", &script]).unwrap_or_else(|error| panic!("{error}"));
-        api::delete(NAMESPACE, &api::kind("v1", "Pod"), pod, true);
+        api::exec(NAMESPACE, KILLER, &["bash", "-c", &script]).map(|killed| killed.lines().count())
+    }
+
+    /// Runs a script where the node's kubelet sees what it mounts.
+    pub fn on_node(&self, script: &str) -> Result<String, String> {
+        let command = ["nsenter", "--target", "1", "--mount", "sh", "-ec", script];
+        api::exec(NAMESPACE, KILLER, &command)
     }
 }
 

@@ -5,7 +5,17 @@ use serde_json::{Value, json};
 
 use crate::pgo::{self, Done};
 use crate::settings::settings;
-use crate::{api, operator, report, until};
+use crate::{api, operator, patiently, report, until};
+
+/// The postmaster is the process of that name whose parent is not one. When it is dead this is true of all that were its children.
+const KILL_POSTMASTER: &str = r#"
+name_of() { local n=; read -r n <"/proc/$1/comm"; printf %s "$n"; } 2>/dev/null
+for p in /proc/[0-9]*; do
+  p=${p#/proc/}
+  [ "$(name_of "$p")" = postgres ] || continue
+  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status")
+  [ "$(name_of "$parent")" = postgres ] || { kill -9 "$p" && echo killed; break; }
+done 2>/dev/null"#;
 
 /// A namespace that is deleted with this value. When the test panics, everything that tells why is printed first.
 #[derive(Debug)]
@@ -108,6 +118,14 @@ impl Space {
         });
     }
 
+    /// SIGKILL for the server in a pod. Its container may end for that, or start the server again itself.
+    pub fn kill_postmaster(&self, pod: &str) -> Result<(), String> {
+        match api::exec(&self.name, pod, &["bash", "-c", KILL_POSTMASTER])?.trim() {
+            "killed" => Ok(()),
+            said => Err(format!("the postmaster of {pod} could not be killed: {said}")),
+        }
+    }
+
     /// A custom resource.
     #[track_caller]
     pub fn resource(&self, kind: &str, name: &str) -> Value {
@@ -152,6 +170,24 @@ impl Space {
             found.into_iter().map(move |name| format!("{}/{name}", kind.kind))
         })
         .collect()
+    }
+
+    /// Deletes the claims of a server that is gone, and waits until nothing of it is left.
+    pub fn leave_nothing(&self, name: &str) -> Result<(), String> {
+        let (namespace, claims) = (self.name(), api::kind("v1", "PersistentVolumeClaim"));
+        let labels = format!("app.kubernetes.io/instance={name}");
+        for claim in api::list(namespace, &claims, &labels)? {
+            api::delete(namespace, &claims, &api::text(&claim, "/metadata/name"), false);
+        }
+        patiently(&format!("everything of {name} to go"), || {
+            let mut left = Vec::new();
+            for kind in api::made() {
+                let objects = api::list(namespace, &kind, &labels)?;
+                let names = objects.iter().map(|object| api::text(object, "/metadata/name"));
+                left.extend(names.map(|name| format!("{} {name}", kind.kind)));
+            }
+            if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
+        })
     }
 
     /// A pod that holds a claim at `/claim` and does what it is told, for looking at volumes and spoiling them.

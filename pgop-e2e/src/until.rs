@@ -4,6 +4,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(300);
+/// For programs that run for hours on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Asking costs the machine something, too.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Probes until it gives a value. A test that waits in vain panics with what was waited for and what stood in the way last.
 ///
@@ -38,5 +42,26 @@ pub fn hold(seconds: u64, what: &str, mut probe: impl FnMut() -> Result<(), Stri
             panic!("{what} held only {} s: {problem}", started.elapsed().as_secs());
         }
         sleep(PAUSE);
+    }
+}
+
+/// Asks until there is an answer. It does not mind a slow machine: the deadline is far away, and what is waited for is told.
+pub fn patiently<T>(what: &str, probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    within(PATIENCE, what, probe)
+}
+
+/// The same with a deadline.
+pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let started = Instant::now();
+    let mut pause = PAUSE;
+    loop {
+        match probe() {
+            Ok(value) => return Ok(value),
+            Err(last) if started.elapsed() > limit => {
+                return Err(format!("waited {} s in vain for {what}: {last}", limit.as_secs()));
+            }
+            Err(_) => sleep(pause),
+        }
+        pause = (pause * 2).min(LONGEST);
     }
 }

@@ -56,7 +56,7 @@ pub struct ServerContext<'a> {
     pub uid: &'a str,
     /// Labels that select every pod of the resource, and no other.
     pub selector: BTreeMap<String, String>,
-    /// Image with bash and the server programs.
+    /// Image with the server programs.
     pub image: &'a str,
     /// `Always`, `IfNotPresent` or `Never`.
     pub image_pull_policy: &'a str,
@@ -66,6 +66,10 @@ pub struct ServerContext<'a> {
     pub database: &'a str,
     /// Names of the Secrets, each with `username` and `password`.
     pub secrets: SecretsContext<'a>,
+    /// Names of the replicas' pods; empty for a database.
+    pub replica_pods: Vec<String>,
+    /// As whom the servers' pods run.
+    pub account: AccountContext,
     /// The claims.
     pub claims: ClaimsContext<'a>,
     /// How claims are made.
@@ -161,6 +165,16 @@ pub struct BackupSecretsContext<'a> {
     pub replication: &'a str,
 }
 
+/// The service account of the servers' pods.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountContext {
+    /// Its name.
+    pub name: String,
+    /// Whether it is made; an existing one is used otherwise.
+    pub make: bool,
+}
+
 /// The claims of a server.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -234,6 +248,8 @@ pub struct SourceContext<'a> {
     pub kind: &'static str,
     /// Its name.
     pub name: &'a str,
+    /// Its uid: one that is made again under the same name has another; empty in a dry run.
+    pub uid: &'a str,
     /// Host name of its primary, as seen in the namespace.
     pub host: &'a str,
     /// Port of its Service.
@@ -298,6 +314,7 @@ impl TemplateContext for PgBackup {
             source: SourceContext {
                 kind: validated.source.kind.as_str(),
                 name: &validated.source.name,
+                uid: validated.source_uid.as_deref().unwrap_or_default(),
                 host: &validated.host,
                 port: validated.port,
             },
@@ -348,6 +365,10 @@ fn server<'a>(
             replication: server.secrets.replication.name(),
             user: server.secrets.user.name(),
         },
+        replica_pods: (0..replicas)
+            .map(|ordinal| names.pod_of_replica(name, ordinal))
+            .collect(),
+        account: account(server),
         claims: ClaimsContext {
             primary: claim,
             replicas: (0..made).map(|ordinal| names.claim_of_replica(name, ordinal)).collect(),
@@ -369,6 +390,15 @@ fn server<'a>(
             .unwrap_or(TERMINATION_GRACE_PERIOD_SECONDS),
         parameters: &server.strategy_parameters,
         files,
+    }
+}
+
+/// The one that the user names, or one of the resource's own.
+fn account(server: &Server) -> AccountContext {
+    let given = server.pod.service_account_name.clone();
+    AccountContext {
+        make: given.is_none(),
+        name: given.unwrap_or_else(|| format!("{}-agent", server.owner.name)),
     }
 }
 

@@ -168,6 +168,8 @@ fn serve(observed: &mut Observed) {
         role: Role::Primary,
         ready: true,
         address: None,
+        agent: None,
+        older: false,
         message: None,
     };
     let accepted = Accepted {

@@ -136,6 +136,73 @@ fn what_a_pod_is_told_reaches_the_pods_of_servers_and_backups() {
     }
 }
 
+fn rules(pods: &[&str]) -> Value {
+    json!([{"apiGroups": [""], "resources": ["pods/status"], "resourceNames": pods, "verbs": ["patch"]}])
+}
+
+#[test]
+fn each_agent_may_tell_through_the_pods_of_its_own_resource_and_nothing_else() {
+    let role = |spec: &str| of_cluster(spec, Kind::Role, "hippo-agent")["rules"].take();
+    assert_eq!(
+        role("{replicas: 2}"),
+        rules(&["hippo-0", "hippo-replica-0", "hippo-replica-1"])
+    );
+    assert_eq!(role("{replicas: 0}"), rules(&["hippo-0"]));
+    // One claim for all of them names their pods no other way.
+    assert_eq!(
+        role("{replicas: 1, storage: {claim: vault}}"),
+        rules(&["hippo-0", "hippo-replica-0"])
+    );
+    let database = resource::<PgDatabase>("PgDatabase", "hippo", "{}");
+    let of_database = |kind| made(&database, "standalone", None, kind, "hippo-agent");
+    assert_eq!(of_database(Kind::Role)["rules"], rules(&["hippo-0"]));
+    let of_one = json!([{"kind": "ServiceAccount", "name": "hippo-agent", "namespace": "zoo"}]);
+    assert_eq!(of_database(Kind::RoleBinding)["subjects"], of_one);
+    let account = of_database(Kind::ServiceAccount);
+    assert_eq!(account["automountServiceAccountToken"], json!(false));
+}
+
+#[test]
+fn only_the_servers_own_container_has_the_token() {
+    let spec = "{pod: {containers: [{name: exporter, image: exporter:1}]}}";
+    let pod = pod_of_cluster(spec, "hippo-replica");
+    assert_eq!(pod["serviceAccountName"], "hippo-agent");
+    assert_eq!(pod["automountServiceAccountToken"], json!(false));
+    let volumes = pod["volumes"].as_array().unwrap();
+    let account = volumes.iter().find(|volume| volume["name"] == "account").unwrap();
+    let token = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}});
+    assert_eq!(account["projected"]["sources"][0], token);
+    let has_it = |container: &&Value| {
+        let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+        mounts.any(|mount| mount["name"] == "account")
+    };
+    let all = ["containers", "initContainers"]
+        .map(|list| pod[list].as_array().unwrap().clone())
+        .concat();
+    let names: Vec<&Value> = all.iter().filter(has_it).map(|container| &container["name"]).collect();
+    assert_eq!(names, ["postgres"]);
+}
+
+#[test]
+fn an_account_that_the_user_names_gets_the_right_and_none_is_made() {
+    let spec = "{pod: {serviceAccountName: herd}, replicas: 1}";
+    assert_eq!(pod_of_cluster(spec, "hippo")["serviceAccountName"], "herd");
+    assert_eq!(pod_of_cluster(spec, "hippo-replica")["serviceAccountName"], "herd");
+    let binding = of_cluster(spec, Kind::RoleBinding, "hippo-agent");
+    assert_eq!(
+        binding["subjects"],
+        json!([{"kind": "ServiceAccount", "name": "herd", "namespace": "zoo"}])
+    );
+    assert_eq!(binding["roleRef"]["name"], "hippo-agent");
+    let cluster: PgCluster = resource("PgCluster", "hippo", spec);
+    let registry = pgop_strategies::builtin().unwrap();
+    let strategy = registry.clusters.get("streaming").unwrap();
+    let observed = Observed::default();
+    let validated = cluster.validate(&observed, strategy.description()).unwrap();
+    let manifests = strategy.manifests(&validated).unwrap();
+    assert!(manifests.iter().all(|manifest| manifest.kind() != Kind::ServiceAccount));
+}
+
 #[test]
 fn a_sidecar_runs_beside_a_server_and_keeps_within_the_restricted_standard() {
     let spec =

@@ -76,6 +76,7 @@ impl Backup {
                 patience: environment.patience,
                 stop: false,
                 major,
+                owner: environment.source_uid.clone(),
                 target: Target::Absent,
                 source: Source::Unknown,
                 partial: Partial::Unknown,
@@ -270,6 +271,9 @@ impl Backup {
 
     fn ended(&mut self, job: Job, ended: Result<(), String>) {
         let told = ended.and_then(|()| {
+            if job == Job::Copy {
+                self.is_of_source()?;
+            }
             if job == Job::VerifyFinished {
                 let report = self.read(self.shelf.target()).map_err(|error| error.to_string())?;
                 self.report = Some(report);
@@ -280,6 +284,19 @@ impl Backup {
             Ok(()) => self.seen.work = Work::Done(job),
             Err(words) => self.failed(job, words),
         }
+    }
+
+    /// The copy is of the server that was asked whose it is, and not of one that has its name since.
+    fn is_of_source(&self) -> Result<(), String> {
+        let Source::There(facts) = &self.seen.source else {
+            return Ok(());
+        };
+        let copied = snapshot::lineage(&self.shelf.data()).map_err(|error| error.to_string())?;
+        if facts.lineage.is_some() && copied != facts.lineage {
+            let source = &self.place.source;
+            return Err(format!("{source} became another server meanwhile"));
+        }
+        Ok(())
     }
 
     /// The name is taken and the snapshot looked at again in one go: no signal comes between.

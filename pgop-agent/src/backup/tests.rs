@@ -19,6 +19,8 @@ fn facts() -> Facts {
         major: 15,
         bytes: 100 * MIB,
         tablespaces: Vec::new(),
+        owner: Some("u1".to_owned()),
+        lineage: None,
     }
 }
 
@@ -28,6 +30,7 @@ fn seen() -> Seen {
         patience: seconds(600),
         stop: false,
         major: 15,
+        owner: Some("u1".to_owned()),
         target: Target::Absent,
         source: Source::Unknown,
         partial: Partial::Unknown,
@@ -197,11 +200,43 @@ fn with_facts(change: impl Fn(&mut Facts)) -> (End, String) {
 }
 
 #[test]
+fn a_server_that_does_not_tell_whose_it_is_is_backed_up_as_before() {
+    let tells = |owner: Option<&str>, wanted: Option<&str>| {
+        let facts = Facts {
+            owner: owner.map(str::to_owned),
+            ..facts()
+        };
+        let seen = Seen {
+            owner: wanted.map(str::to_owned),
+            source: Source::There(facts),
+            ..seen()
+        };
+        decide(&seen)
+    };
+    for (owner, wanted) in [
+        (None, Some("u1")),
+        (Some("u2"), None),
+        (None, None),
+        (Some("u1"), Some("u1")),
+    ] {
+        assert_eq!(tells(owner, wanted), Act::MakePartial, "{owner:?} {wanted:?}");
+    }
+    assert_eq!(tells(Some("u2"), Some("u1")), Act::End(End::OtherSource));
+}
+
+#[test]
 fn what_stays_so_ends_at_once() {
     let (end, words) = with_facts(|facts| (facts.major, facts.version) = (17, "17.2".to_owned()));
     assert_eq!(end, End::OtherMajor);
     assert!(
         words.starts_with("hippo:5432 runs PostgreSQL 17.2 and this Job's image has 15"),
+        "{words}"
+    );
+
+    let (end, words) = with_facts(|facts| facts.owner = Some("u2".to_owned()));
+    assert_eq!(end, End::OtherSource);
+    assert!(
+        words.starts_with("hippo:5432 is the server of another resource by now"),
         "{words}"
     );
 

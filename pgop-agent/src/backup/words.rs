@@ -93,6 +93,9 @@ impl Place {
                     seen.major
                 )
             }
+            End::OtherSource => format!(
+                "{source} is the server of another resource by now: the one that this is a backup of was deleted, and its name is used again; nothing of the backup is left; create another for the new one"
+            ),
             End::Tablespaces => {
                 let names = match &seen.source {
                     Source::There(facts) => facts.tablespaces.join(", "),

@@ -16,6 +16,8 @@ pub struct Backup {
     pub host: String,
     /// `PGOP_SOURCE_PORT`.
     pub port: u16,
+    /// `PGOP_SOURCE_UID`: of the resource that is backed up. Empty: whoever answers is.
+    pub source_uid: Option<String>,
     /// Whose snapshot, and where.
     pub target: Target,
     /// `PGOP_CHECKPOINT`.
@@ -145,6 +147,7 @@ impl Backup {
             port: port
                 .parse()
                 .map_err(|_| value("PGOP_SOURCE_PORT", &port, "a port's number"))?,
+            source_uid: variables.optional("PGOP_SOURCE_UID"),
             target: Target {
                 volume: variables.path("PGOP_BACKUP_VOLUME", "/backup"),
                 claim: variables.needed("PGOP_CLAIM")?,

@@ -245,6 +245,9 @@ impl Agent {
             .with("log_destination", &"stderr")
             .with("logging_collector", &"off")
             .with("pgop.lineage", &lineage.trim());
+        if let Some(uid) = &self.environment.owner_uid {
+            arguments = arguments.with("pgop.owner_uid", uid);
+        }
         if self.major >= 17 {
             // What counts is the resource. Before 17 what ALTER SYSTEM has left can only be told.
             arguments = arguments.with("allow_alter_system", &"off");

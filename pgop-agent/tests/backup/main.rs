@@ -128,6 +128,16 @@ fn what_stays_so_ends_at_once() {
     message(&pod().with("PGOP_BACKUP_PATH", "../one").run(), 3, "PGOP_BACKUP_PATH");
     message(&pod().with("PGOP_MAX_RATE", "20000").run(), 3, "with their unit");
 
+    server.sql("alter role replicator set pgop.owner_uid = 'u2'");
+    let of = |uid: &str| {
+        let pod = pod().with("PGOP_SOURCE_UID", uid);
+        pod.secret("password", ground::PASSWORD);
+        pod.run()
+    };
+    message(&of("u1"), 3, "is the server of another resource by now");
+    assert_eq!(names(claim.path()), Vec::<String>::new());
+    server.sql("alter role replicator reset pgop.owner_uid");
+
     let other = folder(None);
     let program = other.path().join("postgres");
     fs::write(&program, "#!/bin/sh\necho 'postgres (PostgreSQL) 16.4'\n").unwrap();

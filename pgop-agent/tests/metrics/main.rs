@@ -126,7 +126,7 @@ async fn a_primary_and_its_replica_tell_everything_and_survive_what_befalls_them
                 && missing.len() == 5
                 && missing
                     .iter()
-                    .all(|name| name.starts_with("pg_stat_walreceiver_") || name.ends_with("last_replay_seconds"))
+                    .all(|name| name.starts_with("pg_stat_wal_receiver_") || name.ends_with("last_replay_seconds"))
                 && value(families, "pg_stat_archiver_archived_count") >= 1.0
                 && families["pg_replication_slots_active"].len() == 2
         })
@@ -151,7 +151,7 @@ async fn a_primary_and_its_replica_tell_everything_and_survive_what_befalls_them
     let late = told_by_replica
         .until("replayed", |families| {
             families.contains_key("pg_replication_last_replay_seconds")
-                && families.contains_key("pg_stat_walreceiver_flushed_lsn")
+                && families.contains_key("pg_stat_wal_receiver_flushed_lsn")
         })
         .await;
     let missing = missing(&late);
@@ -233,12 +233,20 @@ async fn the_dashboard_and_the_rules_ask_for_what_is_told() {
         "pg_database_wraparound_age_",
         "pg_basebackup",
         "pg_drop_replication_slot",
+        "pg_exporter",
+        "pgop_dev_role",
         "pg_stat_activity",
         "pg_settings",
         "pg_stat_archiver",
     ];
-    for file in ["grafana/pgop.json", "alerts/pgop.yaml", "alerts/pgop.test.yaml"] {
-        let text = std::fs::read_to_string(deploy.join(file)).unwrap();
+    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
+    for file in [
+        "grafana/pgop.json",
+        "alerts/pgop.yaml",
+        "alerts/pgop.test.yaml",
+        "../docs/monitoring.md",
+    ] {
+        let text = read(file);
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         let mut names = words
             .filter(|word| word.starts_with("pg_") || word.starts_with("pgop_"))
@@ -247,6 +255,13 @@ async fn the_dashboard_and_the_rules_ask_for_what_is_told() {
         for name in names {
             assert!(told.contains(name) || others.contains(&name), "{file}: {name}");
         }
+    }
+    let (rules, page) = (read("alerts/pgop.yaml"), read("../docs/monitoring.md"));
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(
+            page.contains(&format!("\n| `{alert}` |")),
+            "docs/monitoring.md lacks {alert}"
+        );
     }
 }
 

@@ -23,6 +23,29 @@ pub struct Scale {
     pub wait: Wait,
 }
 
+/// Restart the servers that another version of pgop made, so that they run as the operator makes them now
+///
+/// An operator that is newer, or older, restarts no server: each becomes as it makes them with its next restart, and `pgo show` tells which have not.
+/// This asks for it now. The servers of each database or cluster go one at a time, the replicas first and the primary last, each when all others
+/// are ready; what is as it should be already is left alone.
+///
+/// RBAC it needs: get, list and patch on pgdatabases and pgclusters (pgop.dev); watch for --wait.
+#[derive(Args, Debug)]
+pub struct Upgrade {
+    /// What to upgrade: `servers`
+    #[arg(value_parser = ["servers", "server"], hide_possible_values = true)]
+    pub object: String,
+    /// Databases and clusters
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    pub names: Vec<String>,
+    /// All of the namespace, or those that --selector or -A choose
+    #[arg(long)]
+    pub all: bool,
+    /// Waiting
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 /// Run psql as the superuser in the pod of the primary
 ///
 /// `pgo psql hippo`, `pgo psql hippo -- -c 'select 1'`, `pgo psql hippo < file.sql`. It ends with psql's exit code.

@@ -10,7 +10,7 @@ use super::{Wait, duration};
 ///
 /// RBAC it needs: get and list on pgdatabases, pgclusters, pgbackups (pgop.dev), statefulsets, pods, services,
 /// persistentvolumeclaims, and list on secrets (names only); get and create on pods/exec for the lag of replicas. For snapshots and claims: create,
-/// get, watch and delete on pods, and get on pods/log. What is not allowed is said in its place; the rest is shown.
+/// get, watch and delete on pods, get on pods/log, and list on deployments for the operator's image, where no pod tells it. What is not allowed is said in its place; the rest is shown.
 #[derive(Args, Debug)]
 pub struct Show {
     /// What to show

@@ -1,7 +1,5 @@
 //! `pgo version`
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -70,16 +68,8 @@ async fn ask(context: &mut Context<'_>) -> Result<(String, Vec<Value>), Error> {
     let server = cluster
         .ask("get the version of the server", cluster.client.apiserver_version())
         .await?;
-    let labels: Vec<String> = pgop_core::install::selector()
-        .into_iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let params = ListParams::default().labels(&labels.join(","));
-    let api: Api<Deployment> = Api::all(cluster.client.clone());
-    let found = cluster
-        .ask("list the operator's Deployments in all namespaces", api.list(&params))
-        .await?;
-    let operators = found.items.iter().map(|deployment| {
+    let found = cluster.operators().await?;
+    let operators = found.iter().map(|deployment| {
         let value = serde_json::to_value(deployment).unwrap_or_default();
         json!({
             "namespace": value.pointer("/metadata/namespace"),

@@ -2,46 +2,27 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use pgop_core::Owner;
+use pgop_core::name::AGENT_CONTAINER;
 use serde_json::{Value, json};
 
 use super::Look;
 
 /// Selects these pods.
 pub const SELECTOR: &str = "app.kubernetes.io/name=pgo-browse,app.kubernetes.io/managed-by=pgop";
-/// Exit code for "there is no such folder".
-pub const NO_FOLDER: i32 = 44;
+/// Exit code of `pgop-agent browse` for "there is no such directory".
+pub const NO_FOLDER: i32 = 3;
+/// Where the agent lies in the pod.
+const BIN: &str = "/pgop/bin";
+/// Where the claim is mounted.
+const VOLUME: &str = "/volume";
 /// The `postgres` of the official image.
 const DEFAULT_USER: i64 = 999;
 /// A pod that ended is anybody's left-over after this time.
 const LEFT_OVER_SECONDS: i64 = 600;
 
-/// One line an entry: kind, kilobytes, seconds since 1970, whether it is a whole snapshot, name. Needs bash and coreutils, busybox's will do.
-/// What goes wrong is written to the termination log, apart from the listing.
-const SCRIPT: &str = r#"
-exec 2>/dev/termination-log
-export LC_ALL=C
-cd /volume || exit 1
-if [ -n "$FOLDER" ]; then
-  [ -d "$FOLDER" ] || exit 44
-  cd "$FOLDER" || exit 1
-fi
-shopt -s nullglob dotglob
-for entry in *; do
-  kind=f
-  [ ! -d "$entry" ] || kind=d
-  [ ! -L "$entry" ] || kind=l
-  whole=-
-  [ ! -f "$entry/backup_manifest" ] || [ ! -f "$entry/PG_VERSION" ] || whole=s
-  size=''
-  read -r size _ < <(du -sk -- "./$entry" 2>/dev/null)
-  time=$(stat -c %Y -- "./$entry" 2>/dev/null)
-  printf '%s %s %s %s %s\n' "$kind" "${size:--}" "${time:--}" "$whole" "${entry//[[:cntrl:]]/?}"
-done
-printf 'end\n'
-"#;
-
-/// The pod.
-pub fn build(look: &Look, node: Option<&str>, namespace: &str) -> Pod {
+/// The pod. Its image may be any: an init container of `agent_image` copies the agent into it, as in every pod of pgop.
+pub fn build(look: &Look, agent_image: &str, node: Option<&str>, namespace: &str) -> Pod {
     let user = look.pod.run_as_user.unwrap_or(DEFAULT_USER);
     let group = look.pod.run_as_group.unwrap_or(user);
     // The owning group comes as a supplemental one. As fsGroup, the kubelet would change the files' owners under a running server.
@@ -54,6 +35,11 @@ pub fn build(look: &Look, node: Option<&str>, namespace: &str) -> Pod {
     groups.sort_unstable();
     groups.dedup();
     let seconds = look.timeout.as_secs().saturating_add(30);
+    let resources = json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}});
+    let least =
+        json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}});
+    let mut command = vec![format!("{BIN}/pgop-agent"), "browse".to_owned()];
+    command.extend((!look.folder.is_empty()).then(|| look.folder.clone()));
     let mut spec = json!({
         "restartPolicy": "Never",
         "activeDeadlineSeconds": seconds,
@@ -64,23 +50,37 @@ pub fn build(look: &Look, node: Option<&str>, namespace: &str) -> Pod {
             "runAsNonRoot": true, "runAsUser": user, "runAsGroup": group, "supplementalGroups": groups,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "initContainers": [{
+            "name": AGENT_CONTAINER,
+            "image": agent_image,
+            "command": ["pgop-agent", "install", BIN],
+            "resources": resources,
+            "securityContext": least,
+            "volumeMounts": [{"name": "bin", "mountPath": BIN}],
+        }],
         "containers": [{
             "name": "browse",
             "image": look.image,
-            "command": ["bash", "-c", SCRIPT],
-            "env": [{"name": "FOLDER", "value": look.folder}],
-            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
-            "securityContext": {
-                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
-            },
+            "command": command,
+            "env": [{"name": "PGOP_VOLUME", "value": VOLUME}],
+            "resources": resources,
+            "securityContext": least,
             "terminationMessagePolicy": "File",
-            "volumeMounts": [{"name": "volume", "mountPath": "/volume", "readOnly": true}],
+            "volumeMounts": [
+                {"name": "volume", "mountPath": VOLUME, "readOnly": true},
+                {"name": "bin", "mountPath": BIN, "readOnly": true},
+            ],
         }],
         // Not `readOnly` here: some drivers refuse one volume in both modes, and a server may be using it.
-        "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": look.claim}}],
+        "volumes": [
+            {"name": "volume", "persistentVolumeClaim": {"claimName": look.claim}},
+            {"name": "bin", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
     });
     if let Some(policy) = &look.image_pull_policy {
-        spec["containers"][0]["imagePullPolicy"] = json!(policy);
+        for kind in ["initContainers", "containers"] {
+            spec[kind][0]["imagePullPolicy"] = json!(policy);
+        }
     }
     if !look.image_pull_secrets.is_empty() {
         spec["imagePullSecrets"] = look
@@ -121,15 +121,32 @@ fn from_value(value: Value) -> Pod {
 
 /// The pod's node, when it is there and mounts the claim.
 pub fn node_that_mounts(pod: &Pod, claim: &str) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
     let ended = matches!(pod.status.as_ref()?.phase.as_deref(), Some("Succeeded" | "Failed"));
-    let mounts = spec.volumes.iter().flatten().any(|volume| {
-        volume
-            .persistent_volume_claim
-            .as_ref()
-            .is_some_and(|source| source.claim_name == claim)
-    });
-    if mounts && !ended { spec.node_name.clone() } else { None }
+    let node = pod.spec.as_ref()?.node_name.clone();
+    node.filter(|_| mounts(pod, claim) && !ended)
+}
+
+fn mounts(pod: &Pod, claim: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.any(|source| source.claim_name == claim)
+}
+
+/// Image of the agent in a pod of the database or cluster `user`, or else in one that mounts the claim, such as a backup's.
+pub fn agent_image<'a>(pods: &'a [Pod], user: Option<&Owner>, claim: &str) -> Option<&'a str> {
+    let is_of_user = |pod: &Pod| {
+        let labels = pod.metadata.labels.as_ref();
+        user.is_some_and(|user| labels.and_then(|all| all.get(user.kind.label())) == Some(&user.name))
+    };
+    let of_user = pods.iter().filter(|pod| is_of_user(pod));
+    let mounting = pods.iter().filter(|pod| mounts(pod, claim));
+    of_user.chain(mounting).find_map(|pod| {
+        let mut containers = pod.spec.as_ref()?.init_containers.iter().flatten();
+        containers
+            .find(|container| container.name == AGENT_CONTAINER)?
+            .image
+            .as_deref()
+    })
 }
 
 /// A pod of this kind that ended long ago.
@@ -147,6 +164,7 @@ pub fn is_left_over(pod: &Pod, now: Timestamp) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use pgop_core::ResourceKind;
     use pgop_core::crd::PodSettings;
 
     use super::*;
@@ -155,8 +173,9 @@ mod tests {
         Look {
             claim: "orders-backup-pvc".into(),
             folder: "orders-backups".into(),
+            user: None,
             image: "postgres:17".into(),
-            image_pull_policy: None,
+            image_pull_policy: Some("Never".into()),
             image_pull_secrets: vec!["registry".into()],
             pod: PodSettings {
                 fs_group: Some(26),
@@ -169,7 +188,7 @@ mod tests {
 
     #[test]
     fn it_reads_and_never_changes_the_volume() {
-        let pod = serde_json::to_value(build(&look(), None, "shop")).unwrap();
+        let pod = serde_json::to_value(build(&look(), "a", None, "shop")).unwrap();
         assert_eq!(
             pod.pointer("/spec/containers/0/volumeMounts/0/readOnly"),
             Some(&json!(true))
@@ -192,7 +211,7 @@ mod tests {
 
     #[test]
     fn it_goes_where_the_volume_is() {
-        let pod = build(&look(), Some("node-7"), "shop");
+        let pod = build(&look(), "a", Some("node-7"), "shop");
         let text = serde_json::to_string(&pod).unwrap();
         assert!(
             text.contains(r#""matchFields":[{"key":"metadata.name","operator":"In","values":["node-7"]}]"#),
@@ -225,44 +244,65 @@ mod tests {
     }
 
     #[test]
-    fn the_script_lists_a_real_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let shelf = dir.path().join("orders-backups");
-        std::fs::create_dir_all(shelf.join("2026-11-22-17-57-21")).unwrap();
-        std::fs::create_dir_all(shelf.join("2026-11-22-18-00-00")).unwrap();
-        std::fs::create_dir_all(shelf.join(".partial-1")).unwrap();
-        std::fs::write(shelf.join("2026-11-22-17-57-21/backup_manifest"), "x").unwrap();
-        std::fs::write(shelf.join("2026-11-22-17-57-21/PG_VERSION"), "17").unwrap();
-        std::fs::write(shelf.join("odd\nname $(id) '"), "x").unwrap();
-        let run = |folder: &str| {
-            let script = SCRIPT
-                .replace("/volume", dir.path().to_str().unwrap())
-                .replace("/dev/termination-log", dir.path().join("words").to_str().unwrap());
-            let output = std::process::Command::new("bash")
-                .arg("-c")
-                .arg(script)
-                .env("FOLDER", folder)
-                .output()
-                .unwrap();
-            (output.status.code(), String::from_utf8(output.stdout).unwrap())
-        };
-        let (code, text) = run("orders-backups");
-        assert_eq!(code, Some(0));
-        let entries = super::super::listing::parse(&text).unwrap();
-        let seen: Vec<_> = entries
-            .iter()
-            .map(|e| (e.name.as_str(), e.is_directory, e.is_snapshot))
-            .collect();
+    fn the_agent_comes_with_a_container_of_its_own() {
+        let pod = serde_json::to_value(build(&look(), "registry.test/pgop:1", None, "shop")).unwrap();
+        let (first, then) = (&pod["spec"]["initContainers"][0], &pod["spec"]["containers"][0]);
+        assert_eq!(first["image"], "registry.test/pgop:1");
+        assert_eq!(first["command"], json!(["pgop-agent", "install", "/pgop/bin"]));
         assert_eq!(
-            seen,
-            [
-                (".partial-1", true, false),
-                ("2026-11-22-17-57-21", true, true),
-                ("2026-11-22-18-00-00", true, false),
-                ("odd?name $(id) '", false, false),
-            ]
+            then["command"],
+            json!(["/pgop/bin/pgop-agent", "browse", "orders-backups"])
         );
-        assert!(entries.iter().all(|e| e.bytes.is_some() && e.modified.is_some()));
-        assert_eq!(run("nothing"), (Some(NO_FOLDER), String::new()));
+        assert_eq!(then["env"], json!([{"name": "PGOP_VOLUME", "value": "/volume"}]));
+        assert_eq!(then["image"], "postgres:17");
+        assert_eq!(
+            then["volumeMounts"][1],
+            json!({"name": "bin", "mountPath": "/pgop/bin", "readOnly": true})
+        );
+        // What a namespace with the restricted standard asks of every container.
+        for container in [first, then] {
+            let least = &container["securityContext"];
+            assert_eq!(least["allowPrivilegeEscalation"], false);
+            assert_eq!(least["capabilities"], json!({"drop": ["ALL"]}));
+            assert_eq!(container["imagePullPolicy"], "Never");
+        }
+        let root = Look {
+            folder: String::new(),
+            ..look()
+        };
+        let pod = serde_json::to_value(build(&root, "a", None, "shop")).unwrap();
+        assert_eq!(
+            pod["spec"]["containers"][0]["command"],
+            json!(["/pgop/bin/pgop-agent", "browse"])
+        );
+    }
+
+    #[test]
+    fn the_agent_is_that_of_the_claims_user() {
+        let pod = |labels: Value, claim: &str, container: &str, image: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [], "initContainers": [{"name": container, "image": image}],
+                    "volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": claim}}],
+                },
+            }))
+            .unwrap()
+        };
+        let user = Owner {
+            kind: ResourceKind::PgCluster,
+            name: "hippo".into(),
+            namespace: "shop".into(),
+            uid: "1".into(),
+        };
+        let pods = [
+            pod(json!({"pgop.dev/backup": "b"}), "vault", "agent", "of-a-backup"),
+            pod(json!({"pgop.dev/cluster": "rhino"}), "c", "agent", "of-another"),
+            pod(json!({"pgop.dev/cluster": "hippo"}), "d", "setup", "no-agent"),
+            pod(json!({"pgop.dev/cluster": "hippo"}), "e", "agent", "of-the-user"),
+        ];
+        assert_eq!(agent_image(&pods, Some(&user), "vault"), Some("of-the-user"));
+        assert_eq!(agent_image(&pods, None, "vault"), Some("of-a-backup"));
+        assert_eq!(agent_image(&pods[..3], Some(&user), "nobodys"), None);
     }
 }

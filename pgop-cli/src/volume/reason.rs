@@ -1,22 +1,23 @@
 //! Why a pod does not run, in words.
 
-use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
+use pgop_core::name::AGENT_CONTAINER;
 
 use crate::cluster::Cluster;
 use crate::screen::one_line;
 
 /// The reason, where waiting is of no use.
 pub fn hopeless(pod: &Pod) -> Option<String> {
-    if let Some(("InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" | "CreateContainerConfigError", _)) =
+    if let Some((_, "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" | "CreateContainerConfigError", _)) =
         waiting_state(pod)
     {
         return Some(waiting(pod, &[]));
     }
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Failed") {
-        let words = [status.reason.as_deref(), status.message.as_deref()];
-        let words: Vec<&str> = words.into_iter().flatten().collect();
+        let told = [status.reason.clone(), status.message.clone()];
+        let words: Vec<String> = told.into_iter().flatten().chain(init_words(pod)).collect();
         return Some(format!(
             "its pod failed: {}",
             if words.is_empty() {
@@ -27,6 +28,26 @@ pub fn hopeless(pod: &Pod) -> Option<String> {
         ));
     }
     None
+}
+
+/// What an init container says that failed: the others are not even started.
+fn init_words(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    statuses.iter().find_map(|status| {
+        let ended = status.state.as_ref()?.terminated.as_ref()?;
+        let message = ended.message.as_deref().unwrap_or_default().trim();
+        let reason = ended.reason.as_deref().filter(|reason| *reason != "Error");
+        (ended.exit_code != 0).then(|| {
+            format!(
+                "container {}{} ended with code {}{}{}",
+                status.name,
+                image(pod, &status.name),
+                ended.exit_code,
+                reason.map(|reason| format!(" ({reason})")).unwrap_or_default(),
+                colon(message)
+            )
+        })
+    })
 }
 
 /// Why a pod waits: the scheduler's words, the container's, or the last warnings.
@@ -45,16 +66,10 @@ pub fn waiting(pod: &Pod, warnings: &[String]) -> String {
         ));
     }
     match waiting_state(pod) {
-        Some(("ContainerCreating" | "PodInitializing", _)) if !warnings.is_empty() => {}
-        Some((reason, message)) => {
-            let image = pod
-                .spec
-                .as_ref()
-                .and_then(|s| s.containers.first())
-                .and_then(|c| c.image.clone())
-                .unwrap_or_default();
+        Some((_, "ContainerCreating" | "PodInitializing", _)) if !warnings.is_empty() => {}
+        Some((container, reason, message)) => {
             let about = if reason.contains("Image") {
-                format!(" (image {image}; choose another with --image)")
+                image(pod, container)
             } else {
                 String::new()
             };
@@ -83,20 +98,38 @@ fn colon(message: &str) -> String {
     }
 }
 
-fn waiting_state(pod: &Pod) -> Option<(&str, &str)> {
-    let state: &ContainerState = pod
-        .status
-        .as_ref()?
-        .container_statuses
-        .as_ref()?
-        .first()?
-        .state
-        .as_ref()?;
-    let waiting = state.waiting.as_ref()?;
-    Some((
-        waiting.reason.as_deref().unwrap_or_default(),
-        waiting.message.as_deref().unwrap_or_default(),
-    ))
+/// Which container waits, as what, and the kubelet's words: the first that waits for something of its own.
+fn waiting_state(pod: &Pod) -> Option<(&str, &str, &str)> {
+    let status = pod.status.as_ref()?;
+    let statuses = [&status.init_container_statuses, &status.container_statuses];
+    let statuses = statuses.into_iter().flatten().flatten();
+    let waiting: Vec<_> = statuses
+        .filter_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let message = waiting.message.as_deref().unwrap_or_default();
+            Some((container.name.as_str(), reason, message))
+        })
+        .collect();
+    let own = waiting.iter().find(|(_, reason, _)| *reason != "PodInitializing");
+    own.or(waiting.first()).copied()
+}
+
+/// A container's image and where another comes from.
+fn image(pod: &Pod, container: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let all = spec
+        .into_iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let image = all
+        .filter(|one| one.name == container)
+        .find_map(|one| one.image.clone());
+    let other = if container == AGENT_CONTAINER {
+        "the operator's, which brings the agent"
+    } else {
+        "choose another with --image"
+    };
+    format!(" (image {}; {other})", image.unwrap_or_default())
 }
 
 /// The warnings about a pod, oldest first. They help where they can be read.
@@ -138,6 +171,43 @@ mod tests {
             "{reason}"
         );
         assert_eq!(hopeless(&pod(r#"{"phase": "Pending"}"#)), None);
+    }
+
+    #[test]
+    fn what_brings_the_agent_has_its_say() {
+        let of = |phase: &str, state: &str| -> Pod {
+            let text = format!(
+                r#"{{"metadata": {{}},
+                "spec": {{"initContainers": [{{"name": "agent", "image": "op:1"}}], "containers": [{{"name": "browse", "image": "img:1"}}]}},
+                "status": {{"phase": "{phase}",
+                    "initContainerStatuses": [{{"name": "agent", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {state}}}],
+                    "containerStatuses": [{{"name": "browse", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": {{"waiting": {{"reason": "PodInitializing"}}}}}}]}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let pulled = of(
+            "Pending",
+            r#"{"waiting": {"reason": "ErrImagePull", "message": "no such image"}}"#,
+        );
+        assert_eq!(
+            waiting(&pulled, &[]),
+            "its container waits: ErrImagePull (image op:1; the operator's, which brings the agent): no such image"
+        );
+        assert_eq!(hopeless(&pulled), None);
+        let never = of("Pending", r#"{"waiting": {"reason": "ErrImageNeverPull"}}"#);
+        assert!(hopeless(&never).unwrap().contains("ErrImageNeverPull (image op:1;"));
+        let without = of(
+            "Failed",
+            r#"{"terminated": {"exitCode": 128, "reason": "StartError", "message": "pgop-agent: not found\n"}}"#,
+        );
+        assert_eq!(
+            hopeless(&without).unwrap(),
+            "its pod failed: container agent (image op:1; the operator's, which brings the agent) ended with code 128 (StartError): \
+             pgop-agent: not found"
+        );
+        let copied = of("Running", r#"{"terminated": {"exitCode": 0}}"#);
+        assert_eq!(waiting(&copied, &[]), "its container waits: PodInitializing");
     }
 
     #[test]

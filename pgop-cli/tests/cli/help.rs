@@ -18,6 +18,7 @@ fn help_tells_exit_codes_and_rights() {
         "show",
         "delete",
         "scale",
+        "upgrade",
         "psql",
         "logs",
         "install",

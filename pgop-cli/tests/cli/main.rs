@@ -14,4 +14,6 @@ mod help;
 mod install;
 mod surroundings;
 mod unreachable;
+mod upgrade;
 mod usage;
+mod volume;

@@ -14,6 +14,8 @@ fn typos() {
     refused("show database x --nope", "unexpected argument '--nope'");
     refused("scale cluster x", "--replicas");
     refused("scale database x --replicas 1", "invalid value 'database'");
+    refused("upgrade cluster x", "invalid value 'cluster'");
+    refused("upgrade servers x --all", "cannot be used with");
 }
 
 #[test]
@@ -21,6 +23,7 @@ fn names_are_needed() {
     for line in ["create database", "show cluster", "delete backup", "show pvc"] {
         refused(line, "<NAME>...");
     }
+    refused("upgrade servers", "<NAME|--all>");
 }
 
 #[test]
@@ -70,5 +73,7 @@ fn all_is_a_word_and_no_name() {
         "deleting by --selector without a terminal to ask on needs --yes",
     );
     refused("delete database x -A", "works in one namespace");
+    refused("upgrade servers all x", "`all` stands alone");
+    refused("upgrade servers x -l team=a", "-A and --selector choose among --all");
     refused("uninstall", "without a terminal to ask on needs --yes");
 }

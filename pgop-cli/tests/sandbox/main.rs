@@ -4,6 +4,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test ends where it can not go on
 
+use std::path::Path;
+
 mod owner;
 mod traces;
 
@@ -105,6 +107,24 @@ fn ctrl_c_stops_pods_in_order_and_a_second_one_at_once() {
         assert!(front.wait().unwrap().success());
         sandbox.says("pod default/deaf is ended at once");
         traces.assert_gone("two Ctrl-C");
+        sandbox.pgo("sandbox delete --yes");
+    }
+}
+
+#[test]
+#[ignore = "runs pods: needs bubblewrap, PostgreSQL and pgop-operator beside pgo"]
+fn a_log_on_a_full_disk_ends_nothing() {
+    for user in User::all() {
+        let home = user.home();
+        let sandbox = Sandbox::new(&user, &home, "full");
+        sandbox.start();
+        sandbox.pgo("sandbox stop");
+
+        let mut front = sandbox.run_telling("debug", Path::new("/dev/full"));
+        sandbox.database();
+        assert_eq!(sandbox.sql("select 1"), "1");
+        sandbox.signal("INT");
+        assert!(front.wait().unwrap().success());
         sandbox.pgo("sandbox delete --yes");
     }
 }

@@ -151,11 +151,16 @@ impl<'a> Sandbox<'a> {
 
     /// Starts it in the foreground, as a child of ours.
     pub fn run(&self) -> Child {
+        self.run_telling("info", &self.home.path().join("run.log"))
+    }
+
+    pub fn run_telling(&self, level: &str, log: &Path) -> Child {
         let ready = self.folder().join("kubeconfig");
         let _ = fs::remove_file(&ready);
-        let log = fs::File::create(self.home.path().join("run.log")).unwrap();
+        let log = fs::File::create(log).unwrap();
         let mut command = self.command();
         command.args(["sandbox", "run", "--name", self.name]);
+        command.env("PGOP_SANDBOX_LOG", level);
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         until("the sandbox serves", || {
             ready.exists().then_some(()).ok_or_else(|| self.said())

@@ -49,7 +49,8 @@ pub struct PodSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Service account of the pods. Its token is not mounted. Default: the namespace's `default`.
+    /// Service account of the pods. That of servers gets the right to patch the status of their pods, and its token is in the server's container, where a
+    /// superuser of the database can read it: give one that may do nothing else. Default: `<name>-agent`, made for the servers; the namespace's `default` for backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,

@@ -102,7 +102,7 @@ pub struct Postgres {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{2}(\.[0-9]+)?$"))]
     pub version: Option<String>,
-    /// Image with bash and the `PostgreSQL` server programs. Default: `postgres:17`.
+    /// Image with the `PostgreSQL` server programs. Default: `postgres:17`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,

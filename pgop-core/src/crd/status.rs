@@ -17,7 +17,8 @@ pub struct ServerStatus {
     /// One word: `Invalid`, `Restoring`, `Progressing`, `Ready`, `Degraded` or `Failed`. Scripts read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// `Accepted`, `Progressing`, `Ready`, `Degraded`, and `Restored` where a restore was asked for.
+    /// `Accepted`, `Progressing`, `Ready`, `Degraded`, and `Restored` where a restore was asked for. `SettingsInForce`, `RolesInForce`, `Following` and
+    /// `Space` are what the servers tell of themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The strategy in use.
@@ -29,6 +30,9 @@ pub struct ServerStatus {
     /// The servers. A replica is ready only while it streams.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+    /// The upgrade of the servers that was asked for last, as it stands in the annotation `pgop.dev/upgrade`, once it is being carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<String>,
     /// Where applications connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -117,7 +121,13 @@ pub struct Member {
     /// Address of its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Why it is not ready, as the kubelet or its own supervisor tells.
+    /// Image that it has its agent from: the operator's that made its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Another version of pgop made its pod. It becomes as the operator makes it with its next restart, or by `pgo upgrade servers`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub older: bool,
+    /// Why it is not ready, as the kubelet or its own agent tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -58,6 +58,8 @@ pub fn resource_rules() -> Vec<Rule> {
         Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
         // A strategy's step may restart a pod of its own.
         Rule::new("", ["pods"], &["get", "list", "watch", "delete"]),
+        // Not to use it: servers tell of themselves through the status of their pods, and nobody can give a right that they don't have.
+        Rule::new("", ["pods/status"], &["patch"]),
         // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
         Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),
         Rule::new("events.k8s.io", ["events"], &["create", "patch"]),
@@ -167,6 +169,7 @@ mod tests {
             }
         }
         assert_eq!(verbs_on(&rules, "pods"), ["get", "list", "watch", "delete"]);
+        assert_eq!(verbs_on(&rules, "pods/status"), ["patch"]);
         for kept in [
             "secrets",
             "persistentvolumeclaims",

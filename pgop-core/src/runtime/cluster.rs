@@ -268,7 +268,7 @@ fn only(uid: &str) -> DeleteParams {
     }
 }
 
-fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
+pub(crate) fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
     match answer {
         // Gone, or another object has the name now.
         Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),

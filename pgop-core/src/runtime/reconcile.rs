@@ -14,6 +14,7 @@ use super::apply::{apply, release};
 use super::backoff::{Backoff, Key};
 use super::cache::{Caches, api_resource};
 use super::cluster::{CallError, as_manager, call};
+use super::finished::let_go;
 use super::metrics::Metrics;
 use super::observe::{ObserveError, observe};
 use super::queue::Action;
@@ -63,6 +64,8 @@ pub(crate) enum ReconcileError {
     Apply(Failed),
     #[error("could not write the status: {0}")]
     Status(#[source] CallError),
+    #[error("could not let go Job {job}, whose result is known and which stays till then: {source}")]
+    LetGo { job: String, source: CallError },
 }
 
 impl ReconcileError {
@@ -74,6 +77,7 @@ impl ReconcileError {
             Self::Plan(_) => "StrategyFailed",
             Self::Apply(failed) => failed.reason,
             Self::Status(_) => "StatusFailed",
+            Self::LetGo { .. } => "LetGoFailed",
         }
     }
 }
@@ -116,9 +120,18 @@ async fn run<R: Managed>(object: &DynamicObject, context: &Context) -> Result<Ac
         Ok(resource) => resource,
         Err(error) => return unreadable::<R>(object, &raw, &error, context).await,
     };
-    // Everything is deleted with its owner, by Kubernetes; and what ran once is over.
-    if resource.meta().deletion_timestamp.is_some() || resource.is_finished() {
+    // Everything is deleted with its owner, by Kubernetes.
+    if resource.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
+    }
+    // What ran once is over, and what came of it is in the status, as it came from the API server.
+    if resource.is_finished() {
+        let owner = Owner::of(&resource);
+        let done = let_go(&context.client, &owner, &context.caches.live(&owner, None)).await;
+        return match done {
+            Ok(()) => Ok(Action::await_change()),
+            Err((job, source)) => Err(ReconcileError::LetGo { job, source }),
+        };
     }
     // 1. observe (client)
     let (observed, error) = match observe(&context.client, &context.caches, &resource).await {

@@ -10,6 +10,7 @@ use super::cache::api_resource;
 use crate::applied::Taken;
 use crate::label::MANAGER;
 use crate::owner::Owner;
+use crate::status::is_told;
 
 /// Longest note of an event, in bytes: <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>.
 const NOTE_LIMIT: usize = 1000;
@@ -86,6 +87,9 @@ fn turned<'a>(old: &'a [Condition], new: &'a [Condition]) -> impl Iterator<Item 
             && match (condition.type_.as_str(), condition.status.as_str()) {
                 // It comes and goes, and says nothing that the others do not.
                 ("Progressing", _) | ("Ready", "False") => false,
+                // What servers tell passes through "nobody knows yet" with each change, and is well at first.
+                (kind, "Unknown") if is_told(kind) => false,
+                (kind, "True") if is_told(kind) => before.is_some(),
                 ("Accepted", "True") => was("False") || condition.reason != "Valid",
                 ("Degraded", "False") => was("True"),
                 // `Restored` tells of the failure, with the mend.
@@ -100,6 +104,7 @@ fn is_bad(condition: &Condition) -> bool {
     match condition.type_.as_str() {
         "Degraded" => condition.status == "True",
         "Accepted" => condition.status != "True",
+        kind if is_told(kind) => condition.status == "False",
         _ => condition.reason.ends_with("Failed"),
     }
 }
@@ -153,6 +158,28 @@ mod tests {
         let told: Vec<&str> = turned(&old, &new).map(|c| c.reason.as_str()).collect();
         assert_eq!(told, ["MemberFails"]);
         assert_eq!(turned(&new, &new).count(), 0);
+    }
+
+    #[test]
+    fn what_servers_tell_is_news_when_it_is_not_well_and_when_it_is_again() {
+        let said = |status, reason: &str| Fact {
+            kind: "SettingsInForce",
+            status,
+            reason: reason.to_owned(),
+            message: "hippo-0".to_owned(),
+        };
+        let mut before = Vec::new();
+        let mut news = |fact| {
+            let now = merge(&before, vec![fact], None, jiff::Timestamp::UNIX_EPOCH);
+            let told = turned(&before, &now).map(|c| (c.reason.clone(), is_bad(c))).next();
+            before = now;
+            told
+        };
+        assert_eq!(news(said(Some(true), "InForce")), None, "as it should be");
+        assert_eq!(news(said(None, "Checking")), None);
+        assert_eq!(news(said(Some(false), "Refused")), Some(("Refused".to_owned(), true)));
+        assert_eq!(news(said(None, "Checking")), None);
+        assert_eq!(news(said(Some(true), "InForce")), Some(("InForce".to_owned(), false)));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use super::not_applied;
 use crate::assessment::{JobState, job_state};
 use crate::condition::{Fact, merge, whole_seconds};
-use crate::crd::{PgBackup, PgBackupStatus, StrategyInUse};
+use crate::crd::{PgBackup, PgBackupStatus, Source, StrategyInUse};
+use crate::invalid;
 use crate::kind::Kind;
 use crate::round::{Outcome, Round};
 
@@ -35,7 +36,13 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
             let job = own.objects.keys().find(|(kind, _)| *kind == Kind::Job);
             match job.map_or(JobState::Absent, |(_, name)| job_state(&own, name)) {
                 JobState::Absent => {}
-                state => return follow(state, old, generation, round.now, None),
+                state => {
+                    let refused = match other {
+                        Outcome::Invalid(all) => Some(invalid::summary(all)),
+                        _ => None,
+                    };
+                    return follow(state, old, generation, round.now, refused);
+                }
             }
             let mut facts = not_applied(other);
             facts.retain(|fact| fact.kind == "Accepted");
@@ -77,7 +84,17 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
         path: None,
         ..old
     };
-    let waits = applied.held.first().map(|held| held.why.clone());
+    let waits = match state {
+        JobState::Absent => applied.held.first().map(|held| held.why.clone()),
+        JobState::Running { .. } if !validated.source_serves => {
+            let Source { kind, name } = &validated.source;
+            Some(format!(
+                "{} {name} does not serve now, and is waited for",
+                kind.as_str()
+            ))
+        }
+        _ => None,
+    };
     let not_made = (state == JobState::Absent).then(|| applied.failed.first()).flatten();
     let mut status = follow(state, started, generation, round.now, waits);
     if let Some(failed) = not_made {
@@ -92,7 +109,15 @@ pub(crate) fn backup(backup: &PgBackup, round: &Round<'_, PgBackup>) -> PgBackup
     status
 }
 
-/// The status that follows from how far the Job is.
+/// What a Job says, with what is known of its source.
+fn also(message: String, more: Option<String>) -> String {
+    match more {
+        Some(more) => format!("{message}; {more}"),
+        None => message,
+    }
+}
+
+/// The status that follows from how far the Job is, and from what else it waits for, if for anything.
 fn follow(
     state: JobState,
     old: PgBackupStatus,
@@ -110,6 +135,7 @@ fn follow(
         JobState::Running { waits, started } => {
             status.started_at = started;
             let message = waits.unwrap_or_else(|| format!("writes to claim {claim}"));
+            let message = also(message, waits_for);
             ("Running", Fact::new("Complete", false, "Running", message))
         }
         JobState::Succeeded {
@@ -139,6 +165,7 @@ fn follow(
         } => {
             status.started_at = started;
             status.finished_at = finished.or_else(|| Some(whole_seconds(now)));
+            let message = also(message, waits_for);
             ("Failed", Fact::new("Complete", false, "BackupFailed", message))
         }
     };

@@ -24,6 +24,11 @@ pub(super) fn told(members: &[Member], pods: &[Pod]) -> Vec<Fact> {
         .collect()
 }
 
+/// Whether servers tell of it, and no step of the operator.
+pub(crate) fn is_told(kind: &str) -> bool {
+    TOLD.iter().any(|(told, _)| *told == kind)
+}
+
 /// Without what no server is there to tell any more. A pod that is being replaced is silent for a moment, and changes nothing.
 pub(super) fn without_orphans(conditions: Vec<Condition>, members: &[Member]) -> Vec<Condition> {
     let is_orphan = |condition: &Condition| {
@@ -99,6 +104,8 @@ mod tests {
             role,
             ready: true,
             address: None,
+            agent: None,
+            older: false,
             message: None,
         }
     }

@@ -13,8 +13,8 @@ use crate::name;
 
 /// Names of the containers of pgop's own Jobs.
 const CONTAINERS: [&str; 2] = ["restore", "backup"];
-/// Names of the volumes of pgop's own pods.
-const VOLUMES: [&str; 9] = [
+/// Names of the volumes of pgop's own pods that a container beside the server's may mount.
+const VOLUMES: [&str; 10] = [
     DATA,
     "backup",
     "config",
@@ -22,9 +22,12 @@ const VOLUMES: [&str; 9] = [
     "replication",
     "user",
     "run",
+    "bin",
     "tmp",
     "shm",
 ];
+/// The one with the token of the servers' account, which is for the agent alone.
+const ACCOUNT: &str = "account";
 /// The one with the data directory.
 const DATA: &str = "data";
 /// Where pgop's own containers mount them.
@@ -63,6 +66,7 @@ pub(super) fn check(
         problem.into_iter().collect()
     });
     let mut names = BTreeSet::from(VOLUMES);
+    names.insert(ACCOUNT);
     fine.volumes = kept("volumes", &pod.volumes, invalid, |volume| {
         let taken = (!names.insert(&volume.name)).then(|| {
             let problem = format!("`{}` is the name of another volume of the pod", volume.name);
@@ -216,6 +220,10 @@ fn of_container(container: &Container, volumes: &BTreeSet<&str>) -> Vec<Refusal>
         if !volumes.contains(mount.name.as_str()) {
             refuse(field("name"), format!("`{}` is no volume of the pod", mount.name));
         }
+        if mount.name == ACCOUNT {
+            let problem = "holds a token that is for pgop's own container".to_owned();
+            refuse(field("name"), problem);
+        }
         if mount.name == DATA && mount.read_only != Some(true) {
             let problem = "is the server's data, which only the server may write; mount it readOnly";
             refuse(field("name"), problem.to_owned());
@@ -294,7 +302,7 @@ mod tests {
             "/pgop/",
             "//pgop/./x",
             "/",
-            "/pgop/config/start.sh",
+            "/pgop/config/pg_hba.conf",
             "/etc/../pgop",
         ] {
             assert!(overlap("/pgop", path), "{path}");

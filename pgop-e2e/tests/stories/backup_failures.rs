@@ -1,6 +1,7 @@
 //! Backups and restores that fail: loudly, and with nothing left that looks like success.
 
 use pgop_e2e::{Space, api, until};
+use serde_json::{Value, json};
 
 const CLAIM: &str = "src-backup-pvc";
 
@@ -20,11 +21,23 @@ fn a_failed_backup_leaves_nothing_and_a_failed_restore_starts_nothing() {
     refused(&space, "corrupt", "src-backups/corrupt", "damaged");
     refused(&space, "truncated", "src-backups/truncated", "damaged");
 
-    the_source_dies(&space, &hand);
-    let shown = space.pgo("show backup src").ok();
-    assert!(shown.contains(&good), "the good one is still there\n{shown}");
-    let others = shown.matches("src-backups/2").count() - shown.matches(good.as_str()).count();
-    assert_eq!(others, 0, "a failed backup shows as a snapshot\n{shown}");
+    space
+        .pgo("create backup src --name late --strategy-param maxRate=nonsense")
+        .fails(1, &["maxRate"]);
+    let late = the_source_is_away(&space, &hand);
+    the_source_goes(&space, &hand);
+    another_gets_its_name(&space, &hand);
+    let mut snapshots: Vec<String> = space
+        .bash(&hand, "cd /claim && ls -d src-backups/2*")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    snapshots.sort();
+    assert_eq!(
+        snapshots,
+        [good, late],
+        "a failed backup left a snapshot, or one that was good is gone"
+    );
 }
 
 /// Copies the good snapshot and breaks the copies: one that was never finished, one with a flipped byte, one cut short.
@@ -67,25 +80,81 @@ fn refused(space: &Space, name: &str, path: &str, why: &str) {
     space.pgo(&format!("delete database {name} --yes")).ok();
 }
 
-/// The source is deleted while it is being copied, slowly.
-fn the_source_dies(space: &Space, hand: &str) {
-    let unfinished = "ls -d /claim/src-backups/.partial-*/data/base 2>/dev/null | wc -l";
+const UNFINISHED: &str = "ls -d /claim/src-backups/.partial-*/data/base 2>/dev/null | wc -l";
+
+/// A backup that is slow enough for what is done to it while it copies.
+fn under_way(space: &Space, hand: &str, name: &str, more: &str) {
     space
-        .pgo("create backup src --name doomed --strategy-param maxRate=256k")
+        .pgo(&format!(
+            "create backup src --name {name} --strategy-param maxRate=4M {more}"
+        ))
         .ok();
     until(60, "a backup that is under way", || {
-        match space.bash(hand, unfinished).trim() {
+        match space.bash(hand, UNFINISHED).trim() {
             "0" => Err("nothing is being written".to_owned()),
             _ => Ok(()),
         }
     });
+}
+
+/// What a backup that goes on says of itself.
+fn tells(space: &Space, name: &str, words: &str) {
+    until(60, &format!("{name} to tell that its source {words}"), || {
+        let backup = space.resource("PgBackup", name);
+        let (status, _, message) = api::condition(&backup, "Complete");
+        assert_eq!(api::text(&backup, "/status/phase"), "Running", "{message}");
+        if status == "False" && message.contains("PgDatabase src") && message.contains(words) {
+            return Ok(());
+        }
+        Err(message)
+    });
+}
+
+/// The source dies while it is being copied, and has nowhere to run for a while. The path of the snapshot that was made in the end.
+fn the_source_is_away(space: &Space, hand: &str) -> String {
+    under_way(space, hand, "patient", "");
+    let nowhere = |value: Value| {
+        let change = json!({"spec": {"pod": {"nodeSelector": {"pgop-e2e/nowhere": value}}}});
+        api::patch(space.name(), &api::pgop("PgDatabase"), "src", &change).unwrap();
+    };
+    nowhere(json!("yes"));
     api::delete(space.name(), &api::kind("v1", "Pod"), "src-0", true);
-    let backup = space.phase_becomes("PgBackup", "doomed", "Failed", 120);
+    tells(space, "patient", "does not serve");
+    nowhere(Value::Null);
+    let backup = space.phase_becomes("PgBackup", "patient", "Succeeded", 180);
+    assert_eq!(space.bash(hand, UNFINISHED).trim(), "0", "something unfinished is left");
+    api::text(&backup, "/status/path")
+}
+
+/// The source is deleted for good while it is being copied. How long it is waited for has a bound.
+fn the_source_goes(space: &Space, hand: &str) {
+    under_way(space, hand, "doomed", "--strategy-param patience=3");
+    space.pgo("delete database src --yes").ok();
+    tells(space, "doomed", "does not exist");
+    let backup = space.phase_becomes("PgBackup", "doomed", "Failed", 180);
     let (status, _, message) = api::condition(&backup, "Complete");
-    assert!(status == "False" && message.contains("src"), "{status}: {message}");
+    assert!(
+        status == "False" && message.contains("src:5432") && message.contains("PgDatabase src, which does not exist"),
+        "{status}: {message}"
+    );
     assert_eq!(api::text(&backup, "/status/path"), "", "a failed backup has no path");
-    assert_eq!(space.bash(hand, unfinished).trim(), "0", "something unfinished is left");
-    space
-        .pgo("create backup src --name late --strategy-param maxRate=nonsense")
-        .fails(1, &["maxRate"]);
+    assert_eq!(space.bash(hand, UNFINISHED).trim(), "0", "something unfinished is left");
+}
+
+/// While it is being copied the source is deleted, and its name used again. A snapshot of the new one would not hold what the old one had.
+fn another_gets_its_name(space: &Space, hand: &str) {
+    space.pgo("create database src --wait --timeout 4m").ok();
+    under_way(space, hand, "mistaken", "");
+    space.pgo("delete database src --yes").ok();
+    until(60, "src to go", || {
+        let done = space.pgo("create database src");
+        if done.code == 0 { Ok(()) } else { Err(done.to_string()) }
+    });
+    let backup = space.phase_becomes("PgBackup", "mistaken", "Failed", 180);
+    let (_, _, message) = api::condition(&backup, "Complete");
+    assert!(
+        message.contains("src:5432 is the server of another resource"),
+        "{message}"
+    );
+    assert_eq!(space.bash(hand, UNFINISHED).trim(), "0", "something unfinished is left");
 }

@@ -40,7 +40,7 @@ fn the_definitions() {
 
 #[test]
 fn the_operator() {
-    let usage = "Put your image in the place of the one below, which is not published; kubectl apply -f operator.yaml. \
+    let usage = "Put your image in the two places of the one below, which is not published; kubectl apply -f operator.yaml. \
                  The operator then makes its definitions by itself. `pgo install` does the same.";
     deploys(
         "operator.yaml",

@@ -40,7 +40,7 @@ impl Cluster {
         found.map(|object| serde_json::to_value(object).unwrap())
     }
 
-    async fn change(&self, api_version: &str, kind: &str, name: &str, change: &Value) {
+    pub(crate) async fn change(&self, api_version: &str, kind: &str, name: &str, change: &Value) {
         let api = self.api(api_version, kind);
         api.patch(name, &PatchParams::default(), &Patch::Merge(change))
             .await
@@ -55,7 +55,7 @@ impl Cluster {
     }
 
     /// Status and reason of a condition of the cluster `hippo`.
-    async fn condition(&self, kind: &str) -> (String, String) {
+    pub(crate) async fn condition(&self, kind: &str) -> (String, String) {
         let hippo = self.get(PGOP, "PgCluster", "hippo").await.unwrap();
         let conditions = hippo["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.into_iter().find(|c| c["type"] == kind).unwrap_or_default();

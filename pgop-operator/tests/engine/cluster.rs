@@ -127,6 +127,15 @@ impl Cluster {
         Running::start(Client::new(transport, "default"), pgop_strategies::builtin().unwrap())
     }
 
+    /// A client of somebody with the rights that the cluster's roles give.
+    pub(crate) fn client_of(&self, identity: Identity) -> Client {
+        let service = self.server.service(Some(identity));
+        Client::new(
+            service_fn(move |request: Request<Body>| service.clone().oneshot(request)),
+            "default",
+        )
+    }
+
     pub(crate) async fn create(&self, object: Value) {
         let of = kind(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
         let api: Api<DynamicObject> = Api::default_namespaced_with(self.client.clone(), &of);
@@ -161,6 +170,9 @@ impl Cluster {
             ("v1", "Secret"),
             ("v1", "Service"),
             ("v1", "PersistentVolumeClaim"),
+            ("v1", "ServiceAccount"),
+            ("rbac.authorization.k8s.io/v1", "Role"),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding"),
         ];
         let mut made = BTreeSet::new();
         for (version, name) in kinds {
@@ -244,6 +256,11 @@ impl Running {
             .sum()
     }
 
+    /// Whether it has sent its last request.
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
     /// Completes when it has sent its last request.
     pub(crate) async fn died(&mut self) {
         self.dead.wait_for(|dead| *dead).await.unwrap();
@@ -319,8 +336,8 @@ async fn kubelet(client: Client) {
             continue;
         }
         let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        let runs = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-        if placed && !runs {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if placed && !matches!(phase, Some("Running" | "Succeeded" | "Failed")) {
             let yes = |kind: &str| json!({"type": kind, "status": "True"});
             let conditions = [
                 yes("PodScheduled"),

@@ -8,5 +8,7 @@ mod deaths;
 mod panics;
 mod refused;
 mod restart;
+mod rights;
+mod roll;
 mod vanished;
 mod week;

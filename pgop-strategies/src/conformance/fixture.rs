@@ -35,7 +35,7 @@ pub trait Conformant: Managed {
     /// Sets the strategy and its parameters.
     fn set_strategy(&mut self, strategy: &str, parameters: &Map<String, Value>);
 
-    /// Secrets and claims that exist without the strategy.
+    /// What exists without the strategy.
     fn given(validated: &Self::Validated) -> Given;
 
     /// Every text that people decide on and that may hold anything, by name of its field. Names that pgop derives are not among them.
@@ -52,6 +52,8 @@ pub struct Given {
     pub secrets: BTreeSet<String>,
     /// Claims that a person made.
     pub claims: BTreeSet<String>,
+    /// The service account that a person made for the pods.
+    pub account: Option<String>,
 }
 
 macro_rules! fixture {
@@ -130,6 +132,7 @@ impl Conformant for PgBackup {
                 .then(|| validated.storage.claim.clone())
                 .into_iter()
                 .collect(),
+            account: validated.pod.service_account_name.clone(),
         }
     }
 
@@ -173,6 +176,7 @@ fn given_to_server(server: &Server) -> Given {
             .into_iter()
             .chain(restore.iter().map(|restore| restore.claim.clone()))
             .collect(),
+        account: server.pod.service_account_name.clone(),
     }
 }
 
@@ -221,6 +225,8 @@ fn pod_texts(pod: &mut PodSettings) -> Vec<(String, &mut String)> {
     let mut texts = string_values("pod.nodeSelector", &mut pod.node_selector);
     texts.extend(string_values("pod.labels", &mut pod.labels));
     texts.extend(string_values("pod.annotations", &mut pod.annotations));
+    let account = pod.service_account_name.iter_mut();
+    texts.extend(account.map(|name| ("pod.serviceAccountName".to_owned(), name)));
     texts
 }
 

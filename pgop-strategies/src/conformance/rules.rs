@@ -14,6 +14,18 @@ use crate::conformance::reference;
 /// Looks at what a strategy made; gives a message for each breach.
 type Look = fn(&Case) -> Vec<String>;
 
+/// The kinds of volumes that the `restricted` Pod Security Standard allows.
+const VOLUMES: [&str; 8] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
+
 /// Every rule that looks at what a strategy made.
 pub(super) const ALL: &[(Rule, Look)] = &[
     (Rule::MakesEachOnce, makes_each_once),
@@ -326,11 +338,11 @@ fn asks_for_no_privilege(case: &Case) -> Vec<String> {
                 refuse(key);
             }
         }
-        if list(pod, "/volumes")
-            .iter()
-            .any(|volume| volume.get("hostPath").is_some())
-        {
-            refuse("a hostPath volume");
+        for volume in list(pod, "/volumes").iter().filter_map(Value::as_object) {
+            let kinds = volume.keys().filter(|key| *key != "name");
+            kinds
+                .filter(|kind| !VOLUMES.contains(&kind.as_str()))
+                .for_each(|kind| refuse(&format!("a {kind} volume")));
         }
         for context in std::iter::once(pod)
             .chain(containers(m))

@@ -105,10 +105,10 @@ pub static QUERIES: [Query; 18] = [
             from here cross join pg_stat_replication r left join pg_replication_slots s on s.active_pid = r.pid",
     },
     Query {
-        name: "stat_walreceiver",
+        name: "stat_wal_receiver",
         versions: ALL,
         keep: AT_ONCE,
-        prefix: "pg_stat_walreceiver",
+        prefix: "pg_stat_wal_receiver",
         labels: &["upstream_host", "slot_name", "status"],
         values: &[
             gauge(
@@ -158,7 +158,7 @@ pub static QUERIES: [Query; 18] = [
         labels: &[],
         values: &[
             gauge(
-                "lsn_bytes",
+                "lsn_location_bytes",
                 "WAL position: of a primary the one it writes at, of a replica the one it has replayed.",
             ),
             gauge("segments", "Files of WAL."),

@@ -43,10 +43,9 @@ pub(super) async fn start(name: &str, folder: &Folder, timeout: Duration) -> Res
         .args(["sandbox", "run", "--name", name])
         // glibc would give every thread memory of its own, of which none uses what another has left.
         .env("MALLOC_ARENA_MAX", "2")
-        // And once it has seen a large list it would make room for the next among what stays, and leave holes. Set, it does not move: a list gets pages
-        // of its own, which go back. <https://man7.org/linux/man-pages/man3/mallopt.3.html>
+        // And once it has seen a large list it would make room for the next among what stays, and leave holes. With a threshold that is set and does
+        // not move, a list gets pages of its own, which go back. <https://man7.org/linux/man-pages/man3/mallopt.3.html>
         .env("MALLOC_MMAP_THRESHOLD_", "65536")
-        .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(again)
@@ -195,6 +194,7 @@ pub(super) fn log() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .log_internal_errors(false) // it would tell of a full disk on the same disk, and panic
         .with_ansi(false)
         .try_init();
 }

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
-use pgop_core::crd::{PgBackup, PgCluster, PgDatabase, ServerSpec};
+use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::name;
 use serde_json::Value;
 
-use super::{browse, wide};
+use super::browse::{self, User};
+use super::wide;
 use crate::args::show::Browsed;
 use crate::claim::remark;
 use crate::cluster::Cluster;
@@ -16,7 +17,8 @@ use crate::exit_code::ExitCode;
 use crate::output::{self, age, bytes};
 use crate::screen::Style;
 use crate::tree::Tree;
-use crate::volume::{self, listing::Entry};
+use crate::volume;
+use crate::volume::listing::Listing;
 use crate::wait;
 
 /// The backups of each source, and the snapshots that are really on their volume.
@@ -125,14 +127,14 @@ async fn sources(args: &Browsed, all: bool, backups: &[PgBackup], cluster: &Clus
 async fn one(source: &str, backups: &[PgBackup], args: &Browsed, context: &mut Context<'_>) -> Result<ExitCode, Error> {
     let cluster = context.cluster().await?;
     let mine: Vec<&PgBackup> = backups.iter().filter(|b| b.spec.source.name == source).collect();
-    let spec = server(&cluster, source).await?;
+    let user = user(&cluster, source).await?;
     let claims = claims(source, &mine, context);
     let mut tree = Tree::new(format!("backups : {source}"));
     for backup in &mine {
         tree.push(backup_line(backup, jiff::Timestamp::now()));
     }
     let mut code = ExitCode::Ok;
-    let mut found = !mine.is_empty() || spec.is_some();
+    let mut found = !mine.is_empty() || user.is_some();
     let mut errors = Vec::new();
     for claim in claims {
         let Some(there) = cluster.get::<PersistentVolumeClaim>(&claim).await? else {
@@ -148,12 +150,12 @@ async fn one(source: &str, backups: &[PgBackup], args: &Browsed, context: &mut C
             let look = browse::look(
                 &claim,
                 &name::backup_folder(source),
-                spec.as_ref(),
+                user.as_ref(),
                 args,
                 &context.config,
             );
             match volume::list(&cluster, &context.interrupt, &look).await {
-                Ok(entries) => snapshots(&mut branch, source, &entries.unwrap_or_default()),
+                Ok(listing) => snapshots(&mut branch, source, &listing.unwrap_or_default()),
                 Err(error) => {
                     branch.push(Tree::styled("snapshots : ? (see the error)", Style::Warn));
                     errors.push(Error::from(error));
@@ -198,11 +200,14 @@ fn claims(source: &str, backups: &[&PgBackup], context: &Context<'_>) -> Vec<Str
     all
 }
 
-async fn server(cluster: &Cluster, source: &str) -> Result<Option<ServerSpec>, Error> {
+async fn user(cluster: &Cluster, source: &str) -> Result<Option<User>, Error> {
     if let Some(database) = cluster.get::<PgDatabase>(source).await? {
-        return Ok(Some(database.spec.server));
+        return Ok(Some(User::of(&database)));
     }
-    Ok(cluster.get::<PgCluster>(source).await?.map(|c| c.spec.server))
+    Ok(cluster
+        .get::<PgCluster>(source)
+        .await?
+        .map(|cluster| User::of(&cluster)))
 }
 
 fn backup_line(backup: &PgBackup, now: jiff::Timestamp) -> Tree {
@@ -233,22 +238,27 @@ fn backup_line(backup: &PgBackup, now: jiff::Timestamp) -> Tree {
 }
 
 /// The snapshots that are complete, each as `--backup-path` takes it; a word on the rest.
-fn snapshots(branch: &mut Tree, source: &str, entries: &[Entry]) {
+fn snapshots(branch: &mut Tree, source: &str, listing: &Listing) {
     let folder = name::backup_folder(source);
-    let complete: Vec<&Entry> = entries
-        .iter()
-        .filter(|e| e.is_snapshot && !e.name.starts_with('.'))
-        .collect();
-    for entry in &complete {
-        let size = entry.bytes.map_or_else(|| "?".to_owned(), bytes);
-        let time = entry.modified.map(|time| format!(", {time}")).unwrap_or_default();
-        branch.push(format!("{folder}/{} ({size}{time})", entry.name));
+    let entries = &listing.entries;
+    let (mut whole, mut other) = (0, 0);
+    for entry in entries.iter().filter(|e| !e.name.starts_with('.')) {
+        match &entry.snapshot {
+            Some(snapshot) if snapshot.complete => {
+                whole += 1;
+                let size = entry.bytes.map_or_else(|| "?".to_owned(), bytes);
+                let time = entry.modified.map(|time| format!(", {time}")).unwrap_or_default();
+                branch.push(format!("{folder}/{} ({size}{time})", entry.shown()));
+            }
+            Some(snapshot) => {
+                whole += 1;
+                let line = format!("{folder}/{} ({})", entry.shown(), snapshot.words());
+                branch.push(Tree::styled(line, Style::Warn));
+            }
+            None => other += 1,
+        }
     }
     let running = entries.iter().filter(|e| e.name.starts_with(".partial-")).count();
-    let other = entries
-        .iter()
-        .filter(|e| !e.is_snapshot && !e.name.starts_with('.'))
-        .count();
     if running > 0 {
         branch.push(Tree::styled(
             format!("{running} unfinished (a running backup, or one that was cut off)"),
@@ -256,53 +266,70 @@ fn snapshots(branch: &mut Tree, source: &str, entries: &[Entry]) {
         ));
     }
     if other > 0 {
-        branch.push(Tree::styled(
-            format!("{other} that is no complete snapshot of pgop"),
-            Style::Dim,
-        ));
+        branch.push(Tree::styled(format!("{other} that is no snapshot"), Style::Dim));
     }
-    if complete.is_empty() && running == 0 && other == 0 {
-        branch.push(Tree::styled("no snapshot", Style::Dim));
+    match listing.rest() {
+        Some(rest) => branch.push(Tree::styled(rest, Style::Warn)),
+        None if whole == 0 && running == 0 && other == 0 => branch.push(Tree::styled("no snapshot", Style::Dim)),
+        None => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::listing::{Entry, Kind, Snapshot};
 
-    fn entry(name: &str, is_snapshot: bool) -> Entry {
+    fn entry(name: &str, complete: Option<bool>) -> Entry {
         Entry {
             name: name.into(),
-            is_directory: true,
-            is_snapshot,
+            raw: None,
+            kind: Kind::Directory,
+            snapshot: complete.map(|complete| Snapshot {
+                version: "17.2".into(),
+                complete,
+            }),
             bytes: Some(31_400_000),
             modified: Some("2026-11-22T17:57:25Z".parse().unwrap()),
         }
     }
 
-    #[test]
-    fn only_complete_snapshots_can_be_pasted() {
+    fn drawn(entries: &[Entry], left_out: u64) -> String {
         let mut branch = Tree::new("claim : orders-backup-pvc");
-        let entries = [
-            entry(".lock", false),
-            entry(".partial-1", false),
-            entry("2026-11-22-17-57-21", true),
-            entry("2017-03-21-15-57-21", false),
-        ];
-        snapshots(&mut branch, "orders", &entries);
-        let expected = "\
-claim : orders-backup-pvc
-├── orders-backups/2026-11-22-17-57-21 (31.4 MB, 2026-11-22T17:57:25Z)
-├── 1 unfinished (a running backup, or one that was cut off)
-└── 1 that is no complete snapshot of pgop
-";
-        assert_eq!(branch.render(false), expected);
+        let listing = Listing {
+            entries: entries.to_vec(),
+            left_out,
+        };
+        snapshots(&mut branch, "orders", &listing);
+        branch.render(false)
     }
 
     #[test]
-    fn an_empty_volume_says_so() {
-        let mut branch = Tree::new("claim : c");
-        snapshots(&mut branch, "orders", &[entry(".lock", false)]);
-        assert_eq!(branch.render(false), "claim : c\n└── no snapshot\n");
+    fn what_can_be_pasted_is_told_apart_from_what_can_not() {
+        let entries = [
+            entry(".lock", None),
+            entry(".partial-1", None),
+            entry("2026-11-22-17-57-21", Some(true)),
+            entry("2026-11-22-18-00-00", Some(false)),
+            entry("2017-03-21-15-57-21", None),
+        ];
+        let expected = "\
+claim : orders-backup-pvc
+├── orders-backups/2026-11-22-17-57-21 (31.4 MB, 2026-11-22T17:57:25Z)
+├── orders-backups/2026-11-22-18-00-00 (snapshot of PostgreSQL 17.2, INCOMPLETE: its manifest is not whole)
+├── 1 unfinished (a running backup, or one that was cut off)
+└── 1 that is no snapshot
+";
+        assert_eq!(drawn(&entries, 0), expected);
+    }
+
+    #[test]
+    fn only_a_whole_listing_can_say_that_there_is_no_snapshot() {
+        let lock = [entry(".lock", None)];
+        assert_eq!(drawn(&lock, 0), "claim : orders-backup-pvc\n└── no snapshot\n");
+        assert_eq!(
+            drawn(&lock, 3),
+            "claim : orders-backup-pvc\n└── 3 more are not listed: only the first 1 by name are\n"
+        );
     }
 }

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
-use pgop_core::Managed;
 use pgop_core::crd::{PgCluster, PgDatabase, PodSettings, ServerSpec, ServerStatus, Servers};
 use pgop_core::label::BACKUPS_OF;
+use pgop_core::{Managed, Owner};
 
 use crate::args::show::Browsed;
 use crate::cluster::Cluster;
@@ -13,9 +13,29 @@ use crate::volume::Look;
 
 const DEFAULT_IMAGE: &str = "postgres:17";
 
+/// A database or cluster that uses a claim.
+pub struct User {
+    /// Which it is.
+    pub owner: Owner,
+    /// How its servers are to be.
+    pub spec: ServerSpec,
+}
+
+impl User {
+    /// The user that a resource is.
+    pub fn of<R: Managed + Servers>(resource: &R) -> Self {
+        Self {
+            owner: Owner::of(resource),
+            spec: resource.server().clone(),
+        }
+    }
+}
+
 /// How to look into a claim. The flag wins, then the resource that uses the claim, then the configuration.
-pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed, config: &Config) -> Look {
+pub fn look(claim: &str, folder: &str, user: Option<&User>, args: &Browsed, config: &Config) -> Look {
     let settings = &config.settings;
+    let owner = user.map(|user| user.owner.clone());
+    let user = user.map(|user| &user.spec);
     let of_resource = user.map(|spec| {
         let version = spec.postgres.version.as_deref();
         spec.postgres
@@ -39,6 +59,7 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
     Look {
         claim: claim.to_owned(),
         folder: folder.to_owned(),
+        user: owner,
         image: args
             .image
             .clone()
@@ -58,18 +79,16 @@ pub fn look(claim: &str, folder: &str, user: Option<&ServerSpec>, args: &Browsed
 }
 
 /// The database or cluster that uses a claim, for its data or its backups.
-pub async fn user_of(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<ServerSpec> {
+pub async fn user_of(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<User> {
     match of_kind::<PgDatabase>(cluster, claim).await {
-        Some(spec) => Some(spec),
+        Some(user) => Some(user),
         None => of_kind::<PgCluster>(cluster, claim).await,
     }
 }
 
-async fn of_kind<R: Managed + Servers>(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<ServerSpec> {
+async fn of_kind<R: Managed + Servers>(cluster: &Cluster, claim: &PersistentVolumeClaim) -> Option<User> {
     let all = cluster.list::<R>(&ListParams::default()).await.ok()?.items;
-    all.iter()
-        .find(|resource| uses(*resource, claim))
-        .map(|it| it.server().clone())
+    all.iter().find(|resource| uses(*resource, claim)).map(User::of)
 }
 
 /// Whether a claim is the resource's: its spec names it, its status tells of it, or the claim's own labels say so.

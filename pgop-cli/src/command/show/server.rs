@@ -11,6 +11,7 @@ use crate::claim::remark;
 use crate::output::age;
 use crate::screen::Style;
 use crate::tree::Tree;
+use crate::wait::older;
 
 /// The tree.
 pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
@@ -28,6 +29,7 @@ pub fn tree(facts: &Facts, with_namespace: bool, now: Timestamp) -> Tree {
     branches(&mut root, "secrets", &facts.secrets, |root, name| {
         root.push(secret(name, facts));
     });
+    agents(&mut root, facts);
     settings(&mut root, facts);
     last_backup(&mut root, facts, now);
     restored(&mut root, facts);
@@ -223,6 +225,27 @@ fn grows(has: &str, asked: &str) -> bool {
     pgop_core::quantity::milli(has) < pgop_core::quantity::milli(asked)
 }
 
+/// Which agent each server runs, and which servers another version of pgop made.
+fn agents(root: &mut Tree, facts: &Facts) {
+    let members = &facts.status.members;
+    let mut images: Vec<&String> = members.iter().filter_map(|member| member.agent.as_ref()).collect();
+    images.sort();
+    images.dedup();
+    for image in images {
+        let with = members.iter().filter(|member| member.agent.as_ref() == Some(image));
+        let names: Vec<&str> = with.map(|member| member.name.as_str()).collect();
+        root.push(format!("agent : {image} ({})", names.join(", ")));
+    }
+    let older = older(&facts.status).join(", ");
+    if !older.is_empty() {
+        let name = &facts.owner.name;
+        root.push(Tree::styled(
+            format!("older : {older} (as another version of pgop made them; `pgo upgrade servers {name}` restarts them, one at a time)"),
+            Style::Dim,
+        ));
+    }
+}
+
 /// Settings that are not in force.
 fn settings(root: &mut Tree, facts: &Facts) {
     match &facts.primary {
@@ -283,10 +306,10 @@ fn conditions(root: &mut Tree, facts: &Facts) {
         // One cause shows in several conditions; its message is needed once.
         if condition.status != good && !said.iter().any(|before| before.contains(&condition.message)) {
             said.push(&condition.message);
-            let style = if condition.type_ == "Progressing" {
-                Style::Dim
-            } else {
-                Style::Bad
+            let style = match (condition.type_.as_str(), condition.status.as_str()) {
+                ("Progressing", _) => Style::Dim,
+                (_, "Unknown") => Style::Warn,
+                _ => Style::Bad,
             };
             let word = match condition.status.as_str() {
                 "True" => condition.type_.clone(),

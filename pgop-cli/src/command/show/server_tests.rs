@@ -87,6 +87,24 @@ cluster : hippo (Ready)
 }
 
 #[test]
+fn who_runs_which_agent_and_is_as_another_version_made_it_is_shown() {
+    let mut facts = facts();
+    facts.status.members = serde_json::from_value(json!([
+        {"name": "hippo-0", "role": "primary", "ready": true, "agent": "op:1", "older": true},
+        {"name": "hippo-replica-0", "role": "replica", "ready": true, "agent": "op:2"},
+        {"name": "hippo-replica-1", "role": "replica", "ready": true, "agent": "op:1", "older": true},
+    ]))
+    .unwrap();
+    let text = drawn(&facts);
+    let expected = "\
+├── agent : op:1 (hippo-0, hippo-replica-1)
+├── agent : op:2 (hippo-replica-0)
+├── older : hippo-0, hippo-replica-1 (as another version of pgop made them; `pgo upgrade servers hippo` restarts them, one at a time)
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn a_setting_that_is_not_in_force_is_shown() {
     let mut facts = facts();
     facts.primary = Some(Ok(Primary {

@@ -1,4 +1,4 @@
-//! Objects in little memory: JSON text, in which long strings that many have in common, such as scripts, are kept once.
+//! Objects in little memory: JSON text, in which long strings that many have in common, such as files of a ConfigMap, are kept once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -105,10 +105,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_of_many_objects_is_kept_once_and_goes_with_the_last() {
+    fn a_file_of_many_objects_is_kept_once_and_goes_with_the_last() {
         let mut pool = Pool::default();
-        let script = "echo hippo\n".repeat(100);
-        let object = |name: &str| json!({"metadata": {"name": name}, "data": {"start.sh": script, "short": "x"}});
+        let file = "local all all peer\n".repeat(100);
+        let object = |name: &str| json!({"metadata": {"name": name}, "data": {"pg_hba.conf": file, "short": "x"}});
         let (a, b) = (Compact::of(object("a"), &mut pool), Compact::of(object("b"), &mut pool));
         assert!(a.json.len() < 100, "{}", a.json.len());
         assert!(Arc::ptr_eq(&a.long[0], &b.long[0]));

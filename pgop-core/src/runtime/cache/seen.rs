@@ -12,6 +12,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::kind::Kind;
+use crate::name::AGENT_CONTAINER;
 use crate::owner::ResourceKind;
 
 /// What is watched.
@@ -184,10 +185,16 @@ fn keep_object(kind: Kind, value: &mut Value) {
     value["kind"] = kind.as_str().into();
 }
 
-/// Of a pod: whose it is, what it may write to, and how it does.
+/// Of a pod: whose it is, which agent it has, what it may write to, and how it does.
 fn keep_pod(pod: &mut Value) {
     retain(pod, "", &["metadata", "spec", "status"]);
-    retain(pod, "/spec", &["nodeName", "volumes"]);
+    retain(pod, "/spec", &["nodeName", "volumes", "initContainers"]);
+    if let Some(containers) = pod.pointer_mut("/spec/initContainers").and_then(Value::as_array_mut) {
+        containers.retain(|container| container["name"] == AGENT_CONTAINER);
+        for agent in containers {
+            retain(agent, "", &["name", "image"]);
+        }
+    }
     // Who else may write to a claim is told by the pods that mount it.
     if let Some(volumes) = pod.pointer_mut("/spec/volumes").and_then(Value::as_array_mut) {
         volumes.retain(|volume| volume.get("persistentVolumeClaim").is_some());
@@ -279,7 +286,8 @@ mod tests {
     fn a_pods_noise_is_no_change() {
         let pod = |ip: &str, back_off: &str, probed: &str| {
             json!({"metadata": {"name": "hippo-0", "resourceVersion": back_off, "labels": {"a": "b"}},
-                "spec": {"nodeName": "lab", "containers": [{"name": "postgres", "image": "postgres:17"}], "volumes": [
+                "spec": {"nodeName": "lab", "containers": [{"name": "postgres", "image": "postgres:17"}],
+                    "initContainers": [{"name": "agent", "image": "op:1", "command": ["pgop-agent"]}, {"name": "mine", "image": "other"}], "volumes": [
                     {"name": "data", "persistentVolumeClaim": {"claimName": "hippo-pvc"}}, {"name": "tmp", "emptyDir": {}}]},
                 "status": {"phase": "Running", "podIP": ip, "hostIP": probed, "conditions": [{"type": "Ready", "status": "False", "lastProbeTime": probed}],
                     "containerStatuses": [{"name": "postgres", "image": "postgres:17", "imageID": "sha256:1", "ready": false, "restartCount": 3,
@@ -298,6 +306,8 @@ mod tests {
         assert_eq!(typed.status.unwrap().container_statuses.unwrap()[0].restart_count, 3);
         let spec = typed.spec.unwrap();
         assert_eq!(spec.node_name.as_deref(), Some("lab"));
+        let agent = json!([{"name": "agent", "image": "op:1"}]);
+        assert_eq!(serde_json::to_value(spec.init_containers).unwrap(), agent);
         let volumes = spec.volumes.unwrap();
         let mounted = volumes
             .iter()

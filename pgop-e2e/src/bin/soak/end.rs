@@ -9,8 +9,8 @@ use crate::fault::Fault;
 use crate::place::Place;
 use crate::process;
 use crate::state::State;
-use crate::wait::patiently;
 use crate::world::{WAIT, World};
+use pgop_e2e::patiently;
 
 /// What a sandbox uses while the soak has made nothing: afterwards it must be the same again.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ fn delete(world: &World, state: &State) -> Result<(), String> {
     state
         .servers
         .iter()
-        .try_for_each(|server| world.leave_nothing(server.name))?;
+        .try_for_each(|server| world.space.leave_nothing(server.name))?;
     patiently("everything that was made to go", || match world.space.made() {
         left if left.is_empty() => Ok(()),
         left => Err(left.join(", ")),

@@ -4,7 +4,7 @@
 //! kind       which fault is next: pure, from a seed       state     what was asked for so far
 //! fault/     what is done, one thing a file               check/    what has to hold, one thing a file
 //! expected   what the soak has caused itself              watch     looks all the time, and tells at once
-//! writer     the load                                     sampler   figures of the processes
+//!                                                         sampler   figures of the processes
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::missing_panics_doc)] // a program for developers
 
@@ -19,10 +19,8 @@ mod sampler;
 mod settle;
 mod state;
 mod table;
-mod wait;
 mod watch;
 mod world;
-mod writer;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

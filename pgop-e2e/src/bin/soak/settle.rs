@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::check::acknowledged;
 use crate::state::Server;
-use crate::wait::patiently;
-use crate::writer::{Progress, Writer};
+use pgop_e2e::patiently;
+use pgop_e2e::writer::{Progress, Writer};
 
 /// Waits until a server is what the state says, takes writes, and has all that were acknowledged on every member.
 pub(crate) fn server(space: &Space, server: &Server, writer: &Writer) -> Result<Progress, String> {

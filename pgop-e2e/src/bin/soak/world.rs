@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pgop_e2e::{Done, Space, api, pgo};
+use pgop_e2e::{Done, Space, api, patiently, pgo};
 use serde_json::Value;
 
 use crate::expected::Expectation;
 use crate::settle;
 use crate::state::{Server, State};
-use crate::wait::patiently;
 use crate::watch::Watch;
-use crate::writer::Writer;
+use pgop_e2e::writer::Writer;
 
 /// Words of every `pgo` that waits. A slow machine is no finding.
 pub(crate) const WAIT: [&str; 3] = ["--wait", "--timeout", "15m"];
@@ -97,23 +96,5 @@ impl World {
     /// Changes the resource of a server.
     pub(crate) fn patch(&self, server: &Server, change: &Value) -> Result<(), String> {
         api::patch(self.space.name(), &api::pgop(server.kind()), server.name, change).map(drop)
-    }
-
-    /// Deletes the claims of a server that is gone, and waits until nothing of it is left.
-    pub(crate) fn leave_nothing(&self, name: &str) -> Result<(), String> {
-        let (namespace, claims) = (self.space.name(), api::kind("v1", "PersistentVolumeClaim"));
-        let labels = format!("app.kubernetes.io/instance={name}");
-        for claim in api::list(namespace, &claims, &labels)? {
-            api::delete(namespace, &claims, &api::text(&claim, "/metadata/name"), false);
-        }
-        patiently(&format!("everything of {name} to go"), || {
-            let mut left = Vec::new();
-            for kind in api::made() {
-                let objects = api::list(namespace, &kind, &labels)?;
-                let names = objects.iter().map(|object| api::text(object, "/metadata/name"));
-                left.extend(names.map(|name| format!("{} {name}", kind.kind)));
-            }
-            if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
-        })
     }
 }

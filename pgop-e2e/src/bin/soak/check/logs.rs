@@ -15,7 +15,7 @@ const OF_SERVERS: [&str; 4] = [
 pub(crate) enum Whose {
     /// Text of `tracing_subscriber`, or JSON lines of the operator.
     Ours,
-    /// `PostgreSQL`'s, and its supervisor's.
+    /// `PostgreSQL`'s, and its agent's.
     Servers,
 }
 

@@ -5,8 +5,8 @@ use pgop_e2e::api;
 use crate::expected::Expectation;
 use crate::settle;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::{Snapshot, WAIT, World};
+use pgop_e2e::patiently;
 
 /// Name of a `PgBackup`.
 pub(super) fn name(server: &str, number: u32) -> String {

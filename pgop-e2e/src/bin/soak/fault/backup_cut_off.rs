@@ -6,8 +6,8 @@ use super::backup;
 use crate::expected::Expectation;
 use crate::settle;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::{Snapshot, World};
+use pgop_e2e::patiently;
 
 pub(super) fn carry_out(world: &mut World, server: &Server, number: u32) -> Result<(), String> {
     let name = backup::name(server.name, number);

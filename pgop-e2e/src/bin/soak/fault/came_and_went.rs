@@ -30,5 +30,5 @@ pub(super) fn carry_out(world: &World, is_cluster: bool, number: u32) -> Result<
         return Err(format!("{name}, made again, does not have its row but `{found}`"));
     }
     world.pgo(&delete)?;
-    world.leave_nothing(&name)
+    world.space.leave_nothing(&name)
 }

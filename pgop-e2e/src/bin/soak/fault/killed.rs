@@ -4,18 +4,8 @@ use pgop_e2e::api;
 
 use crate::expected::Expectation;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::World;
-
-/// The postmaster is the process of that name whose parent is not one. When it is dead this is true of all that were its children.
-const KILL_POSTMASTER: &str = r#"
-name_of() { local n=; read -r n <"/proc/$1/comm"; printf %s "$n"; } 2>/dev/null
-for p in /proc/[0-9]*; do
-  p=${p#/proc/}
-  [ "$(name_of "$p")" = postgres ] || continue
-  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status")
-  [ "$(name_of "$parent")" = postgres ] || { kill -9 "$p" && echo killed; break; }
-done 2>/dev/null"#;
+use pgop_e2e::patiently;
 
 /// The whole server of one pod. Its container may end for that, or start the server again itself.
 pub(super) fn postmaster(world: &World, server: &Server, pod: &str) -> Result<(), String> {
@@ -25,10 +15,7 @@ pub(super) fn postmaster(world: &World, server: &Server, pod: &str) -> Result<()
         .expect(Expectation::default().restarted(pod, 1).troubled(server.name));
     let since = || space.sql_in(pod, "select pg_postmaster_start_time()");
     let before = since()?;
-    let said = api::exec(space.name(), pod, &["bash", "-c", KILL_POSTMASTER])?;
-    if said.trim() != "killed" {
-        return Err(format!("the postmaster of {pod} could not be killed: {said}"));
-    }
+    space.kill_postmaster(pod)?;
     patiently(&format!("another server in {pod}"), || match since()? {
         now if now != before => Ok(()),
         _ => Err("it is the old one".to_owned()),

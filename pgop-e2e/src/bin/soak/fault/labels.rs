@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::expected::Expectation;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::World;
+use pgop_e2e::patiently;
 
 /// Those of the resource: nothing happens.
 pub(super) fn of_the_resource(world: &World, server: &Server) -> Result<(), String> {

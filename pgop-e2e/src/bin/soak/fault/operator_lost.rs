@@ -4,8 +4,8 @@ use pgop_e2e::api;
 use pgop_e2e::operator::{self, Killer};
 
 use crate::expected::Expectation;
-use crate::wait::patiently;
 use crate::world::World;
+use pgop_e2e::patiently;
 
 const NAME: &str = pgop_core::install::NAME;
 

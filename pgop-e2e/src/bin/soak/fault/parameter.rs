@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::expected::Expectation;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::World;
+use pgop_e2e::patiently;
 
 /// One that is reloaded: nothing restarts for it.
 pub(super) fn reloaded(world: &World, server: &Server) -> Result<(), String> {
@@ -28,7 +28,7 @@ pub(super) fn restarted(world: &World, server: &Server) -> Result<(), String> {
         server,
         &json!({"spec": {"postgres": {"parameters": {"max_connections": value}}}}),
     )?;
-    // A replica that started before the primary keeps what its WAL was written under, where that is more: docs/limits.md.
+    // A replica that started before the primary keeps what its WAL was written under, where that is more, until it is restarted again.
     let wanted = server.max_connections;
     is_in_force(world, server, "max_connections", |pod, shown| {
         let is_primary = pod == format!("{}-0", server.name);

@@ -1,9 +1,9 @@
 //! A snapshot becomes a new server, which has exactly the rows that it must have, and goes again.
 
-use crate::check::acknowledged;
 use crate::expected::Expectation;
 use crate::state::Server;
 use crate::world::{WAIT, World};
+use pgop_e2e::acknowledged;
 
 /// Name of the new server.
 pub(super) fn name(number: u32) -> String {
@@ -41,5 +41,5 @@ pub(super) fn carry_out(
         return Err(format!("{name} does not have what {snapshot:?} must have: {found:?}"));
     }
     world.pgo(&[&["delete", noun, &name, "--yes"][..], &WAIT].concat())?;
-    world.leave_nothing(&name)
+    world.space.leave_nothing(&name)
 }

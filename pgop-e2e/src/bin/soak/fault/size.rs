@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::expected::Expectation;
 use crate::settle;
 use crate::state::Server;
-use crate::wait::patiently;
 use crate::world::World;
+use pgop_e2e::patiently;
 
 pub(super) fn carry_out(world: &World, server: &Server) -> Result<(), String> {
     world.watch.expect(Expectation::default());

@@ -1,11 +1,10 @@
 //! The load: an application in a pod of its own, which writes numbers one after the other through the Service, each in a transaction,
 //! and knows which ones were acknowledged. After a lost connection it sends the same number again: no number is left out.
 
-use pgop_e2e::settings::settings;
-use pgop_e2e::{Space, api};
 use serde_json::{Value, json};
 
-use crate::wait::patiently;
+use crate::settings::settings;
+use crate::{Space, api, patiently};
 
 /// `acknowledged` has the numbers and what proves that each is whole; `total` counts them in the same transaction.
 const SCRIPT: &str = r#"
@@ -42,15 +41,15 @@ done
 
 /// The writer of one server.
 #[derive(Clone, Debug)]
-pub(crate) struct Writer {
+pub struct Writer {
     /// Its server.
-    pub(crate) server: &'static str,
+    pub server: &'static str,
     pod: String,
 }
 
 impl Writer {
     /// Starts it. The server has to exist.
-    pub(crate) fn start(space: &Space, server: &'static str, per_second: f64) -> Result<Self, String> {
+    pub fn start(space: &Space, server: &'static str, per_second: f64) -> Result<Self, String> {
         let pod = format!("writer-{server}");
         let secret = format!("{server}-user");
         let of =
@@ -92,7 +91,7 @@ impl Writer {
     }
 
     /// How far it has come.
-    pub(crate) fn progress(&self, space: &Space) -> Result<Progress, String> {
+    pub fn progress(&self, space: &Space) -> Result<Progress, String> {
         let text = api::exec(space.name(), &self.pod, &["cat", "/tmp/acknowledged"])?;
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         match (numbers.next(), numbers.next()) {
@@ -105,7 +104,7 @@ impl Writer {
     }
 
     /// Waits until it has written something more. Returns how far it has come then.
-    pub(crate) fn goes_on(&self, space: &Space) -> Result<Progress, String> {
+    pub fn goes_on(&self, space: &Space) -> Result<Progress, String> {
         let before = patiently(&format!("{} to answer", self.pod), || self.progress(space))?;
         patiently(
             &format!("a write to {} that is acknowledged", self.server),
@@ -123,9 +122,9 @@ impl Writer {
 
 /// How far a writer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// All numbers from 1 to this one were acknowledged. The next one may have been written, too.
-    pub(crate) acknowledged: u64,
+    pub acknowledged: u64,
     /// Longest time between two acknowledgements.
-    pub(crate) longest_ms: u64,
+    pub longest_ms: u64,
 }
