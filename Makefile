@@ -66,9 +66,9 @@ demo: pods
 	cargo build --quiet -p pgop-operator -p pgop-agent -p pgop-cli
 	target/debug/pgo sandbox demo
 
-# What pods of a sandbox need. `postgresql` would make and start a server of its own; only its programs are wanted.
+# What pods of a sandbox need, and `socat` into those of the agent's tests. `postgresql` would make and start a server of its own; only its programs are wanted.
 pods:
-	@$(call install,gcc:gcc bwrap:bubblewrap)
+	@$(call install,gcc:gcc bwrap:bubblewrap socat:socat)
 	@if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null; \

@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod browse;
+pub mod check;
 pub mod command;
 pub mod complaint;
 pub mod conninfo;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod install;
 pub mod job;
 pub mod lock;
+pub mod memory;
 pub mod metrics;
 pub mod peer;
 pub mod pod;

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::complaint::complaints;
-use crate::supervisor::{Shutdown, Verdict};
+use crate::settings::file::{Entry, last};
+use crate::supervisor::Shutdown;
 
 /// The container has them so that `kubectl exec POD -- psql` finds the server. What connects elsewhere from within the server (`dblink`, a
 /// subscription) must not come back to it for want of a host.
@@ -97,40 +97,26 @@ pub async fn setting(data: &Path, file: &Path, name: &str) -> Option<u32> {
     String::from_utf8_lossy(&done.stdout).trim().parse().ok()
 }
 
-/// Has it read a configuration file, beside the server that runs. `shadow` is made for it, in memory.
-pub async fn check(data: &Path, shadow: &Path, file: &Path, major: u32) -> io::Result<Verdict> {
-    make_shadow(data, shadow)?;
-    // Up to 14 nothing makes it load the libraries.
-    let asked = if major < 15 { "work_mem" } else { "shared_memory_size" };
-    let mut config = std::ffi::OsString::from("config_file=");
-    config.push(file);
+/// Has it read a configuration file as a start on the directory would, and tell one setting. `more` is what no file can change. Its words are English,
+/// whatever the file says.
+pub async fn read_settings(
+    data: &Path,
+    file: &Path,
+    asked: &str,
+    more: &[(&str, &str)],
+) -> io::Result<std::process::Output> {
     let mut command = command("postgres");
-    command
-        .arg("-D")
-        .arg(shadow)
-        .args(["-C", asked, "-c", "log_line_prefix=", "-c"])
-        .arg(config);
-    let done = command.kill_on_drop(true).output().await?;
-    let found = complaints(&String::from_utf8_lossy(&done.stderr));
-    if done.status.success() {
-        return Ok(Verdict::Good);
+    command.env("LANGUAGE", "en").arg("-D").arg(data);
+    command.args(["-C", asked, "-c", "log_line_prefix="]);
+    for (name, path) in [("config_file", file), ("data_directory", data)] {
+        let mut setting = std::ffi::OsString::from(format!("{name}="));
+        setting.push(path);
+        command.arg("-c").arg(setting);
     }
-    let words: Vec<String> = found.into_iter().map(|complaint| complaint.words).collect();
-    Ok(Verdict::Bad(if words.is_empty() {
-        format!("postgres -C ended with {}", done.status)
-    } else {
-        words.join("; ")
-    }))
-}
-
-fn make_shadow(data: &Path, shadow: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(shadow.join("global"))?;
-    for name in ["PG_VERSION", "global/pg_control"] {
-        std::fs::copy(data.join(name), shadow.join(name))?;
+    for (name, value) in more {
+        command.arg("-c").arg(format!("{name}={value}"));
     }
-    Ok(())
+    command.kill_on_drop(true).output().await
 }
 
 /// What a server is started with, beside its data and its file.
@@ -143,6 +129,19 @@ impl Arguments {
     pub fn with(mut self, name: &str, value: &dyn std::fmt::Display) -> Self {
         self.0.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// Whether no file can change a setting.
+    pub fn owns(&self, name: &str) -> bool {
+        self.0.iter().any(|(owned, _)| owned == name)
+    }
+
+    /// What settings say otherwise than this, and say in vain.
+    pub fn differing(&self, settings: &[Entry]) -> Vec<String> {
+        let differs = |(name, value): &&(String, String)| {
+            last(settings, name).is_some_and(|entry| !entry.value.eq_ignore_ascii_case(value))
+        };
+        self.0.iter().filter(differs).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -320,5 +319,23 @@ mod tests {
         let all = command.as_std().get_envs();
         let removed: Vec<_> = all.filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
         assert_eq!(removed, OF_PSQL);
+    }
+
+    #[test]
+    fn what_a_file_says_otherwise_than_the_arguments_is_said_in_vain() {
+        let arguments = Arguments::default()
+            .with("port", &5432)
+            .with("log_destination", &"stderr");
+        let settings = |text| crate::settings::file::entries(text);
+        assert_eq!(
+            arguments.differing(&settings("port = 6000\nwork_mem = 1MB\n")),
+            ["port"]
+        );
+        assert!(
+            arguments
+                .differing(&settings("port = '5432'\nlog_destination = Stderr"))
+                .is_empty()
+        );
+        assert!(arguments.differing(&settings("port = 6000\nport = 5432\n")).is_empty());
     }
 }

@@ -21,6 +21,7 @@ use self::log::Log;
 use self::postmaster::Postmaster;
 use self::primary::PrimaryPart;
 use self::replica::ReplicaPart;
+use crate::check::Findings;
 use crate::environment::{Environment, Kind};
 use crate::http::Http;
 use crate::lock::Held;
@@ -67,6 +68,7 @@ pub struct Agent {
     cancelled: bool,
     wanted: String,
     verdict: Verdict,
+    overrides_refused: Option<String>,
     /// When WAL was measured, and by how much it may still grow.
     wal: Option<(Time, Option<u64>)>,
     short: bool,
@@ -85,7 +87,7 @@ enum Part {
 /// What runs in the background.
 enum Work {
     Program(Child, Log),
-    Check(JoinHandle<io::Result<Verdict>>),
+    Check(JoinHandle<io::Result<Findings>>),
 }
 
 impl Agent {
@@ -125,6 +127,7 @@ impl Agent {
             cancelled: false,
             wanted: String::new(),
             verdict: Verdict::Unknown,
+            overrides_refused: None,
             wal: None,
             short: false,
             part: match environment.kind {
@@ -224,8 +227,9 @@ impl Agent {
 
     /// Nothing is expected to change within the next second.
     fn is_settled(&self) -> bool {
-        self.stop.is_some()
-            || match &self.part {
+        // The end of a stop is waited for.
+        self.stop.is_none()
+            && match &self.part {
                 Part::Primary(part) => part.is_settled(),
                 Part::Replica(part) => part.is_settled() && self.server.as_ref().is_some_and(|server| server.answers),
             }

@@ -1,5 +1,7 @@
 //! The configuration file of a server.
 
+pub mod file;
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -34,9 +36,19 @@ impl Wanted<'_> {
         }
         // The first segment of a backup has to be there when its stream begins, also when another backup's checkpoint comes in between.
         text.push_str(&line("wal_keep_size", "64MB"));
+        text.push_str(RESOURCE);
         text.push_str(self.settings);
         text
     }
+}
+
+/// The last line that is not the resource's.
+const RESOURCE: &str = "# From here on postgresql.conf of the resource.\n";
+
+/// How many of a text's first lines are not the resource's.
+pub fn own_lines(text: &str) -> usize {
+    let before = text.split_once(RESOURCE).map(|(before, _)| before.lines().count() + 1);
+    before.unwrap_or(0)
 }
 
 const USUAL_SEGMENT: u64 = 16 << 20;
@@ -83,9 +95,13 @@ mod tests {
         };
         let text = wanted.text();
         assert!(
-            text.ends_with("max_slot_wal_keep_size = '1GB'\nwal_keep_size = '64MB'\nwork_mem = '8MB'\n"),
+            text.contains("max_slot_wal_keep_size = '1GB'\nwal_keep_size = '64MB'\n")
+                && text.ends_with("work_mem = '8MB'\n"),
             "{text}"
         );
+        let own = own_lines(&text);
+        assert_eq!(text.lines().nth(own), Some("work_mem = '8MB'"));
+        assert_eq!(own_lines("work_mem = '8MB'\n"), 0, "of an agent of before");
         assert_eq!(digest(&text), digest(&wanted.text()));
         assert_ne!(digest(&text), digest(&Wanted::default().text()));
     }

@@ -46,6 +46,70 @@ pub struct Stream {
     pub paused: bool,
 }
 
+/// What became of a server's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// When it last read them, in seconds since 1970. It does not where a line of its files is none.
+    pub at: f64,
+    /// Settings that wait for a start.
+    pub waits: Vec<String>,
+    /// What is wrong with its files as they are now.
+    pub errors: Vec<Wrong>,
+}
+
+/// A line of a server's files that it does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What it sets; nothing where it is no setting.
+    pub name: String,
+    /// Why it is not taken.
+    pub words: String,
+    /// Of the file, without its directory.
+    pub file: String,
+    /// Of the file.
+    pub line: usize,
+}
+
+impl Wrong {
+    /// Of four texts in JSON.
+    fn read(text: &str) -> Self {
+        let [name, words, file, line]: [String; 4] = serde_json::from_str(text).unwrap_or_default();
+        let line = line.parse().unwrap_or_default();
+        Self {
+            name,
+            words,
+            file,
+            line,
+        }
+    }
+
+    /// Whether nothing of the files is read because of it.
+    pub fn blocks(&self) -> bool {
+        self.words != "setting could not be applied"
+    }
+
+    /// What a person reads; `own` lines of `postgresql.conf` are the agent's.
+    pub fn told(&self, own: usize) -> String {
+        let Self {
+            name,
+            words,
+            file,
+            line,
+        } = self;
+        let about = if name.is_empty() {
+            String::new()
+        } else {
+            format!("{name}: ")
+        };
+        let line = if file == "postgresql.conf" {
+            line.saturating_sub(own)
+        } else {
+            *line
+        };
+        format!("{about}{words} ({file} line {line})")
+    }
+}
+
 /// A session.
 pub struct Session(Client);
 
@@ -108,12 +172,22 @@ impl Session {
         !self.0.is_closed()
     }
 
-    /// When the server last read its settings, in seconds since 1970, and which of them wait for a start.
-    pub async fn loaded(&self) -> Result<(f64, Vec<String>), PeerError> {
-        let query = "select extract(epoch from pg_conf_load_time())::float8,
-            array(select name from pg_settings where pending_restart order by name)";
+    /// When the server last read its settings, and what became of them.
+    pub async fn loaded(&self) -> Result<Loaded, PeerError> {
+        let query = "with waits as (select name from pg_settings where pending_restart order by name)
+            select extract(epoch from pg_conf_load_time())::float8, array(select name from waits),
+            array(select json_build_array(coalesce(name, ''), error, regexp_replace(sourcefile, '.*/', ''), sourceline::text)::text
+                from pg_file_settings file where error is not null and not exists (select from waits where waits.name = file.name))";
         let row = within(LOOK, self.0.query_one(query, &[])).await?;
-        Ok((row.get(0), row.get(1)))
+        Ok(Loaded {
+            at: row.get(0),
+            waits: row.get(1),
+            errors: row
+                .get::<_, Vec<String>>(2)
+                .iter()
+                .map(|text| Wrong::read(text))
+                .collect(),
+        })
     }
 
     /// Bytes by which WAL may still grow: to `max_wal_size`, and to what slots may keep where there are any and it is limited.
@@ -256,4 +330,29 @@ fn identifier(name: &str) -> String {
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_wrong_keeps_no_other_from_being_read() {
+        let wrong = |words: &str| Wrong::read(&format!("[\"jit\", \"{words}\", \"postgresql.conf\", \"7\"]"));
+        assert!(!wrong("setting could not be applied").blocks());
+        assert!(wrong("syntax error").blocks() && wrong("unrecognized configuration parameter").blocks());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_line_that_a_person_wrote() {
+        let told = |json| Wrong::read(json).told(4);
+        assert_eq!(
+            told(r#"["a.b", "setting could not be applied", "postgresql.conf", "7"]"#),
+            "a.b: setting could not be applied (postgresql.conf line 3)"
+        );
+        assert_eq!(
+            told(r#"["", "syntax error", "postgresql.auto.conf", "7"]"#),
+            "syntax error (postgresql.auto.conf line 7)"
+        );
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::complaint::is_secret;
 use crate::supervisor::{
     Condition, Data, InForce, Job, Lock, Need, Primary, Role, Seen, Server, Settings, Shutdown, Up, Verdict, conditions,
 };
@@ -273,21 +274,32 @@ fn why_down(seen: &Seen, words: Option<&str>) -> String {
 
 /// Anybody who reaches the pod may ask. What quotes `PostgreSQL` may quote a setting's value, and some of them hold passwords.
 fn unsecret(sentence: &str) -> String {
-    const SECRET: [&str; 6] = [
-        "password=",
-        "password =",
-        "passfile",
-        "passphrase",
-        "conninfo",
-        "_command",
-    ];
+    const SECRET: [&str; 3] = ["password=", "password =", "passfile"];
     let lower = sentence.to_lowercase();
-    let is_secret = SECRET.iter().any(|word| lower.contains(word)) || holds_login(&lower);
+    let is_secret = SECRET.iter().any(|word| lower.contains(word)) || holds_login(&lower) || quotes_value(&lower);
     if is_secret {
         "told in the server's log only, as it may quote a password".to_owned()
     } else {
         sentence.to_owned()
     }
+}
+
+/// `parameter "archive_command": "curl -u me:password"`, and not where only the setting is named.
+fn quotes_value(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        let end = rest[start..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let end = end.map_or(rest.len(), |end| start + end);
+        let (name, after) = (&rest[start..end], &rest[end..]);
+        let between = after.find(|c: char| !matches!(c, '"' | '\'' | ':' | '=' | ' '));
+        let between = &after[..between.unwrap_or(after.len())];
+        let is_value = between.contains([':', '=']) || between.ends_with(" \"") || between.ends_with(" '");
+        if is_secret(name) && is_value {
+            return true;
+        }
+        rest = after;
+    }
+    false
 }
 
 /// `postgres://user:password@host`.

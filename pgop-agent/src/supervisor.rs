@@ -13,7 +13,7 @@ mod seen;
 mod words;
 
 pub use act::{Act, End, Job, Shutdown};
-pub use decide::decide;
+pub use decide::{blames_settings, decide};
 pub use seen::{
     Data, Facts, InForce, Lineage, Lock, Need, OwnerFile, Primary, Recovery, Role, Running, Seen, Server, Settings,
     Slot, Stop, Time, Tried, Tries, Up, Verdict, Volume,

@@ -10,11 +10,12 @@ use super::postmaster::Postmaster;
 use super::primary::new_lineage;
 use super::replica::unhook;
 use super::{AGAIN, Agent, JOB_LOCK, Part, SERVER_LOCK, Work, run};
+use crate::check::Candidate;
 use crate::control::Limits;
-use crate::data::{AUTO_CONF, LINEAGE, REFUSED};
+use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres::{self, Arguments};
-use crate::settings::digest;
+use crate::settings::{digest, own_lines};
 use crate::supervisor::{Act, Data, Job, Lock, Recovery, Settings, Tried};
 use crate::volume::Op;
 
@@ -57,8 +58,9 @@ impl Agent {
             Act::SetAside => self.set_aside()?,
             Act::Start { settings, limits } => self.start(settings, limits).await?,
             Act::Reload => {
-                tracing::info!("settings have changed: reloading");
+                tracing::info!("having PostgreSQL read its settings");
                 let (text, follows) = (self.wanted.clone(), self.follows());
+                self.tries.0.insert(Tried::Reload, self.began.elapsed() + super::AGAIN);
                 self.reload(&text, follows).await?;
             }
             Act::Follow => {
@@ -94,10 +96,15 @@ impl Agent {
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
-        tracing::warn!("PostgreSQL does not start, and ALTER SYSTEM has changed settings: trying without them");
+        let words = self.overrides_refused.take().or(self.words.clone()).unwrap_or_default();
+        tracing::warn!("PostgreSQL does not start with what ALTER SYSTEM has set, and is started without: {words}");
         let (file, refused) = (self.directory.data().join(AUTO_CONF), self.path(REFUSED));
-        std::fs::copy(&file, &refused)?;
-        run(&[Op::Sync(refused), Op::Write(file, String::new())])?;
+        let left = std::fs::read_to_string(&file)?;
+        run(&[
+            Op::Write(refused.clone(), data::refusal(&words, &left)),
+            Op::Sync(refused),
+            Op::Write(file, String::new()),
+        ])?;
         self.in_vain = 0;
         Ok(())
     }
@@ -148,12 +155,14 @@ impl Agent {
                 program(postgres::copy_primary(&self.directory.copy(), &conninfo, &slot)?)
             }
             Job::CheckSettings => {
-                let file = self.environment.run.join("next.conf");
-                std::fs::write(&file, &self.wanted)?;
-                let (data, shadow, major) = (self.directory.data(), self.environment.run.join("shadow"), self.major);
-                Work::Check(tokio::spawn(async move {
-                    postgres::check(&data, &shadow, &file, major).await
-                }))
+                let candidate = Candidate {
+                    text: self.wanted.clone(),
+                    own: own_lines(&self.wanted),
+                    data: self.directory.data(),
+                    run: self.environment.run.clone(),
+                    major: self.major,
+                };
+                Work::Check(tokio::spawn(async move { candidate.check().await }))
             }
         };
         drop(held_by_job);
@@ -223,8 +232,9 @@ impl Agent {
         else {
             return Ok(());
         };
-        let mut server = Postmaster::start(&data, &arguments, text)?;
+        let mut server = Postmaster::start(&data, arguments, text)?;
         drop(held_by_server);
+        self.tries.0.insert(Tried::Reload, self.began.elapsed() + super::AGAIN);
         (server.limits, server.held) = (limits, held);
         self.server = Some(server);
         Ok(())
@@ -244,6 +254,8 @@ impl Agent {
         let config = |name: &str| self.environment.config.join(name).display().to_string();
         let run_directory = &self.environment.run;
         let mut arguments = Arguments::default()
+            // A file that names another would win over -D.
+            .with("data_directory", &self.directory.data().display())
             .with("config_file", &run_directory.join("postgresql.conf").display())
             .with("hba_file", &config("pg_hba.conf"))
             .with("ident_file", &config("pg_ident.conf"))

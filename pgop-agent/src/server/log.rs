@@ -67,6 +67,12 @@ pub fn ends_server(line: &str) -> bool {
     is_about_itself && (line.contains("FATAL:") || line.contains("PANIC:"))
 }
 
+/// The same without what `log_line_prefix` puts before it: that is other each time.
+pub fn without_prefix(line: &str) -> &str {
+    let starts = ["FATAL:  ", "PANIC:  "].iter().filter_map(|level| line.find(level));
+    starts.min().map_or(line, |start| &line[start..])
+}
+
 /// What one of the other programs says of its failure.
 pub fn ends_program(line: &str) -> bool {
     line.contains("error: ") || line.contains("FATAL:")
@@ -85,6 +91,11 @@ mod tests {
             "2026 UTC [6] FATAL:  the database system is starting up\n"
         ));
         assert!(!ends_server("2026 UTC [6] LOG:  database system is shut down\n"));
+        assert_eq!(
+            without_prefix("2026 UTC [6] FATAL:  could not open \"FATAL:  x\""),
+            "FATAL:  could not open \"FATAL:  x\""
+        );
+        assert_eq!(without_prefix("exit status: 1"), "exit status: 1");
         assert!(ends_program("initdb: error: invalid locale name \"xx\"\n"));
     }
 

@@ -6,12 +6,16 @@ use std::process::ExitStatus;
 use rustix::fs::StatVfs;
 
 use super::{AGAIN, Agent, JOB_LOCK, Part, SERVER_LOCK, WAL, Work, run};
+use crate::check::Findings;
+use crate::complaint::names;
 use crate::data::{self, AUTO_CONF, LINEAGE, REFUSED};
 use crate::lock::{self, Taken};
 use crate::postgres;
+use crate::settings::file::{differences, entries, is_on, last};
 use crate::settings::{Wanted, digest};
 use crate::supervisor::{
     Data, Job, Lock, OwnerFile, Role, Running, Seen, Server, Settings, Stop, Tried, Up, Verdict, Volume,
+    blames_settings,
 };
 use crate::volume::Op;
 
@@ -70,7 +74,10 @@ impl Agent {
             copy: names.copy(),
             data: self.data.clone(),
             overrides: self.overrides(),
-            set_aside: self.path(REFUSED).exists(),
+            overrides_refused: self.overrides_refused.clone(),
+            set_aside: std::fs::read_to_string(self.path(REFUSED))
+                .ok()
+                .map(|text| data::refused(&text)),
             free: bytes(|space| space.f_bavail),
             size: bytes(|space| space.f_blocks),
             wal: self.wal.and_then(|(_, wal)| wal),
@@ -181,11 +188,22 @@ impl Agent {
             Part::Primary(_) => (false, None),
             Part::Replica(part) => (part.is_paused(), part.stuck()),
         };
+        let read_only = entries(&server.text);
+        let read_only = last(&read_only, "default_transaction_read_only");
         Server::Up(Up {
             hears: server.hears,
             answers: server.answers,
             proven,
             settings,
+            reading: server.reading.is_some(),
+            refused: server.refused.clone(),
+            in_vain: server.in_vain(),
+            held: server
+                .held
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .collect(),
+            read_only: read_only.is_some_and(|entry| is_on(&entry.value)),
             limits: server.limits,
             waits: self.waits(),
             asked: server.asked,
@@ -208,10 +226,8 @@ impl Agent {
             },
             Work::Check(task) if task.is_finished() => {
                 // One that was cancelled has found nothing out.
-                let verdict = task.await.unwrap_or(Ok(Verdict::Unknown));
-                self.verdict = verdict.unwrap_or_else(|error| Verdict::Bad(error.to_string()));
-                if let Verdict::Bad(words) = &self.verdict {
-                    tracing::warn!("the settings are not put in force: {words}");
+                if let Ok(found) = task.await {
+                    self.found(found);
                 }
                 Some(Ok(()))
             }
@@ -235,6 +251,30 @@ impl Agent {
                 Job::Clone => self.finish_copy(),
                 Job::CheckSettings => Ok(()),
             },
+        }
+    }
+
+    /// Takes in what became of a check of the settings.
+    fn found(&mut self, found: io::Result<Findings>) {
+        let found = found.unwrap_or_else(|error| Findings {
+            verdict: Verdict::Bad(error.to_string()),
+            overrides: None,
+        });
+        (self.verdict, self.overrides_refused) = (found.verdict, found.overrides);
+        if let Verdict::Bad(words) = &mut self.verdict {
+            tracing::warn!("the settings are not put in force: {words}");
+            let former = match &self.server {
+                Some(server) => Some(server.text.clone()),
+                None => std::fs::read_to_string(self.place.directory.clone() + "/settings.kept").ok(),
+            };
+            let former = former.unwrap_or_default();
+            let held: Vec<String> = differences(&former, &self.wanted)
+                .into_iter()
+                .filter(|name| !former.is_empty() && !names(words, name))
+                .collect();
+            if !held.is_empty() {
+                *words = format!("{words}; held back by that: {}", held.join(", "));
+            }
         }
     }
 
@@ -287,10 +327,14 @@ impl Agent {
         let words = words.unwrap_or_else(|| status.to_string());
         tracing::warn!("PostgreSQL ended with {status} without having been asked to: {words}");
         self.in_vain = if server.came_up { 0 } else { self.in_vain + 1 };
-        let is_other = self.kept().is_some_and(|kept| kept != server.settings().1);
+        let kept = std::fs::read_to_string(self.path("settings.kept")).ok();
+        let are_proven = kept.as_ref().is_none_or(|kept| *kept == server.text);
         self.words = Some(words.clone());
         // Want of space is no fault of theirs.
-        if !server.came_up && self.in_vain > 1 && is_other && !self.short {
+        let is_blamed = blames_settings(self.in_vain, are_proven, !self.overrides().is_empty());
+        if !server.came_up && !self.short && is_blamed {
+            let changed = differences(&kept.unwrap_or_default(), &server.text).join(", ");
+            let words = format!("{words}; what has changed since it last came up: {changed}");
             (self.verdict, self.in_vain) = (Verdict::Bad(words), 0);
         }
     }

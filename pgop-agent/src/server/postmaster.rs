@@ -8,8 +8,9 @@ use tokio::process::Child;
 use super::log::{self, Log};
 use crate::control::Limits;
 use crate::postgres::{self, Arguments};
-use crate::settings::digest;
-use crate::sql::{self, Answer, Session};
+use crate::settings::file::{entries, last};
+use crate::settings::{digest, own_lines};
+use crate::sql::{self, Answer, Loaded, Session, Wrong};
 use crate::supervisor::{Settings, Shutdown};
 
 /// The process, and what is known of it.
@@ -28,8 +29,10 @@ pub struct Postmaster {
     pub proven: String,
     /// Those that it read last.
     pub text: String,
-    /// When it had last read its settings before a reload that is not yet judged.
-    pub reloading: Option<f64>,
+    /// When it had last read its settings before a start or reload that is not yet judged.
+    pub reading: Option<f64>,
+    /// What it says of settings that it does not take, though all seemed well.
+    pub refused: Option<String>,
     /// Its limits.
     pub limits: Limits,
     /// Those of them that are higher than the settings say, as its WAL was written under them.
@@ -40,13 +43,14 @@ pub struct Postmaster {
     pub asked: Option<Shutdown>,
     /// Whom it follows, as its file says.
     pub follows: Option<String>,
+    arguments: Arguments,
     log: Log,
 }
 
 impl Postmaster {
     /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
-    pub fn start(data: &Path, arguments: &Arguments, text: String) -> io::Result<Self> {
-        let mut child = postgres::start(data, arguments)?;
+    pub fn start(data: &Path, arguments: Arguments, text: String) -> io::Result<Self> {
+        let mut child = postgres::start(data, &arguments)?;
         let log = Log::of(&mut child, log::ends_server);
         Ok(Self {
             child,
@@ -56,24 +60,27 @@ impl Postmaster {
             came_up: false,
             proven: text.clone(),
             text,
-            reloading: None,
+            reading: Some(0.0),
+            refused: None,
             limits: Limits::default(),
             held: Vec::new(),
             waits: Vec::new(),
             asked: None,
             follows: None,
+            arguments,
             log,
         })
     }
 
     /// Its last words so far, if it said some since it was asked.
     pub fn words(&mut self) -> Option<String> {
-        self.log.last()
+        self.log.last().map(|line| log::without_prefix(&line).to_owned())
     }
 
     /// Its last words, when it has ended.
     pub async fn end(&mut self) -> Option<String> {
-        self.log.end().await
+        let line = self.log.end().await;
+        line.map(|line| log::without_prefix(&line).to_owned())
     }
 
     /// Whether it takes connections, and whether a reload is through. `run` holds its socket.
@@ -88,33 +95,91 @@ impl Postmaster {
             };
         }
         self.came_up |= self.answers;
-        if let (Some(before), Some(session)) = (self.reloading, &self.session)
-            && let Ok((loaded, waits)) = session.loaded().await
-            // Another time, and not a later one: the clock may have been set back.
-            && loaded.total_cmp(&before).is_ne()
+        if let (Some(before), Some(session)) = (self.reading, &self.session)
+            && let Ok(loaded) = session.loaded().await
         {
-            self.reloading = None;
-            if waits.is_empty() {
-                self.proven.clone_from(&self.text);
-            } else {
-                tracing::warn!("what waits for the next start: {}", waits.join(", "));
-            }
-            self.waits = waits;
+            self.judge(before, loaded);
+        }
+    }
+
+    fn judge(&mut self, before: f64, loaded: Loaded) {
+        let own = own_lines(&self.text);
+        // Before it has read them, what waits for a start looks like a mistake.
+        // Another time, and not a later one: the clock may have been set back.
+        let is_read = loaded.at.total_cmp(&before).is_ne();
+        let is_wrong = |wrong: &&Wrong| wrong.blocks() || (is_read && !self.arguments.owns(&wrong.name));
+        let wrong = loaded.errors.iter().filter(is_wrong);
+        let refused: Vec<String> = wrong.map(|wrong| wrong.told(own)).collect();
+        let refused = Some(refused.join("; ")).filter(|words| !words.is_empty());
+        if let Some(words) = refused.as_ref().filter(|_| refused != self.refused) {
+            tracing::warn!("not in force: {words}");
+        }
+        self.refused = refused;
+        if !is_read {
+            return;
+        }
+        self.reading = None;
+        self.waits = waiting(loaded.waits, &self.arguments, &self.held, &self.text);
+        if !self.waits.is_empty() {
+            tracing::warn!("what waits for the next start: {}", self.waits.join(", "));
+        } else if self.refused.is_none() {
+            self.proven.clone_from(&self.text);
         }
     }
 
     /// Has it read its file, which holds `text` now, again.
     pub async fn reload(&mut self, text: &str) {
-        self.reloading = match &self.session {
-            Some(session) => session.loaded().await.ok().map(|(loaded, _)| loaded),
-            None => None,
+        let before = match (self.reading, &self.session) {
+            (Some(before), _) => Some(before),
+            (None, Some(session)) => session.loaded().await.ok().map(|loaded| loaded.at),
+            (None, None) => None,
         };
+        // Where nobody can be asked, the next session is.
+        self.reading = before.or(Some(0.0));
         text.clone_into(&mut self.text);
         postgres::reload(&self.child);
+    }
+
+    /// Settings that its text sets in vain, as its start has the last word.
+    pub fn in_vain(&self) -> Vec<String> {
+        let is_held = |name: &String| self.held.iter().any(|(held, _)| held == name);
+        let differing = self.arguments.differing(&entries(&self.text)).into_iter();
+        differing.filter(|name| !is_held(name)).collect()
     }
 
     /// Digests of what it runs with whole, and of what it read last.
     pub fn settings(&self) -> (Settings, Settings) {
         (digest(&self.proven), digest(&self.text))
+    }
+}
+
+/// What a start would change. `PostgreSQL` says of all that once differed from the file that it waits for one, also of what every start gives it.
+fn waiting(mut said: Vec<String>, arguments: &Arguments, held: &[(&'static str, u32)], text: &str) -> Vec<String> {
+    let entries = entries(text);
+    let is_raised = |name: &str| {
+        let wanted = last(&entries, name).and_then(|entry| entry.value.parse::<u32>().ok());
+        held.iter()
+            .any(|(held, value)| *held == name && wanted.is_some_and(|wanted| wanted > *value))
+    };
+    said.retain(|name| !arguments.owns(name) || is_raised(name));
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_start_would_not_change_does_not_wait_for_one() {
+        let arguments = Arguments::default().with("port", &5432).with("max_connections", &40);
+        let said = ["max_connections", "port", "shared_buffers"].map(str::to_owned);
+        let waits = |text| waiting(said.to_vec(), &arguments, &[("max_connections", 40)], text);
+        assert_eq!(waits("max_connections = 30\nport = 6000\n"), ["shared_buffers"]);
+        assert_eq!(waits(""), ["shared_buffers"]);
+        assert_eq!(
+            waits("max_connections = 50\n"),
+            ["max_connections", "shared_buffers"],
+            "it was raised"
+        );
     }
 }

@@ -256,6 +256,8 @@ fn nothing_that_may_quote_a_password_is_told() {
         "invalid value for parameter \"primary_conninfo\": \"host=a password=hunter2\"",
         "invalid value for parameter \"archive_command\": \"curl -u me:hunter2\"",
         "syntax error near \"postgres://me:hunter2@db/x\"",
+        "ssl_passphrase_command = 'hunter2' is wrong",
+        "archive_cleanup_command \"rm hunter2\": child process exited with exit code 1",
     ] {
         let mut seen = a_primary();
         seen.verdict = Verdict::Bad(words.to_owned());
@@ -271,7 +273,11 @@ fn nothing_that_may_quote_a_password_is_told() {
         let text = serde_json::to_string(&status(&seen)).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
     }
-    // What a person needs is.
+    // What a person needs is: also which of such settings it is.
+    let mut seen = a_primary();
+    let named = "PostgreSQL does not take archive_command (postgresql.conf line 3); held back by that: restore_command, work_mem";
+    seen.verdict = Verdict::Bad(named.to_owned());
+    assert!(serde_json::to_string(&status(&seen)).unwrap().contains(named));
     let why = "password authentication failed for user \"replicator\"";
     let status = status(&of(Primary::Away(why.to_owned()), up()));
     assert!(

@@ -228,7 +228,8 @@ fn start(seen: &Seen) -> Option<Act> {
         // It never ran. Who set them is told, and nothing is down that was up.
         (Verdict::Bad(_), None) => return Some(Act::Wait),
     };
-    if *in_vain >= STARTS_OVERRIDDEN && !seen.volume.overrides.is_empty() {
+    let is_known = seen.volume.overrides_refused.is_some();
+    if (is_known || *in_vain >= STARTS_OVERRIDDEN) && !seen.volume.overrides.is_empty() {
         return Some(Act::SetAside);
     }
     if *in_vain >= STARTS {
@@ -247,6 +248,11 @@ fn lacks_room(seen: &Seen) -> bool {
     seen.volume.size > 0 && seen.volume.free < segment
 }
 
+/// Whether settings, other than those that a server last came up with, are why so many starts ended. What ALTER SYSTEM has left is tried without first.
+pub fn blames_settings(in_vain: u32, are_proven: bool, is_overridden: bool) -> bool {
+    in_vain >= STARTS_OVERRIDDEN && !are_proven && !is_overridden
+}
+
 /// New settings are put in force once `PostgreSQL` has read them; what it came up with is kept.
 fn settings(seen: &Seen) -> Option<Act> {
     let up = seen.up().filter(|up| up.answers && up.asked.is_none())?;
@@ -256,6 +262,9 @@ fn settings(seen: &Seen) -> Option<Act> {
             Verdict::Good => return Some(Act::Reload),
             Verdict::Bad(_) => {}
         }
+    } else if up.reading && seen.is_due(Tried::Reload) {
+        // Something is in its way, and whoever mends that does not say so.
+        return Some(Act::Reload);
     }
     (seen.kept != Some(up.proven) && seen.is_due(Tried::Keep)).then_some(Act::KeepSettings)
 }

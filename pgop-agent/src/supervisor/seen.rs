@@ -99,8 +99,10 @@ pub struct Volume {
     pub data: Data,
     /// Names of the settings that ALTER SYSTEM has left in the data. They count more than the resource's.
     pub overrides: Vec<String>,
-    /// Some that kept the server from starting were set aside.
-    pub set_aside: bool,
+    /// Why a server would not come up with them, where that is known before it is tried.
+    pub overrides_refused: Option<String>,
+    /// Those that kept the server from starting were set aside: which, and why.
+    pub set_aside: Option<String>,
     /// Bytes that can still be written.
     pub free: u64,
     /// Bytes that it has altogether; 0 where nobody can tell.
@@ -222,8 +224,18 @@ pub struct Up {
     pub answers: bool,
     /// The settings that it runs with whole: it came up with them, or read them later and none of them waits for a start.
     pub proven: Settings,
-    /// Those that it read last. Nobody knows yet whether it comes up with one that waits for a start.
+    /// Those that it was told to read last. Nobody knows yet whether it comes up with one that waits for a start.
     pub settings: Settings,
+    /// It was told to, and nobody knows yet that it did.
+    pub reading: bool,
+    /// What it says of settings that it does not take, though all seemed well.
+    pub refused: Option<String>,
+    /// Settings of which pgop has the last word, by name, and of which the file says something else.
+    pub in_vain: Vec<String>,
+    /// Limits that a replica's WAL keeps higher than its settings, as `name = value`.
+    pub held: Vec<String>,
+    /// Whoever does not ask for more can only read.
+    pub read_only: bool,
     /// The limits with which it was started.
     pub limits: crate::control::Limits,
     /// Settings that wait for its next start, by name.
@@ -304,6 +316,8 @@ pub enum Tried {
     Job(Job),
     /// A start of the server.
     Start,
+    /// Having the server read its settings.
+    Reload,
     /// Making a slot.
     Slot,
     /// Setting roles.

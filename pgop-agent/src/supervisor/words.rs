@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::act::{End, Job};
-use super::seen::{InForce, Need, Primary, Role, Seen, Server, Slot, Verdict, Volume};
+use super::seen::{InForce, Need, Primary, Role, Seen, Server, Slot, Up, Verdict, Volume};
 
 /// Where a server's data is, as a person finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,18 +131,62 @@ fn settings(seen: &Seen) -> Condition {
             };
             condition(ABOUT, false, "Refused", format!("{before}: {words}"))
         }
-        (_, Server::Up(up)) if up.settings == seen.wanted && !up.waits.is_empty() => condition(
-            ABOUT,
-            false,
-            "RestartNeeded",
-            format!("the former value holds until the next start: {}", up.waits.join(", ")),
-        ),
-        (_, Server::Up(up)) if up.settings == seen.wanted => {
-            overridden(&seen.volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", "the server has read them"))
-        }
+        (_, Server::Up(up)) if up.settings == seen.wanted => in_use(up, &seen.volume),
         (Verdict::Unknown, _) => condition(ABOUT, None, "Checking", "PostgreSQL reads them"),
         (Verdict::Good, _) => condition(ABOUT, None, "Applying", "they are being put in force"),
     }
+}
+
+/// Of a server that was told to read them.
+fn in_use(up: &Up, volume: &Volume) -> Condition {
+    const ABOUT: &str = "SettingsInForce";
+    // A start brings what ALTER SYSTEM has set into force, which is no reason to ask for one.
+    let waiting: Vec<&str> = up
+        .waits
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !volume.overrides.iter().any(|set| set == name))
+        .collect();
+    let waits = format!("the former value holds until the next start: {}", waiting.join(", "));
+    match &up.refused {
+        Some(words) if up.reading => {
+            let message = format!("the server goes on with its former settings: {words}");
+            return condition(ABOUT, false, "Refused", message);
+        }
+        Some(words) => {
+            let waits = if waiting.is_empty() {
+                String::new()
+            } else {
+                format!("; {waits}")
+            };
+            let message = format!("the server goes on without: {words}{waits}");
+            return condition(ABOUT, false, "Refused", message);
+        }
+        None if up.reading => return condition(ABOUT, None, "Applying", "they are being put in force"),
+        None => {}
+    }
+    if !waiting.is_empty() {
+        return condition(ABOUT, false, "RestartNeeded", waits);
+    }
+    if !up.in_vain.is_empty() {
+        let message = format!(
+            "pgop sets {} itself, whatever postgresql.conf says: take it out there",
+            up.in_vain.join(", ")
+        );
+        return condition(ABOUT, false, "InVain", message);
+    }
+    let mut says = vec!["the server has read them".to_owned()];
+    if !up.held.is_empty() {
+        let held = up.held.join(", ");
+        says.push(format!("a replica needs what its primary has: {held}"));
+    }
+    if up.read_only {
+        let words =
+            "with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write";
+        says.push(words.to_owned());
+    }
+    let message = says.join("; ");
+    overridden(volume).unwrap_or_else(|| condition(ABOUT, true, "InForce", message))
 }
 
 /// What ALTER SYSTEM has to do with it.
@@ -152,9 +196,10 @@ fn overridden(volume: &Volume) -> Option<Condition> {
             "ALTER SYSTEM has set {}, which counts more than the resource: ALTER SYSTEM RESET ends that",
             volume.overrides.join(", ")
         )
-    } else if volume.set_aside {
-        "the server did not start with what ALTER SYSTEM had set; that is in postgresql.auto.conf.refused beside its data now: read it, and remove the file"
-            .to_owned()
+    } else if let Some(what) = &volume.set_aside {
+        format!(
+            "the server does not start with what ALTER SYSTEM had set, {what}; that is in postgresql.auto.conf.refused beside its data now: read it, and remove the file"
+        )
     } else {
         return None;
     };

@@ -1,40 +1,23 @@
 //! Real servers, claims and agents. Whoever runs this as root lends them another user, as `PostgreSQL` refuses to run as root.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub const PASSWORD: &str = "s:ec\\ret 'ü";
-const LONG: Duration = Duration::from_secs(120);
+pub use machine::{folder, postgres, wait_until};
+use machine::{give, lend, programs, signal, succeeds};
 
-/// Who runs servers and restores.
-pub fn postgres() -> Option<(u32, u32)> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.starts_with("postgres:"));
-    let mut fields = line.expect("a user postgres").split(':').skip(2);
-    let mut number = || fields.next().unwrap().parse().unwrap();
-    Some((number(), number()))
-}
+#[path = "../machine/mod.rs"]
+mod machine;
+
+pub const PASSWORD: &str = "s:ec\\ret 'ü";
 
 /// A user that no image knows, for backups.
 pub fn stranger() -> Option<(u32, u32)> {
     postgres().map(|_| (54321, 54321))
-}
-
-fn programs() -> String {
-    let found = Command::new("pg_config").arg("--bindir").output();
-    let found = found.expect("pg_config, to find PostgreSQL's programs").stdout;
-    String::from_utf8(found).unwrap().trim().to_owned()
 }
 
 fn command(program: &str, user: Option<(u32, u32)>) -> Command {
@@ -42,42 +25,6 @@ fn command(program: &str, user: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(path);
     lend(&mut command, user);
     command
-}
-
-fn lend(command: &mut Command, user: Option<(u32, u32)>) {
-    if let Some((uid, gid)) = user {
-        command.uid(uid).gid(gid);
-    }
-    command.stdin(Stdio::null()).env("LC_ALL", "C");
-}
-
-fn give(path: &Path, user: Option<(u32, u32)>) {
-    if let Some((uid, gid)) = user {
-        chown(path, Some(uid), Some(gid)).unwrap();
-    }
-}
-
-/// A directory of its own for a user.
-pub fn folder(user: Option<(u32, u32)>) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-    give(folder.path(), user);
-    folder
-}
-
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < LONG, "waited in vain until {what}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
-fn succeeds(command: &mut Command) -> String {
-    let done = command.output().unwrap();
-    let words = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {words}");
-    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
 /// A server.
@@ -143,7 +90,7 @@ impl Server {
     /// As a crash would.
     pub fn crash(&mut self) {
         if let Some(mut process) = self.process.take() {
-            signal(&process, rustix::process::Signal::QUIT);
+            signal(process.id(), rustix::process::Signal::QUIT);
             process.wait().unwrap();
         }
     }
@@ -178,11 +125,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.crash();
     }
-}
-
-fn signal(process: &Child, signal: rustix::process::Signal) {
-    let pid = i32::try_from(process.id()).unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
 /// A pod: its directories, and what its container is told.
@@ -318,7 +260,7 @@ impl Agent<'_> {
     }
 
     pub fn terminate(self) -> Ended {
-        signal(&self.process, rustix::process::Signal::TERM);
+        signal(self.process.id(), rustix::process::Signal::TERM);
         self.end()
     }
 

@@ -302,6 +302,33 @@ fn what_alter_system_has_left_keeps_no_server_from_starting() {
         matches!(died(2, &[]), Act::Start { .. }),
         "it has nothing to do with it"
     );
+    let known = after(a_primary(), |seen| {
+        seen.volume.overrides = vec!["shared_preload_libraries".to_owned()];
+        seen.volume.overrides_refused = Some("could not access file".to_owned());
+        seen.server = down();
+    });
+    assert_eq!(known, Act::SetAside, "no start is lost for it");
+}
+
+#[test]
+fn settings_are_blamed_for_the_second_start_that_ends_unless_alter_system_is() {
+    assert!(!blames_settings(1, false, false));
+    assert!(blames_settings(2, false, false));
+    assert!(!blames_settings(2, true, false), "it came up with them before");
+    assert!(!blames_settings(2, false, true), "it is tried without the others first");
+}
+
+#[test]
+fn settings_that_a_broken_file_keeps_from_being_read_are_tried_again() {
+    let reading = |refused: Option<&str>, due| {
+        after(a_primary(), |seen| {
+            server(seen, |up| (up.reading, up.refused) = (true, refused.map(str::to_owned)));
+            seen.tries.0.insert(Tried::Reload, Duration::from_secs(due));
+        })
+    };
+    assert_eq!(reading(Some("syntax error"), 1000), Act::Reload);
+    assert_eq!(reading(None, 1000), Act::Reload, "it was mended");
+    assert_eq!(reading(Some("syntax error"), 1001), Act::Wait);
 }
 
 #[test]

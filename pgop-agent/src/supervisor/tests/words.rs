@@ -71,11 +71,23 @@ fn a_server_that_is_well_says_so() {
         says("SettingsInForce", &waits),
         "false RestartNeeded: the former value holds until the next start: max_connections"
     );
+    let mut overridden = waits.clone();
+    overridden.volume.overrides = vec!["max_connections".to_owned()];
+    assert!(
+        says("SettingsInForce", &overridden).starts_with("false Overridden: ALTER SYSTEM has set max_connections"),
+        "nobody asked for a restart"
+    );
     let mut overridden = a_primary();
     overridden.volume.overrides = vec!["work_mem".to_owned()];
     assert_eq!(
         says("SettingsInForce", &overridden),
         "false Overridden: ALTER SYSTEM has set work_mem, which counts more than the resource: ALTER SYSTEM RESET ends that"
+    );
+    overridden.volume.overrides.clear();
+    overridden.volume.set_aside = Some("work_mem (why)".to_owned());
+    assert_eq!(
+        says("SettingsInForce", &overridden),
+        "false Overridden: the server does not start with what ALTER SYSTEM had set, work_mem (why); that is in postgresql.auto.conf.refused beside its data now: read it, and remove the file"
     );
     assert_eq!(
         says("RolesInForce", &a_primary()),
@@ -105,6 +117,50 @@ fn settings_that_are_refused_are_told_in_postgresqls_words() {
     assert_eq!(
         says("SettingsInForce", &seen),
         format!("false Refused: nothing was started: {words}")
+    );
+}
+
+#[test]
+fn what_a_server_says_of_settings_that_seemed_well_is_told() {
+    let says = |change: fn(&mut Up)| {
+        let mut seen = a_primary();
+        if let Server::Up(up) = &mut seen.server {
+            change(up);
+        }
+        says("SettingsInForce", &seen)
+    };
+    assert_eq!(
+        says(|up| up.reading = true),
+        "unknown Applying: they are being put in force"
+    );
+    assert_eq!(
+        says(|up| {
+            up.reading = true;
+            up.refused = Some("syntax error (postgresql.auto.conf line 3)".to_owned());
+        }),
+        "false Refused: the server goes on with its former settings: syntax error (postgresql.auto.conf line 3)"
+    );
+    assert_eq!(
+        says(|up| up.refused = Some("syntax error (postgresql.auto.conf line 3)".to_owned())),
+        "false Refused: the server goes on without: syntax error (postgresql.auto.conf line 3)"
+    );
+    assert_eq!(
+        says(|up| {
+            up.refused = Some("a".to_owned());
+            up.waits = vec!["max_connections".to_owned()];
+        }),
+        "false Refused: the server goes on without: a; the former value holds until the next start: max_connections"
+    );
+    assert_eq!(
+        says(|up| up.in_vain = vec!["listen_addresses".to_owned(), "port".to_owned()]),
+        "false InVain: pgop sets listen_addresses, port itself, whatever postgresql.conf says: take it out there"
+    );
+    assert_eq!(
+        says(|up| {
+            up.read_only = true;
+            up.held = vec!["max_connections = 40".to_owned()];
+        }),
+        "true InForce: the server has read them; a replica needs what its primary has: max_connections = 40; with default_transaction_read_only = on a transaction that does not ask for READ WRITE can't write"
     );
 }
 

@@ -222,7 +222,8 @@ impl World {
                 self.may_write();
                 self.is_down();
                 self.seen.volume.overrides.clear();
-                self.seen.volume.set_aside = true;
+                self.seen.volume.overrides_refused = None;
+                self.seen.volume.set_aside = Some("shared_preload_libraries".to_owned());
                 self.tried_in_vain(0);
             }
             Act::Begin(job) => {
@@ -253,10 +254,14 @@ impl World {
             Act::Reload => {
                 assert_eq!(self.seen.verdict, Verdict::Good);
                 let wanted = self.seen.wanted;
+                let again = self.seen.now + Duration::from_secs(10);
+                self.seen.tries.0.insert(Tried::Reload, again);
                 self.server(|up| {
                     up.settings = wanted;
+                    // Somebody has broken the file of ALTER SYSTEM.
+                    (up.reading, up.refused) = (fails, fails.then(|| "syntax error".to_owned()));
                     // The bad ones wait for a start.
-                    if !BAD.contains(&wanted.0) {
+                    if !BAD.contains(&wanted.0) && !fails {
                         up.proven = wanted;
                     }
                 });
@@ -324,8 +329,9 @@ impl World {
                 panic!("it runs")
             };
             // A start that failed for no reason of the settings' is tried with them again; a second time it is theirs.
-            let is_theirs =
-                in_vain > 0 && settings == self.seen.wanted && self.seen.kept.is_some_and(|kept| kept != settings);
+            let are_proven = self.seen.kept.is_none_or(|kept| kept == settings);
+            let is_overridden = !self.seen.volume.overrides.is_empty();
+            let is_theirs = settings == self.seen.wanted && blames_settings(in_vain + 1, are_proven, is_overridden);
             if is_theirs {
                 self.seen.verdict = Verdict::Bad("FATAL".to_owned());
             }
@@ -355,7 +361,8 @@ impl World {
     /// It serves as what it is, and nothing is left to do.
     fn is_well(&self) -> bool {
         let Some(up) = self.seen.up() else { return false };
-        let settings = up.settings == self.seen.wanted || matches!(self.seen.verdict, Verdict::Bad(_));
+        let are_read = up.settings == self.seen.wanted && !up.reading;
+        let settings = are_read || matches!(self.seen.verdict, Verdict::Bad(_));
         let role = match &self.seen.role {
             Role::Primary { roles, slots, .. } => *roles == InForce::Yes && *slots,
             Role::Replica { .. } => up.follows,
