@@ -144,7 +144,14 @@ fn an_installation_keeps_what_it_is_not_told_to_change() {
 
     let ran = server.pgo("install --image registry.test/pgop:2").run().code(0);
     let mut expected = before;
-    expected["template"]["spec"]["containers"][0]["image"] = "registry.test/pgop:2".into();
+    let operator = &mut expected["template"]["spec"]["containers"][0];
+    operator["image"] = "registry.test/pgop:2".into();
+    // It carries the agent, too.
+    let mut variables = operator["env"].as_array_mut().unwrap().iter_mut();
+    let agent = variables
+        .find(|variable| variable["name"] == "PGOP_AGENT_IMAGE")
+        .unwrap();
+    agent["value"] = "registry.test/pgop:2".into();
     assert_eq!(deployment(&server)["spec"], expected);
     ran.err_has("pgo: image changes from registry.test/pgop:1 to registry.test/pgop:2\n");
 }
