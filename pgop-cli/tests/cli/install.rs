@@ -146,10 +146,10 @@ fn an_installation_keeps_what_it_is_not_told_to_change() {
     let mut expected = before;
     let operator = &mut expected["template"]["spec"]["containers"][0];
     operator["image"] = "registry.test/pgop:2".into();
-    let variables = operator["env"].as_array_mut().unwrap();
+    // It carries the agent, too.
+    let mut variables = operator["env"].as_array_mut().unwrap().iter_mut();
     let agent = variables
-        .iter_mut()
-        .find(|it| it["name"] == "PGOP_AGENT_IMAGE")
+        .find(|variable| variable["name"] == "PGOP_AGENT_IMAGE")
         .unwrap();
     agent["value"] = "registry.test/pgop:2".into();
     assert_eq!(deployment(&server)["spec"], expected);

@@ -12,7 +12,7 @@ use crate::output::bytes;
 use crate::screen::Style;
 use crate::tree::Tree;
 use crate::volume;
-use crate::volume::listing::{Entry, Kind, Listing};
+use crate::volume::listing::{Entry, Kind, Listing, Snapshot};
 
 /// Whether each claim exists, and what is in its root.
 pub async fn run(args: Browsed, context: &mut Context<'_>) -> Result<ExitCode, Error> {
@@ -90,7 +90,7 @@ fn words(entry: &Entry) -> Vec<String> {
         Kind::Link => Some("a link".to_owned()),
         Kind::Other => Some("no file and no folder".to_owned()),
     };
-    let snapshot = entry.snapshot.as_ref().map(|snapshot| snapshot.words());
+    let snapshot = entry.snapshot.as_ref().map(Snapshot::words);
     kind.into_iter().chain(snapshot).chain(entry.bytes.map(bytes)).collect()
 }
 
