@@ -116,6 +116,10 @@ pub async fn check(data: &Path, shadow: &Path, file: &Path, major: u32) -> io::R
         return Ok(Verdict::Good);
     }
     let words: Vec<String> = found.into_iter().map(|complaint| complaint.words).collect();
+    // In English, whatever the settings say. It says nothing of them.
+    if let Some(words) = words.iter().find(|words| words.ends_with("No space left on device")) {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, words.clone()));
+    }
     Ok(Verdict::Bad(if words.is_empty() {
         format!("postgres -C ended with {}", done.status)
     } else {

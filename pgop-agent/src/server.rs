@@ -67,6 +67,8 @@ pub struct Agent {
     cancelled: bool,
     wanted: String,
     verdict: Verdict,
+    /// When settings are checked again that could not be checked.
+    check_again: Option<Time>,
     /// When WAL was measured, and by how much it may still grow.
     wal: Option<(Time, Option<u64>)>,
     short: bool,
@@ -74,6 +76,8 @@ pub struct Agent {
     listener: Stop,
     stop: Option<Time>,
     tries: Tries,
+    /// What was said last of something that fails again and again.
+    failed: Option<String>,
 }
 
 /// What only one of the two has to look after.
@@ -120,6 +124,7 @@ impl Agent {
             cancelled: false,
             wanted: String::new(),
             verdict: Verdict::Unknown,
+            check_again: None,
             wal: None,
             short: false,
             part: match environment.kind {
@@ -129,6 +134,7 @@ impl Agent {
             listener,
             stop: None,
             tries: Tries::default(),
+            failed: None,
             environment,
         })
     }
@@ -164,8 +170,29 @@ impl Agent {
                 Act::End(end) => return Ok(self.end(&end)),
                 act => {
                     tracing::debug!(?act, "next");
-                    self.carry_out(act).await?;
+                    let done = self.carry_out(act).await;
+                    self.outlive(done).await?;
                 }
+            }
+        }
+    }
+
+    /// What fails beside a server that runs, as for want of space, is tried again: to end the container would end the server.
+    async fn outlive(&mut self, done: io::Result<()>) -> io::Result<()> {
+        match done {
+            Ok(()) => {
+                self.failed = None;
+                Ok(())
+            }
+            Err(error) if self.server.is_none() => Err(error),
+            Err(error) => {
+                let words = error.to_string();
+                if self.failed.as_ref() != Some(&words) {
+                    tracing::warn!("it is tried again: {words}");
+                    self.failed = Some(words);
+                }
+                self.wait().await;
+                Ok(())
             }
         }
     }

@@ -27,6 +27,9 @@ impl Agent {
         if text != self.wanted {
             (self.wanted, self.verdict, self.in_vain) = (text, Verdict::Unknown, 0);
         }
+        if self.check_again.take_if(|at| *at <= self.began.elapsed()).is_some() {
+            self.verdict = Verdict::Unknown;
+        }
         let volume = self.volume_seen().await;
         self.short = volume.is_short();
         Ok(Seen {
@@ -209,6 +212,8 @@ impl Agent {
             Work::Check(task) if task.is_finished() => {
                 // One that was cancelled has found nothing out.
                 let verdict = task.await.unwrap_or(Ok(Verdict::Unknown));
+                // Want of space, or of a program, says nothing of them for good.
+                self.check_again = verdict.is_err().then(|| self.began.elapsed() + AGAIN);
                 self.verdict = verdict.unwrap_or_else(|error| Verdict::Bad(error.to_string()));
                 if let Verdict::Bad(words) = &self.verdict {
                     tracing::warn!("the settings are not put in force: {words}");
