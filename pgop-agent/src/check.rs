@@ -107,6 +107,10 @@ impl Candidate {
         let mut found = Vec::new();
         if !done.status.success() {
             found = complaints(&String::from_utf8_lossy(&done.stderr));
+            // It says nothing of the settings.
+            if let Some(full) = found.iter().find(|it| it.words.ends_with("No space left on device")) {
+                return Err(io::Error::new(io::ErrorKind::StorageFull, full.words.clone()));
+            }
             if found.is_empty() {
                 found.push(Complaint::without_words(format!(
                     "postgres -C ended with {}",

@@ -69,6 +69,8 @@ pub struct Agent {
     wanted: String,
     verdict: Verdict,
     overrides_refused: Option<String>,
+    /// When settings are checked again that could not be checked.
+    check_again: Option<Time>,
     /// When WAL was measured, and by how much it may still grow.
     wal: Option<(Time, Option<u64>)>,
     short: bool,
@@ -76,6 +78,8 @@ pub struct Agent {
     listener: Stop,
     stop: Option<Time>,
     tries: Tries,
+    /// What was said last of something that fails again and again.
+    failed: Option<String>,
 }
 
 /// What only one of the two has to look after.
@@ -128,6 +132,7 @@ impl Agent {
             wanted: String::new(),
             verdict: Verdict::Unknown,
             overrides_refused: None,
+            check_again: None,
             wal: None,
             short: false,
             part: match environment.kind {
@@ -137,6 +142,7 @@ impl Agent {
             listener,
             stop: None,
             tries: Tries::default(),
+            failed: None,
             environment,
         })
     }
@@ -172,8 +178,29 @@ impl Agent {
                 Act::End(end) => return Ok(self.end(&end)),
                 act => {
                     tracing::debug!(?act, "next");
-                    self.carry_out(act).await?;
+                    let done = self.carry_out(act).await;
+                    self.outlive(done).await?;
                 }
+            }
+        }
+    }
+
+    /// What fails beside a server that runs, as for want of space, is tried again: to end the container would end the server.
+    async fn outlive(&mut self, done: io::Result<()>) -> io::Result<()> {
+        match done {
+            Ok(()) => {
+                self.failed = None;
+                Ok(())
+            }
+            Err(error) if self.server.is_none() => Err(error),
+            Err(error) => {
+                let words = error.to_string();
+                if self.failed.as_ref() != Some(&words) {
+                    tracing::warn!("it is tried again: {words}");
+                    self.failed = Some(words);
+                }
+                self.wait().await;
+                Ok(())
             }
         }
     }

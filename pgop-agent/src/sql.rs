@@ -38,8 +38,8 @@ const PRIMARY: &str = "
 /// How a replica's stream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// It gets WAL from the primary.
-    pub streams: bool,
+    /// The process that gets WAL from the primary, where one says that it does.
+    pub receiver: Option<i32>,
     /// Where what it has ends.
     pub lsn: Option<String>,
     /// Replay is paused.
@@ -269,12 +269,12 @@ impl Session {
 
     /// How a replica's stream is.
     pub async fn stream(&self) -> Result<Stream, PeerError> {
-        let query = "select coalesce((select status = 'streaming' from pg_stat_wal_receiver), false),
+        let query = "select (select pid from pg_stat_wal_receiver where status = 'streaming'),
             greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
             case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end";
         let row = within(LOOK, self.0.query_one(query, &[])).await?;
         Ok(Stream {
-            streams: row.get(0),
+            receiver: row.get(0),
             lsn: row.get(1),
             paused: row.get(2),
         })

@@ -31,6 +31,9 @@ impl Agent {
         if text != self.wanted {
             (self.wanted, self.verdict, self.in_vain) = (text, Verdict::Unknown, 0);
         }
+        if self.check_again.take_if(|at| *at <= self.began.elapsed()).is_some() {
+            self.verdict = Verdict::Unknown;
+        }
         let volume = self.volume_seen().await;
         self.short = volume.is_short();
         Ok(Seen {
@@ -256,6 +259,8 @@ impl Agent {
 
     /// Takes in what became of a check of the settings.
     fn found(&mut self, found: io::Result<Findings>) {
+        // Want of space, or of a program, says nothing of them for good.
+        self.check_again = found.is_err().then(|| self.began.elapsed() + AGAIN);
         let found = found.unwrap_or_else(|error| Findings {
             verdict: Verdict::Bad(error.to_string()),
             overrides: None,

@@ -24,6 +24,8 @@ pub struct ReplicaPart {
     asking: Option<JoinHandle<Primary>>,
     asked: Option<Time>,
     stream: Option<Stream>,
+    /// It gets WAL: the process that does is the one of the look before. One that is turned away says so too for a moment, and another comes.
+    streams: bool,
     /// It neither streams nor moves since then.
     still: Option<Time>,
     /// Whose password the file holds.
@@ -44,7 +46,7 @@ impl ReplicaPart {
     }
 
     fn streams(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.streams)
+        self.streams
     }
 
     /// Somebody, or a limit, has paused replay.
@@ -64,10 +66,12 @@ impl ReplicaPart {
 
     /// Takes in how the stream is.
     pub fn saw(&mut self, stream: Stream, now: Time) {
-        let before = self.stream.as_ref().and_then(|before| before.lsn.as_ref());
-        let moves = before != stream.lsn.as_ref();
+        let before = self.stream.as_ref();
+        let moves = before.and_then(|before| before.lsn.as_ref()) != stream.lsn.as_ref();
+        let receiver = before.and_then(|before| before.receiver);
+        self.streams = stream.receiver.is_some() && stream.receiver == receiver;
         self.still = match self.still {
-            _ if stream.streams || stream.paused || moves => None,
+            _ if self.streams || stream.paused || moves => None,
             since => since.or(Some(now)),
         };
         self.stream = Some(stream);
@@ -75,15 +79,16 @@ impl ReplicaPart {
 
     /// What it has stays where it is: whoever copies the primary because of it has to know.
     pub fn server_ended(&mut self) {
-        self.still = None;
+        (self.still, self.streams) = (None, false);
         if let Some(stream) = &mut self.stream {
-            (stream.streams, stream.paused) = (false, false);
+            (stream.receiver, stream.paused) = (None, false);
         }
     }
 
     /// Of data that has taken the place of the old, nothing is known.
     fn forget(&mut self) {
         (self.stream, self.still, self.answer, self.asked) = (None, None, None, None);
+        self.streams = false;
     }
 
     fn lsn(&self) -> Option<String> {
@@ -136,7 +141,12 @@ impl Agent {
             }
         };
         if part.login.as_ref() != Some(&login) {
-            conninfo::write_passfile(&run.join("pgpass"), &login)?;
+            if let Err(error) = conninfo::write_passfile(&run.join("pgpass"), &login) {
+                part.answer = Some(Primary::Away(format!(
+                    "its password could not be written down: {error}"
+                )));
+                return Ok(());
+            }
             part.login = Some(login.clone());
         }
         if let Some(asking) = part.asking.take_if(|asking| asking.is_finished()) {
@@ -239,7 +249,7 @@ mod tests {
 
     fn stream(lsn: &str, streams: bool) -> Stream {
         Stream {
-            streams,
+            receiver: streams.then_some(7),
             lsn: Some(lsn.to_owned()),
             paused: false,
         }
@@ -263,6 +273,29 @@ mod tests {
             ..stream("0/3", false)
         };
         assert_eq!(at(11, paused), None, "somebody wanted it so");
+    }
+
+    #[test]
+    fn one_that_is_turned_away_again_and_again_does_not_stream() {
+        let mut part = ReplicaPart::default();
+        for second in 1..30 {
+            let receiver = Some(i32::try_from(second).unwrap());
+            part.saw(
+                Stream {
+                    receiver,
+                    ..stream("0/1", true)
+                },
+                Duration::from_secs(second),
+            );
+            assert!(!part.streams());
+        }
+        assert_eq!(part.stuck(), Some(Duration::from_secs(2)));
+        let steady = || Stream {
+            receiver: Some(29),
+            ..stream("0/1", true)
+        };
+        part.saw(steady(), Duration::from_secs(30));
+        assert_eq!((part.streams(), part.stuck()), (true, None), "the primary is idle");
     }
 
     #[test]

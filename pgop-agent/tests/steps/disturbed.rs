@@ -109,6 +109,39 @@ fn a_full_volume_is_told_and_served_from_again_when_there_is_room() {
     container.kill();
 }
 
+#[test]
+fn a_pod_without_room_for_a_file_serves_on() {
+    let Some(_network) = Network::enter() else { return };
+    let Some(small) = Small::mount(1, postgres()) else {
+        eprintln!("skipped: no file system may be mounted here");
+        return;
+    };
+    let claim = folder(postgres());
+    let pod = Pod::primary(claim.path(), Init::Agent);
+    fs::remove_dir(pod.run()).unwrap();
+    std::os::unix::fs::symlink(small.path(), pod.run()).unwrap();
+    let mut container = pod.start();
+    pod.keep(&mut container, "the primary is ready", || pod.is_ready());
+    let writer = Writer::start(&pod.run());
+    let filler = small.path().join("filler");
+    fill(&filler);
+    pod.set("work_mem = 4321");
+    wait_until("it says so", || pod.log().contains("No space left on device"));
+    let count = writer.count();
+    wait_until("it serves on", || writer.count() > count + 100);
+    assert!(
+        pod.is_ready() && pod.is_live() && !container.has_ended(),
+        "{}",
+        pod.log()
+    );
+    fs::remove_file(&filler).unwrap();
+    wait_until("the settings are in force", || {
+        ask(&pod.run(), "show work_mem").as_deref() == Some("4321kB")
+    });
+    writer.check();
+    container.kill();
+}
+
 fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).unwrap();
