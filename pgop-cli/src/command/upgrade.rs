@@ -122,7 +122,7 @@ fn words(status: Option<&ServerStatus>) -> String {
         return "an upgrade was asked for; it waits for the spec to be mended, which is refused".to_owned();
     }
     match older(status).as_slice() {
-        [] => "an upgrade was asked for; no server is known to be as another version of pgop made it, and those are left alone".to_owned(),
+        [] => "an upgrade was asked for; no server is known to need it".to_owned(),
         [one] => format!("an upgrade was asked for; {one} is restarted, as another version of pgop made it"),
         several => format!(
             "an upgrade was asked for; {} are restarted one at a time, the primary last, as another version of pgop made them",

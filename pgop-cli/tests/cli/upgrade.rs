@@ -92,7 +92,7 @@ fn what_is_asked_for_stands_on_the_resource_and_is_said() {
         .pgo("upgrade servers hippo")
         .run()
         .code(0)
-        .out_has("no server is known to be as another version of pgop made it");
+        .out_has("no server is known to need it");
     server.ask(async |client| tell(&client, json!({"phase": "Invalid"})).await);
     server
         .pgo("upgrade servers hippo")

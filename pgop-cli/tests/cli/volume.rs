@@ -70,8 +70,8 @@ fn looks(server: &ApiServer, line: &str, status: &Value) -> (Ran, Pod) {
             None
         });
         let ran = run.join().unwrap();
-        let pod = pod.unwrap_or_else(|| panic!("it made no pod: {ran:#?}"));
-        (ran, pod)
+        assert!(pod.is_some(), "it made no pod: {ran:#?}");
+        (ran, pod.unwrap())
     })
 }
 
