@@ -280,9 +280,10 @@ impl<'a> Run<'a> {
     /// How often it was begun, by the logs of the pods that are there and by what its Job has counted.
     fn tries(&self, made: &Made) -> usize {
         let job = api::find(self.space.name(), &api::kind("batch/v1", "Job"), &made.name).unwrap_or_default();
-        let failed = job.pointer("/status/failed").and_then(Value::as_u64).unwrap_or(0);
+        let pods = ["/status/failed", "/status/succeeded"];
+        let pods: u64 = pods.iter().filter_map(|count| job.pointer(count)?.as_u64()).sum();
         let copies = self.job_logs(made).matches("copying ").count();
-        copies.max(usize::try_from(failed).unwrap_or(0) + 1)
+        copies.max(usize::try_from(pods).unwrap_or(0))
     }
 
     /// What its pods have logged.
