@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::trace::{Point, Run};
 
 /// So many kills a walk where nobody asks for more. `PGOP_STEPS` says how many of each step, and all steps are walked.
-const USUAL: usize = 3;
+const USUAL: usize = 2;
 
 /// `attempt` does the work from its beginning with an agent that is killed at a point, if any; has it done by agents that start again; and checks
 /// what came of it.
@@ -75,7 +75,7 @@ fn chosen(steps: &[String]) -> Vec<Point> {
     if most.is_none() && points.len() > USUAL {
         let all = points.len();
         points = (0..USUAL)
-            .map(|at| points[at * (all - 1) / (USUAL - 1)].clone())
+            .map(|at| points[(2 * at + 1) * all / (2 * USUAL)].clone())
             .collect();
     }
     points
