@@ -1,4 +1,4 @@
-//! Objects in little memory: JSON text, in which long strings that many have in common, such as files of a ConfigMap, are kept once.
+//! Objects in little memory: JSON text, in which long strings that many have in common, such as files of a `ConfigMap`, are kept once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
