@@ -719,7 +719,7 @@ fn while_a_backup_runs_it_is_told_what_it_waits_for() {
     // The source of this round has no primary that is ready.
     assert_eq!(
         told(None, None),
-        "PgCluster hippo does not serve now, and is waited for"
+        "writes to claim hippo-backup-pvc; PgCluster hippo does not serve now, and is waited for"
     );
     assert_eq!(
         told(Some("the first try failed"), None),
