@@ -50,7 +50,6 @@ pub(crate) fn carry_out(run: &Run<'_>, case: &Case, made: &Made) -> Result<bool,
     let (namespace, pods) = (run.space.name(), api::kind("v1", "Pod"));
     let primary = format!("{}-0", made.source.name);
     match case.kind {
-        Kind::Plain | Kind::SameSecond | Kind::TooSmall => {}
         Kind::SourceKilled => run.space.kill_postmaster(&primary)?,
         Kind::SourceDeleted => api::delete(namespace, &pods, &primary, true),
         Kind::SourceRestarted => api::delete(namespace, &pods, &primary, false),
@@ -68,7 +67,7 @@ pub(crate) fn carry_out(run: &Run<'_>, case: &Case, made: &Made) -> Result<bool,
             let script = format!("{FILL}; [ -d '/claim/{}' ] || echo late", partial(made));
             return Ok(run.shelves.bash(made.claim, &script)?.trim() != "late");
         }
-        Kind::Filled | Kind::StaysFull => {}
+        Kind::Plain | Kind::SameSecond | Kind::TooSmall | Kind::Filled | Kind::StaysFull => {}
         Kind::NameTaken => return plant(run, made, "mkdir /claim/.plant; echo mine >/claim/.plant/keep"),
         Kind::LabelForged => {
             let like = run.first(made.source.name)?;

@@ -354,13 +354,11 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let found = restore(self.space, &format!("r-{}", seen.name), seen.claim, path, seen.least)?;
-        match judge::of_restore(seen, found) {
-            Some(finding) => Err(finding),
-            None => {
-                locked(&self.result).table.restored(seen.kind);
-                Ok(())
-            }
+        if let Some(finding) = judge::of_restore(seen, found) {
+            return Err(finding);
         }
+        locked(&self.result).table.restored(seen.kind);
+        Ok(())
     }
 
     /// Removes a snapshot and its `PgBackup`, which still says the same.
