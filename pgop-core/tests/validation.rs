@@ -265,6 +265,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "another container of the pod",
     ),
     (
+        "{pod: {containers: [{name: agent, image: x}]}}",
+        "spec.pod.containers[0].name",
+        "another container of the pod",
+    ),
+    (
         "{pod: {containers: [{name: a}]}}",
         "spec.pod.containers[0].image",
         "is missing",

@@ -1,6 +1,6 @@
 //! What a primary looks after: roles, passwords, its database, and the slots of its replicas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::sql::Roles;
 use crate::supervisor::{InForce, Time, Tried};
 use crate::volume::Op;
 
-/// A slot of ours that no list names goes when it has been so for this long: the list that is mounted may be older than the replica.
+/// A slot of ours that no list has named goes when it has been so for this long: the list that is mounted may be older than the replica. One that an earlier
+/// list named goes at once: lists only get newer.
 const UNLISTED: Duration = Duration::from_secs(300);
 
 /// What has been done on the server that runs.
@@ -22,6 +23,8 @@ pub struct PrimaryPart {
     words: Option<String>,
     slots: Option<String>,
     unlisted: BTreeMap<String, Time>,
+    /// What a list has named since this server started.
+    once_listed: BTreeSet<String>,
 }
 
 impl PrimaryPart {
@@ -44,7 +47,7 @@ impl PrimaryPart {
         self.roles.is_some()
     }
 
-    /// Those that no list has named for long enough. What is idle and unlisted now is remembered.
+    /// Those that the list names no longer, or that none has named for long enough. What is idle and unlisted now is remembered.
     fn forgotten(&mut self, idle: Vec<String>, listed: &[String], now: Time) -> Vec<String> {
         let unlisted = idle.into_iter().filter(|name| !listed.contains(name));
         self.unlisted = unlisted
@@ -54,8 +57,11 @@ impl PrimaryPart {
             })
             .collect();
         let is_old = |since: &Time| now.saturating_sub(*since) >= UNLISTED;
-        let old = self.unlisted.iter().filter(|(_, since)| is_old(since));
-        old.map(|(name, _)| name.clone()).collect()
+        let unlisted = self.unlisted.iter();
+        let old = unlisted.filter(|(name, since)| self.once_listed.contains(*name) || is_old(since));
+        let old = old.map(|(name, _)| name.clone()).collect();
+        self.once_listed.extend(listed.iter().cloned());
+        old
     }
 }
 
@@ -177,7 +183,11 @@ mod tests {
         assert!(at(700, &[&slot], list).is_empty(), "and it counts anew");
         let both = [listed.clone(), slot.clone()];
         assert!(at(999, &[&slot], &both).is_empty());
-        assert!(at(1000, &[&slot], list).is_empty());
+        assert_eq!(
+            at(1000, &[&slot], list),
+            [slot],
+            "a list that had it was followed by one that has it not"
+        );
     }
 
     #[test]

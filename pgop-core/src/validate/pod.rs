@@ -11,8 +11,8 @@ use crate::invalid::Invalid;
 use crate::label;
 use crate::name;
 
-/// Names of the containers of pgop's own Jobs.
-const CONTAINERS: [&str; 2] = ["restore", "backup"];
+/// Names of the containers of pgop's own Jobs, and of the one that brings the agent.
+const CONTAINERS: [&str; 3] = ["restore", "backup", "agent"];
 /// Names of the volumes of pgop's own pods that a container beside the server's may mount.
 const VOLUMES: [&str; 10] = [
     DATA,
