@@ -106,7 +106,9 @@ package:
 	  grep -qx "templates/$$file" <<<"$$list" || { echo "the package of pgop-strategies lacks templates/$$file" >&2; exit 1; }; done
 	@echo "the package of pgop-strategies holds every template"
 
+# The agent's tests set its clock and cut its network.
 unit: pods
+	@$(call install,faketime:faketime ip:iproute2)
 	$(TESTS) --quiet
 	cargo doc --workspace --no-deps --quiet
 

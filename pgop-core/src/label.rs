@@ -33,6 +33,8 @@ pub const TEMPLATE: &str = "pgop.dev/template";
 /// On a database or a cluster, any text: when it changes, servers whose pods another pgop made are restarted, to become as this one makes them. On a
 /// `StatefulSet`: the template's hash at the time when that text was first seen, and the text.
 pub const UPGRADE: &str = "pgop.dev/upgrade";
+/// On a server's pod: hash of the `ConfigMap` and the Secrets that it may mount, so that the kubelet brings a change of them at once.
+pub const MOUNTED: &str = "pgop.dev/mounted";
 
 /// Label of the claim that all backups of a source share.
 pub const BACKUPS_OF: &str = "pgop.dev/backups-of";

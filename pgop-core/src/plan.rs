@@ -1,6 +1,7 @@
 //! Step 3: what to do, as data. Pure: the same input gives the same plan, for the operator, `pgo create --dry-run` and the tests.
 
 mod occupied;
+mod poke;
 mod requested;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,8 @@ pub struct Plan {
     pub prune: Vec<Prune>,
     /// Claims that go with the resource from now on, beside those of its manifests.
     pub adopt: Vec<Adopt>,
+    /// Servers that are to look at what they mount.
+    pub poke: Vec<Poke>,
     /// Objects that have to wait.
     pub held: Vec<Held>,
     /// What the strategy wants done next, when nothing else that concerns pods is to be done.
@@ -55,6 +58,7 @@ impl Plan {
             && self.apply.is_empty()
             && self.prune.is_empty()
             && self.adopt.is_empty()
+            && self.poke.is_empty()
             && self.step.is_none()
     }
 
@@ -98,6 +102,7 @@ impl Plan {
             unchanged: self.unchanged.into_iter().chain(left).collect(),
             prune: Vec::new(),
             adopt: Vec::new(),
+            poke: self.poke,
             held: self.held,
             step: None,
             unused_secrets: Vec::new(),
@@ -196,6 +201,17 @@ pub struct Adopt {
     pub uid: String,
 }
 
+/// A server's pod that learns at once that what it mounts has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poke {
+    /// Its name.
+    pub pod: String,
+    /// Its uid: one that was made in its place mounts what is there.
+    pub uid: String,
+    /// Hash of the content that there is.
+    pub content: String,
+}
+
 /// An object that has to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -278,6 +294,7 @@ pub fn plan<R: Checked>(
         .flatten()
         .map(|(claim, uid)| Adopt { claim, uid })
         .collect();
+    plan.poke = poke::pokes(&own);
     if plan.is_settled() {
         plan.step = next_step(strategy, validated, &own)?;
     }

@@ -17,7 +17,7 @@ use crate::kind::Kind;
 use crate::label::{self, BACKUPS_OF};
 use crate::manifest::Manifest;
 use crate::owner::Owner;
-use crate::plan::{Action, Adopt, Apply, Held, NextStep, Plan, Prune, SecretChange, SecretRequest, Why};
+use crate::plan::{Action, Adopt, Apply, Held, NextStep, Plan, Poke, Prune, SecretChange, SecretRequest, Why};
 use crate::reference::{Referent, references};
 
 /// Why something of a plan could not be carried out.
@@ -104,6 +104,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
         unchanged,
         prune,
         adopt,
+        poke,
         held,
         step,
         unused_secrets,
@@ -136,6 +137,7 @@ pub(crate) async fn apply(client: &Client, owner: &Owner, plan: Plan) -> Applied
     run.objects(apply).await;
     run.prune(prune).await;
     run.adopt(adopt).await;
+    run.poke(poke).await;
     run.step(step).await;
     run.applied
 }
@@ -402,6 +404,18 @@ impl Run<'_> {
             }
             if let Err(source) = cluster::adopt(self.client, self.owner, &name, &uid).await {
                 self.failed(None, &ApplyError::Adopt { name, source });
+            }
+        }
+    }
+
+    /// Not told as a failure: what could not be told comes with the kubelet's next round.
+    async fn poke(&mut self, poke: Vec<Poke>) {
+        for Poke { pod, uid, content } in poke {
+            if self.is_silent {
+                return;
+            }
+            if let Err(error) = cluster::poke(self.client, &self.owner.namespace, &pod, &uid, &content).await {
+                tracing::debug!(pod, "it learns later of what has changed: {error}");
             }
         }
     }

@@ -276,6 +276,20 @@ pub(crate) fn gone(answer: Result<(), CallError>) -> Result<(), CallError> {
     }
 }
 
+/// Makes the kubelet look at that very pod, by an annotation. Through its status: the operator may change no more of a pod.
+pub(crate) async fn poke(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    content: &str,
+) -> Result<(), CallError> {
+    let change = json!({"metadata": {"uid": uid, "annotations": {label::MOUNTED: content}}});
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let poked = call(pods.patch_status(name, &as_manager(), &Patch::Merge(change))).await;
+    gone(poked.map(drop))
+}
+
 /// Makes an owner that of this very claim; one that is gone already is fine.
 pub(crate) async fn adopt(client: &Client, owner: &Owner, claim: &str, uid: &str) -> Result<(), CallError> {
     let change = json!({"metadata": {"uid": uid, "ownerReferences": [owner.reference()]}});

@@ -1,5 +1,7 @@
 //! A cluster: made, written to, read from, scaled, its primary lost, deleted.
 
+use std::time::Instant;
+
 use pgop_e2e::{Space, api, leak, until};
 use serde_json::json;
 
@@ -30,6 +32,7 @@ fn a_cluster_streams_scales_and_survives_its_primary() {
         "Ready"
     );
 
+    set_what_is_reloaded(&space);
     lose_the_primary(&space);
     lose_the_postmaster(&space);
 
@@ -60,6 +63,25 @@ fn a_cluster_streams_scales_and_survives_its_primary() {
         space
             .names("v1", "PersistentVolumeClaim")
             .contains(&"hippo-pvc".to_owned())
+    );
+}
+
+/// It is in force on every server long before a kubelet would look by itself, which takes a minute or more.
+fn set_what_is_reloaded(space: &Space) {
+    let change = json!({"spec": {"postgres": {"parameters": {"work_mem": "17MB"}}}});
+    api::patch(space.name(), &api::pgop("PgCluster"), "hippo", &change).unwrap();
+    let since = Instant::now();
+    for pod in ["hippo-0", "hippo-replica-0", "hippo-replica-1", "hippo-replica-2"] {
+        until(20, "the setting to be in force", || {
+            match space.sql_in(pod, "show work_mem")? {
+                shown if shown == "17MB" => Ok(()),
+                shown => Err(shown),
+            }
+        });
+    }
+    println!(
+        "a setting was in force on four servers after {:.1} s",
+        since.elapsed().as_secs_f64()
     );
 }
 

@@ -1,8 +1,10 @@
 //! Passwords: in Secrets, and nowhere else, not even for the moment in which they are set.
 
 use std::thread;
+use std::time::Instant;
 
 use pgop_e2e::{Space, api, leak, until};
+use serde_json::json;
 
 #[test]
 #[ignore = "needs cluster (makes a namespace)"]
@@ -46,6 +48,17 @@ fn a_password_is_in_a_secret_and_nowhere_else() {
     };
     assert_eq!(ask(&password).unwrap().trim(), "app");
     assert!(ask("wrong").unwrap_err().contains("password authentication failed"));
+
+    // Another one in the Secret is in force long before the kubelet would look by itself, and the former one is not any more.
+    let changed = json!({"stringData": {"password": "another-one"}});
+    api::patch(space.name(), &api::kind("v1", "Secret"), "vault-user", &changed).unwrap();
+    let since = Instant::now();
+    until(20, "the new password to be in force", || ask("another-one"));
+    println!(
+        "a new password was in force after {:.1} s",
+        since.elapsed().as_secs_f64()
+    );
+    assert!(ask(&password).unwrap_err().contains("password authentication failed"));
 
     // Nor do PostgreSQL's own files or catalogs tell it: they hold a SCRAM verifier.
     let kept = space.sql(

@@ -68,6 +68,25 @@ async fn a_change_that_needs_it_restarts_replicas_first_and_the_primary_last_and
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_settings_is_told_to_each_pod_once_so_that_its_kubelet_brings_it() {
+    let cluster = hippo().await;
+    let operator = cluster.operator(usize::MAX, Death::BeforeTheServerHasIt);
+    cluster.all_ready().await;
+    operator.is_quiet(1).await;
+    let told = || {
+        let writes = operator.writes().into_iter();
+        writes
+            .filter(|it| it.starts_with("PATCH") && it.contains("/pods/"))
+            .count()
+    };
+    let before = told();
+    ask_for(&cluster, json!({"work_mem": "16MB"})).await;
+    until(async || told() == before + 3).await;
+    operator.is_quiet(1).await;
+    assert_eq!(told(), before + 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_that_dies_within_a_roll_leaves_the_rest_to_the_next() {
     let writes = {
         let cluster = hippo().await;

@@ -151,8 +151,8 @@ impl<'de, const OF_OBJECT: bool> Deserialize<'de> for Fields<OF_OBJECT> {
 
 /// Takes off what nobody looks at. What changes all the time, such as `resourceVersion`, would make news of nothing.
 fn keep(what: What, value: &mut Value) {
-    // A status is written with the version that was read.
-    if !matches!(what, What::Resource(_)) {
+    // A status is written with the version that was read, and a Secret's tells that its content changed.
+    if !matches!(what, What::Resource(_) | What::Secret) {
         remove(value, "/metadata", "resourceVersion");
     }
     match what {

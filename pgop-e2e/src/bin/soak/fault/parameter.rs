@@ -15,40 +15,32 @@ pub(super) fn reloaded(world: &World, server: &Server) -> Result<(), String> {
         server,
         &json!({"spec": {"postgres": {"parameters": {"work_mem": value}}}}),
     )?;
-    is_in_force(world, server, "work_mem", |_, shown| shown == value)
+    is_in_force(world, server, "work_mem", |shown| shown == value)
 }
 
-/// One that needs a restart: each pod is made anew, once.
+/// One that needs a restart: each pod is made anew, and a replica once more where its primary had a higher limit until then.
 pub(super) fn restarted(world: &World, server: &Server) -> Result<(), String> {
     let expectation = Expectation::default().troubled(server.name);
-    let expectation = server.pods().into_iter().fold(expectation, |all, pod| all.gone(pod, 1));
+    let times = |pod: &str| if pod == format!("{}-0", server.name) { 1 } else { 2 };
+    let expectation = server.pods().into_iter().fold(expectation, |all, pod| {
+        let times = times(&pod);
+        all.gone(pod, times)
+    });
     world.watch.expect(expectation);
     let value = server.max_connections.to_string();
     world.patch(
         server,
         &json!({"spec": {"postgres": {"parameters": {"max_connections": value}}}}),
     )?;
-    // A replica that started before the primary keeps what its WAL was written under, where that is more, until it is restarted again.
-    let wanted = server.max_connections;
-    is_in_force(world, server, "max_connections", |pod, shown| {
-        let is_primary = pod == format!("{}-0", server.name);
-        shown
-            .parse()
-            .is_ok_and(|shown: u32| shown == wanted || (!is_primary && shown > wanted))
-    })
+    is_in_force(world, server, "max_connections", |shown| shown == value)
 }
 
 /// In each pod: the kubelet brings the file within a minute or two.
-fn is_in_force(
-    world: &World,
-    server: &Server,
-    setting: &str,
-    is_right: impl Fn(&str, &str) -> bool,
-) -> Result<(), String> {
+fn is_in_force(world: &World, server: &Server, setting: &str, is_right: impl Fn(&str) -> bool) -> Result<(), String> {
     server.pods().iter().try_for_each(|pod| {
         patiently(&format!("{setting} of {} in {pod}", server.name), || {
             match world.space.sql_in(pod, &format!("show {setting}"))? {
-                shown if is_right(pod, &shown) => Ok(()),
+                shown if is_right(&shown) => Ok(()),
                 shown => Err(format!("it is {shown}")),
             }
         })
