@@ -433,8 +433,15 @@ async fn a_write_to_the_object_leaves_the_status_alone(s: Space) {
 async fn a_write_to_the_status_leaves_the_spec_alone(s: Space) {
     s.create_pod(&with(pod("b", "true"), json!({"spec": {"schedulerName": "nobody"}})))
         .await;
-    let change = json!({"spec": {"activeDeadlineSeconds": 77}, "status": {"message": "waiting"}});
+    let change = json!({"metadata": {"annotations": {"told": "yes"}, "labels": {"told": "yes"}},
+        "spec": {"activeDeadlineSeconds": 77}, "status": {"message": "waiting"}});
     let patched = s.patch(Patch::Merge, "pods/b/status", &change).await.is(200);
+    for list in ["annotations", "labels"] {
+        assert_eq!(
+            patched["metadata"][list]["told"], "yes",
+            "of built-in kinds a status brings its {list}"
+        );
+    }
     assert_eq!(patched["status"]["message"], "waiting");
     assert!(patched["spec"]["activeDeadlineSeconds"].is_null(), "{patched}");
 }

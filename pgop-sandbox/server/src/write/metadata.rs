@@ -106,10 +106,21 @@ pub(super) fn begin(resource: &Resource, object: &mut Value) {
 pub(super) fn carry_over(resource: &Resource, subresource: &str, old: &Value, new: &mut Value) {
     if subresource == "status" {
         let status = new.get("status").cloned();
-        let managed = new["metadata"].get("managedFields").cloned();
+        let metadata = new["metadata"].take();
         *new = old.clone();
         put(new, "status", status);
-        put(&mut new["metadata"], "managedFields", managed);
+        put(
+            &mut new["metadata"],
+            "managedFields",
+            metadata.get("managedFields").cloned(),
+        );
+        // Built-in kinds keep only the spec from a write of the status; of the metadata, custom ones take nothing
+        // (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#status-subresource>).
+        if resource.custom.is_none() {
+            for field in ["labels", "annotations", "finalizers"] {
+                put(&mut new["metadata"], field, metadata.get(field).cloned());
+            }
+        }
         return;
     }
     if resource.has_status {
