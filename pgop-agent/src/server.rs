@@ -35,7 +35,7 @@ use crate::volume::{Directory, Op};
 
 /// How often it looks where nothing tells of a change.
 const TICK: Duration = Duration::from_secs(1);
-/// How often WAL is measured.
+/// How often WAL is measured, and a server asked whether somebody else had it read its settings.
 const WAL: Duration = Duration::from_secs(30);
 /// How long what failed waits.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -114,6 +114,7 @@ impl Agent {
                 directory: path.display().to_string(),
                 // A replica's claim of its own is named so; on one that is shared there is other data.
                 alone: environment.claim == format!("data-{}", environment.instance),
+                copy: environment.kind == Kind::Replica,
             },
             began: Instant::now(),
             major: postgres::major()?,

@@ -8,6 +8,7 @@
 //! - So a roll ends at the first server that does not become ready, and the others serve on.
 //! - A server that has never served under its own settings loses nothing: it goes at once. So does one that crashes again and again, unless the
 //!   settings that it would get have just made another one fail.
+//! - One whose claim is being deleted stays: Kubernetes keeps the claim as long as its pod is there, and not a moment longer.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub struct Roll {
     pub unready: Vec<String>,
     /// Names of the pods that another pgop made, and that stay as they are.
     pub older: Vec<String>,
+    /// Names of the pods that have to be restarted and are not, each with its claim that is being deleted.
+    pub kept: Vec<(String, String)>,
 }
 
 /// Why a server has to be restarted.
@@ -76,6 +79,10 @@ impl Roll {
             next: next.map(|server| server.name.clone()),
             unready: names(|server| server.state != State::Ready),
             older: names(|server| server.is_older),
+            kept: due
+                .iter()
+                .filter_map(|server| Some((server.name.clone(), server.leaving_claim.clone()?)))
+                .collect(),
             due: due
                 .into_iter()
                 .filter_map(|server| Some((server.name.clone(), server.due.clone()?)))
@@ -87,13 +94,17 @@ impl Roll {
     /// server has to be restarted.
     pub fn sentence(&self) -> Option<String> {
         let (_, first) = self.due.first()?;
-        let next = self.next.as_ref();
+        let kept = self.kept.first().filter(|_| self.next.is_none());
+        let next = self.next.as_ref().or(kept.map(|(pod, _)| pod));
         let cause = self.due.iter().find(|(name, _)| Some(name) == next);
         let why = cause.map_or(first, |(_, cause)| cause).words();
-        let then = match next {
-            Some(pod) => format!("{pod} is restarted, as {why}"),
-            None if self.unready.is_empty() => format!("the next is restarted soon, as {why}"),
-            None => format!(
+        let then = match (next, kept) {
+            (_, Some((pod, claim))) => format!(
+                "{pod} is not restarted, though {why}; claim {claim} is being deleted, and its data goes when this pod does: back it up, and delete the pod"
+            ),
+            (Some(pod), None) => format!("{pod} is restarted, as {why}"),
+            (None, None) if self.unready.is_empty() => format!("the next is restarted soon, as {why}"),
+            (None, None) => format!(
                 "the next is restarted when {} is ready, as {why}",
                 self.unready.join(", ")
             ),
@@ -130,6 +141,8 @@ struct Server<'a> {
     /// Why it has to be restarted.
     due: Option<Cause>,
     is_older: bool,
+    /// A claim that its pod holds and that is being deleted.
+    leaving_claim: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +171,8 @@ impl Server<'_> {
 fn next<'a, 'b>(servers: &'a [Server<'b>]) -> Option<&'a Server<'b>> {
     let mut due: Vec<&Server<'_>> = servers.iter().filter(|server| server.due.is_some()).collect();
     due.sort_by_key(|server| server.turn());
+    let replicas_wait = due.iter().any(|server| !server.is_primary);
+    due.retain(|server| server.leaving_claim.is_none());
     if let Some(never_served) = due.iter().find(|server| server.state == State::New) {
         return Some(never_served);
     }
@@ -172,7 +187,6 @@ fn next<'a, 'b>(servers: &'a [Server<'b>]) -> Option<&'a Server<'b>> {
         let mut others = servers.iter().filter(|other| other.name != one.name);
         others.all(|other| other.state == State::Ready)
     };
-    let replicas_wait = due.iter().any(|server| !server.is_primary);
     due.into_iter()
         .filter(|server| !(server.is_primary && replicas_wait))
         .find(|server| all_but(server))
@@ -206,6 +220,7 @@ fn servers<'a>(description: &Description, live: &'a Live) -> (Vec<Server<'a>>, b
             all.push(Server {
                 is_primary: pod.is_some_and(|pod| is_primary(description, pod)),
                 is_older: lags && due.is_none() && state != State::Leaving,
+                leaving_claim: pod.and_then(|pod| leaving_claim(pod, live)),
                 name: server,
                 set: name,
                 ordinal,
@@ -215,6 +230,17 @@ fn servers<'a>(description: &Description, live: &'a Live) -> (Vec<Server<'a>>, b
         }
     }
     (all, is_settled)
+}
+
+/// A claim that this pod holds and that goes when the pod does.
+fn leaving_claim(pod: &Pod, live: &Live) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let mut claims = volumes.filter_map(|volume| Some(&volume.persistent_volume_claim.as_ref()?.claim_name));
+    let is_leaving = |name: &&String| {
+        let claim = live.get(Kind::PersistentVolumeClaim, name);
+        claim.is_some_and(|claim| claim.pointer("/metadata/deletionTimestamp").is_some())
+    };
+    claims.find(is_leaving).cloned()
 }
 
 /// Whether Kubernetes leaves it to us to restart its pods.

@@ -241,7 +241,7 @@ fn a_roll_is_progress_and_no_trouble_and_tells_how_far_it_is() {
             .collect(),
         next: next.map(str::to_owned),
         unready: unready.iter().map(|name| (*name).to_owned()).collect(),
-        older: Vec::new(),
+        ..Roll::default()
     };
     let with = |roll: Roll, primary: bool, replica: bool| Assessment {
         roll,

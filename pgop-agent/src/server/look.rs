@@ -60,10 +60,12 @@ impl Agent {
     async fn volume_seen(&mut self) -> Volume {
         let now = self.now();
         let is_due = self.wal.is_none_or(|(at, _)| now.saturating_sub(at) >= WAL);
-        let session = self.server.as_ref().and_then(|server| server.session.as_ref());
         let known = self.wal.and_then(|(_, wal)| wal);
-        if is_due && let Some(session) = session {
-            self.wal = Some((now, session.wal().await.ok().or(known)));
+        if is_due && let Some(server) = &mut self.server {
+            server.judge_again().await;
+            if let Some(session) = &server.session {
+                self.wal = Some((now, session.wal().await.ok().or(known)));
+            }
         }
         let space = rustix::fs::statvfs(&self.environment.volume).ok();
         let bytes = |blocks: fn(&StatVfs) -> u64| space.as_ref().map_or(0, |space| blocks(space) * space.f_frsize);
@@ -119,7 +121,8 @@ impl Agent {
         let is_still = self.server.is_none() && self.job.is_none();
         if is_still || (self.asks_for_limits() && self.now().saturating_sub(self.looked) >= AGAIN / 2) {
             self.looked = self.now();
-            self.data = data::look(&self.directory.data(), postgres::controldata).map_err(io::Error::other)?;
+            let found = data::look(&self.directory.data(), postgres::controldata);
+            self.data = found.map_err(|error| io::Error::other(self.place.broken(&error.to_string())))?;
             self.initdb = std::fs::read_to_string(self.directory.data().join("postgresql.conf")).unwrap_or_default();
         }
         Ok(())

@@ -7,8 +7,9 @@ use tokio::process::Child;
 
 use super::log::{self, Log};
 use crate::control::Limits;
+use crate::data::{self, AUTO_CONF};
 use crate::postgres::{self, Arguments};
-use crate::settings::file::{entries, last};
+use crate::settings::file::{differences, entries, last};
 use crate::settings::{digest, own_lines};
 use crate::sql::{self, Answer, Loaded, Session, Wrong};
 use crate::supervisor::{Settings, Shutdown};
@@ -31,6 +32,8 @@ pub struct Postmaster {
     pub text: String,
     /// When it had last read its settings before a start or reload that is not yet judged.
     pub reading: Option<f64>,
+    /// When it had read them as it was judged last.
+    judged: f64,
     /// What it says of settings that it does not take, though all seemed well.
     pub refused: Option<String>,
     /// Its limits.
@@ -44,12 +47,26 @@ pub struct Postmaster {
     /// Whom it follows, as its file says.
     pub follows: Option<String>,
     arguments: Arguments,
+    /// What it was started with: the next start would bring the same of it.
+    started: Started,
     log: Log,
+}
+
+/// The files that a start read.
+struct Started {
+    text: String,
+    /// Names that ALTER SYSTEM had set.
+    overrides: Vec<String>,
 }
 
 impl Postmaster {
     /// Starts it. Its log goes on to the container's, and what it says of its end is kept.
     pub fn start(data: &Path, arguments: Arguments, text: String) -> io::Result<Self> {
+        let overrides = std::fs::read_to_string(data.join(AUTO_CONF)).map(|file| data::names(&file));
+        let started = Started {
+            text: text.clone(),
+            overrides: overrides.unwrap_or_default(),
+        };
         let mut child = postgres::start(data, &arguments)?;
         let log = Log::of(&mut child, log::ends_server);
         Ok(Self {
@@ -61,6 +78,7 @@ impl Postmaster {
             proven: text.clone(),
             text,
             reading: Some(0.0),
+            judged: 0.0,
             refused: None,
             limits: Limits::default(),
             held: Vec::new(),
@@ -68,6 +86,7 @@ impl Postmaster {
             asked: None,
             follows: None,
             arguments,
+            started,
             log,
         })
     }
@@ -102,6 +121,17 @@ impl Postmaster {
         }
     }
 
+    /// Somebody else may have had it read its files: `ALTER SYSTEM RESET` leaves nothing behind that tells so.
+    pub async fn judge_again(&mut self) {
+        if self.reading.is_none()
+            && let Some(session) = &self.session
+            && let Ok(loaded) = session.loaded().await
+            && loaded.at.total_cmp(&self.judged).is_ne()
+        {
+            self.judge(self.judged, loaded);
+        }
+    }
+
     fn judge(&mut self, before: f64, loaded: Loaded) {
         let own = own_lines(&self.text);
         // Before it has read them, what waits for a start looks like a mistake.
@@ -118,8 +148,8 @@ impl Postmaster {
         if !is_read {
             return;
         }
-        self.reading = None;
-        self.waits = waiting(loaded.waits, &self.arguments, &self.held, &self.text);
+        (self.reading, self.judged) = (None, loaded.at);
+        self.waits = waiting(loaded.waits, &self.arguments, &self.held, &self.started, &self.text);
         if !self.waits.is_empty() {
             tracing::warn!("what waits for the next start: {}", self.waits.join(", "));
         } else if self.refused.is_none() {
@@ -153,15 +183,33 @@ impl Postmaster {
     }
 }
 
-/// What a start would change. `PostgreSQL` says of all that once differed from the file that it waits for one, also of what every start gives it.
-fn waiting(mut said: Vec<String>, arguments: &Arguments, held: &[(&'static str, u32)], text: &str) -> Vec<String> {
+/// What a start would change. `PostgreSQL` says of all that once differed from the file that it waits for one: also of what every start gives it, and of
+/// what a start makes a value of its own from, as from `transaction_buffers = 0`. Who would be restarted for that would be restarted for ever.
+fn waiting(
+    mut said: Vec<String>,
+    arguments: &Arguments,
+    held: &[(&'static str, u32)],
+    started: &Started,
+    text: &str,
+) -> Vec<String> {
     let entries = entries(text);
     let is_raised = |name: &str| {
         let wanted = last(&entries, name).and_then(|entry| entry.value.parse::<u32>().ok());
         held.iter()
             .any(|(held, value)| *held == name && wanted.is_some_and(|wanted| wanted > *value))
     };
-    said.retain(|name| !arguments.owns(name) || is_raised(name));
+    let changed = differences(&started.text, text);
+    let is_changed = |name: &str| {
+        let is = |other: &String| other.eq_ignore_ascii_case(name);
+        changed.iter().any(is) || started.overrides.iter().any(is)
+    };
+    said.retain(|name| {
+        if arguments.owns(name) {
+            is_raised(name)
+        } else {
+            is_changed(name)
+        }
+    });
     said
 }
 
@@ -169,17 +217,39 @@ fn waiting(mut said: Vec<String>, arguments: &Arguments, held: &[(&'static str, 
 mod tests {
     use super::*;
 
+    fn started(text: &str, overrides: &[&str]) -> Started {
+        Started {
+            text: text.to_owned(),
+            overrides: overrides.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
     #[test]
     fn what_a_start_would_not_change_does_not_wait_for_one() {
         let arguments = Arguments::default().with("port", &5432).with("max_connections", &40);
         let said = ["max_connections", "port", "shared_buffers"].map(str::to_owned);
-        let waits = |text| waiting(said.to_vec(), &arguments, &[("max_connections", 40)], text);
+        let started = started("shared_buffers = 16MB\n", &[]);
+        let waits = |text| waiting(said.to_vec(), &arguments, &[("max_connections", 40)], &started, text);
         assert_eq!(waits("max_connections = 30\nport = 6000\n"), ["shared_buffers"]);
-        assert_eq!(waits(""), ["shared_buffers"]);
+        assert_eq!(waits(""), ["shared_buffers"], "it was taken out");
         assert_eq!(
             waits("max_connections = 50\n"),
             ["max_connections", "shared_buffers"],
             "it was raised"
         );
+    }
+
+    #[test]
+    fn what_the_last_start_was_given_too_does_not_wait_for_another() {
+        let said = vec!["transaction_buffers".to_owned()];
+        let waits = |started, text| waiting(said.clone(), &Arguments::default(), &[], &started, text);
+        let zero = "transaction_buffers = 0\n";
+        // 17 makes 32 of it, and takes the file's 0 for a change at each reload.
+        assert!(waits(started(zero, &[]), zero).is_empty());
+        assert!(waits(started(zero, &[]), "Transaction_Buffers = '0' # as before\n").is_empty());
+        assert_eq!(waits(started(zero, &[]), "transaction_buffers = 64\n"), said);
+        assert_eq!(waits(started("", &[]), zero), said);
+        // ALTER SYSTEM RESET after a start that read what ALTER SYSTEM had set.
+        assert_eq!(waits(started(zero, &["transaction_buffers"]), zero), said);
     }
 }

@@ -16,6 +16,8 @@ pub struct Place {
     pub directory: String,
     /// Nobody else's data is on the claim, so that it may be deleted for this server's.
     pub alone: bool,
+    /// Its data is a copy of the primary's.
+    pub copy: bool,
 }
 
 impl fmt::Display for Place {
@@ -33,6 +35,16 @@ impl Place {
             self.to_string()
         };
         format!("delete {what} and then this pod, and the replica copies its primary anew")
+    }
+
+    /// What `PostgreSQL`'s programs can't work with, in their words, and what to do where the data is why.
+    pub fn broken(&self, words: &str) -> String {
+        let mend = if self.copy {
+            self.anew()
+        } else {
+            "restore a backup under a new name".to_owned()
+        };
+        format!("PostgreSQL does not start in {self}: {words}; if the data is damaged, {mend}")
     }
 }
 
@@ -71,7 +83,7 @@ impl End {
                 "{place} has another history than the primary and is not wiped, as it may be the only copy: if it is of no use, {}",
                 place.anew()
             ),
-            Self::DoesNotStart(words) => format!("PostgreSQL does not start in {place}: {words}"),
+            Self::DoesNotStart(words) => place.broken(words),
         }
     }
 }

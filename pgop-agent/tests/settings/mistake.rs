@@ -25,6 +25,7 @@ pub fn all() -> (Vec<Row>, Gaps, String) {
     mistakes.of_a_library();
     mistakes.known_at_a_start();
     mistakes.alter_system();
+    mistakes.alter_system_reset();
     mistakes.a_broken_file();
     let gaps = mistakes.on_a_replica();
     let major = mistakes.major().to_string();
@@ -324,6 +325,27 @@ impl Mistakes {
             ground.pod.wait_until_in_force();
         });
         self.tell(TITLE, &[statement], told);
+    }
+
+    /// What somebody has taken back, and had the server read, leaves nothing behind but what waits for a start.
+    fn alter_system_reset(&mut self) {
+        const TITLE: &str = "ALTER SYSTEM RESET, and a reload by hand";
+        if self.major() >= 17 {
+            return;
+        }
+        let before = self.ground.pod.value("max_connections");
+        self.ground.pod.sql("alter system set max_connections = 31");
+        self.ground.restart_with_mistake(TITLE, |ground| {
+            ground.wait_until_refused(&["ALTER SYSTEM has set max_connections"]);
+        });
+        assert_eq!(self.ground.pod.value("max_connections"), "31");
+        self.ground.reload(TITLE, |ground| {
+            ground.pod.sql("alter system reset max_connections");
+            ground.pod.sql("select pg_reload_conf()");
+            ground.wait_until_waiting(&["max_connections"]);
+        });
+        self.ground.restart(TITLE, |ground| ground.pod.wait_until_in_force());
+        assert_eq!(self.ground.pod.value("max_connections"), before);
     }
 
     fn a_broken_file(&mut self) {

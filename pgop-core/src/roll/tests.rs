@@ -156,6 +156,43 @@ fn one_server_at_a_time_and_the_primary_last() {
     }
 }
 
+/// The pod holds a claim, which is being deleted.
+fn delete_claim_of(live: &mut Live, name: &str) {
+    let pod = live
+        .pods
+        .iter_mut()
+        .find(|pod| pod.metadata.name.as_deref() == Some(name));
+    let claim = format!("data-{name}");
+    pod.unwrap().spec = serde_json::from_value(json!({"containers": [],
+        "volumes": [{"name": "run", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": &claim}}]}))
+    .unwrap();
+    let value = json!({"metadata": {"name": &claim, "deletionTimestamp": LATER}});
+    live.objects.insert((Kind::PersistentVolumeClaim, claim), value);
+}
+
+#[test]
+fn no_restart_takes_a_claim_with_it() {
+    for state in [State::Ready, State::Faltering, State::Crashing, State::New] {
+        let mut alone = live(&[("old", state)]);
+        delete_claim_of(&mut alone, "hippo-0");
+        assert_eq!(roll(&alone).next, None, "{state:?}");
+        assert_eq!(
+            roll(&alone).sentence().unwrap(),
+            "hippo-0 is not restarted, though the spec asks for other pods; claim data-hippo-0 is being deleted, and its data goes when this pod does: back it up, and delete the pod"
+        );
+    }
+    let all = |second| live(&[("old", State::Ready), (second, State::Ready), ("old", State::Ready)]);
+    let mut others_go_on = all("old");
+    delete_claim_of(&mut others_go_on, "hippo-replica-1");
+    assert_eq!(roll(&others_go_on).next.as_deref(), Some("hippo-replica-0"));
+    let mut primary_waits = all("new");
+    delete_claim_of(&mut primary_waits, "hippo-replica-1");
+    assert_eq!(roll(&primary_waits).next, None);
+    let mut none_due = live(&[("new", State::Ready)]);
+    delete_claim_of(&mut none_due, "hippo-0");
+    assert_eq!((roll(&none_due).kept, roll(&none_due).sentence()), (vec![], None));
+}
+
 #[test]
 fn it_waits_for_the_controller_to_see_the_template() {
     let mut live = live(&[("old", State::Ready)]);

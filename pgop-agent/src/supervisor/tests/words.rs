@@ -8,6 +8,7 @@ fn place(alone: bool) -> Place {
         claim: "data-hippo-replica-0".to_owned(),
         directory: "/pgdata/hippo-replica-0".to_owned(),
         alone,
+        copy: true,
     }
 }
 
@@ -30,6 +31,21 @@ fn a_claim_that_others_use_is_not_to_be_deleted() {
     assert!(
         words(false)
             .contains("delete directory /pgdata/hippo-replica-0 on claim data-hippo-replica-0 and then this pod")
+    );
+}
+
+#[test]
+fn what_is_to_be_done_about_damaged_data_is_named() {
+    let mut place = place(true);
+    let words = "pg_controldata: error: could not open file \"global/pg_control\"";
+    let copy = place.broken(words);
+    assert!(copy.contains(words), "{copy}");
+    assert!(copy.ends_with("if the data is damaged, delete claim data-hippo-replica-0 and then this pod, and the replica copies its primary anew"));
+    place.copy = false;
+    let primary = End::DoesNotStart(words.to_owned()).words(&place);
+    assert!(
+        primary.ends_with("if the data is damaged, restore a backup under a new name"),
+        "{primary}"
     );
 }
 
