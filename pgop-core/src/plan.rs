@@ -17,9 +17,10 @@ use crate::hash::short_hash;
 use crate::kind::Kind;
 use crate::label;
 use crate::manifest::Manifest;
-use crate::observed::{Live, Observed, controller, controller_uid};
+use crate::observed::{ClaimFacts, Live, Observed, controller, controller_uid};
 use crate::owner::Owner;
 use crate::ownership::adopted;
+use crate::pod::claims_of;
 use crate::quantity::milli;
 use crate::roll::is_on_delete;
 use crate::strategy::{Step, Strategy, StrategyError};
@@ -296,7 +297,7 @@ pub fn plan<R: Checked>(
         .collect();
     plan.poke = poke::pokes(&own);
     if plan.is_settled() {
-        plan.step = next_step(strategy, validated, &own)?;
+        plan.step = next_step(strategy, validated, &own, &observed.claims)?;
     }
     Ok(plan)
 }
@@ -305,6 +306,7 @@ fn next_step<R: Checked>(
     strategy: &dyn Strategy<R>,
     validated: &R::Validated,
     own: &Live,
+    claims: &BTreeMap<String, Option<ClaimFacts>>,
 ) -> Result<Option<NextStep>, PlanError> {
     let Some(step) = strategy.next(validated, own) else {
         return Ok(None);
@@ -312,10 +314,20 @@ fn next_step<R: Checked>(
     let (why, action) = match step {
         Step::RestartPod { pod, why } => {
             let is_it = |it: &&Pod| it.metadata.name.as_ref() == Some(&pod);
-            let Some(uid) = own.pods.iter().find(is_it).and_then(|it| it.metadata.uid.clone()) else {
+            let found = own.pods.iter().find(is_it);
+            let Some(uid) = found.and_then(|it| it.metadata.uid.clone()) else {
                 let strategy = strategy.description().name.clone();
                 return Err(PlanError::Step { strategy, pod });
             };
+            // A claim that the spec names and somebody deletes is there as long as this pod is.
+            let is_leaving = |name: &str| {
+                claims
+                    .get(name)
+                    .is_some_and(|it| it.as_ref().is_some_and(|it| it.deleting))
+            };
+            if found.into_iter().flat_map(claims_of).any(is_leaving) {
+                return Ok(None);
+            }
             (why, Action::RestartPod { name: pod, uid })
         }
         Step::Apply { mut manifest, why } => {

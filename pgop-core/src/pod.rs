@@ -11,6 +11,12 @@ pub(crate) fn agent_image(pod: &Pod) -> Option<&str> {
     agent.image.as_deref()
 }
 
+/// The claims that a pod mounts.
+pub(crate) fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}
+
 /// The condition of that type.
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;

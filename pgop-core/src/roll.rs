@@ -19,7 +19,7 @@ use crate::description::Description;
 use crate::kind::Kind;
 use crate::label::{REQUESTED, TEMPLATE, UPGRADE};
 use crate::observed::{Live, controller_uid_of};
-use crate::pod::{condition, has_served, is_ready, is_stuck};
+use crate::pod::{claims_of, condition, has_served, is_ready, is_stuck};
 
 /// Label of a pod that names the revision of its `StatefulSet` that it was made from.
 const REVISION: &str = "controller-revision-hash";
@@ -234,13 +234,11 @@ fn servers<'a>(description: &Description, live: &'a Live) -> (Vec<Server<'a>>, b
 
 /// A claim that this pod holds and that goes when the pod does.
 fn leaving_claim(pod: &Pod, live: &Live) -> Option<String> {
-    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
-    let mut claims = volumes.filter_map(|volume| Some(&volume.persistent_volume_claim.as_ref()?.claim_name));
-    let is_leaving = |name: &&String| {
+    let is_leaving = |name: &&str| {
         let claim = live.get(Kind::PersistentVolumeClaim, name);
         claim.is_some_and(|claim| claim.pointer("/metadata/deletionTimestamp").is_some())
     };
-    claims.find(is_leaving).cloned()
+    claims_of(pod).find(is_leaving).map(str::to_owned)
 }
 
 /// Whether Kubernetes leaves it to us to restart its pods.

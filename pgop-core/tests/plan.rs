@@ -4,7 +4,7 @@
 use pgop_core::applied::Applied;
 use pgop_core::crd::{PgBackup, PgCluster, PgDatabase};
 use pgop_core::manifest::{Kind, Manifest};
-use pgop_core::observed::{Live, Observed, SecretFacts, SourceFacts};
+use pgop_core::observed::{ClaimFacts, Live, Observed, SecretFacts, SourceFacts};
 use pgop_core::plan::{Action, Plan, PlanError, SecretChange, Why, plan};
 use pgop_core::strategy::{Description, Step, Strategy, StrategyError};
 use pgop_core::validated::{ValidatedBackup, ValidatedCluster, ValidatedDatabase};
@@ -610,8 +610,14 @@ impl Strategy<PgCluster> for Stepping {
 
 /// The plan of a strategy with a step, where all Secrets are made already and `live` is there.
 fn plan_with(step: Step, manifests: Vec<Value>, live: Vec<Value>) -> Result<Plan, PlanError> {
+    plan_beside(step, manifests, live, ClaimFacts::default())
+}
+
+/// The same, where that is known of the claim `named`, which the pod mounts.
+fn plan_beside(step: Step, manifests: Vec<Value>, live: Vec<Value>, named: ClaimFacts) -> Result<Plan, PlanError> {
     let strategy = Stepping(Given::new(manifests), step);
     let mut observed = observed(live);
+    observed.claims.insert("named".to_owned(), Some(named));
     let cluster = hippo();
     let validated = cluster.validate(&observed, &strategy.0.0).unwrap();
     for secret in plan::<PgCluster>(&Given::new(Vec::new()), &validated, &observed)
@@ -622,7 +628,8 @@ fn plan_with(step: Step, manifests: Vec<Value>, live: Vec<Value>) -> Result<Plan
         observed.live.secrets.insert(secret.name, live);
     }
     let pod = json!({"metadata": {"name": "hippo-0", "uid": "uid-of-the-pod", "labels": {"pgop.dev/cluster": "hippo"},
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "hippo", "uid": "uid-of-the-set", "controller": true}]}});
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "hippo", "uid": "uid-of-the-set", "controller": true}]},
+        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "named"}}]}});
     observed.live.pods = vec![serde_json::from_value(pod).unwrap()];
     plan::<PgCluster>(&strategy, &validated, &observed)
 }
@@ -652,6 +659,12 @@ fn a_step_is_taken_when_everything_else_is_as_it_should_be_and_says_why() {
     assert_eq!(step.why, "takes over new settings");
     let (name, uid) = ("hippo-0".to_owned(), "uid-of-the-pod".to_owned());
     assert_eq!(step.action, Action::RestartPod { name, uid });
+    let leaves = ClaimFacts {
+        deleting: true,
+        ..ClaimFacts::default()
+    };
+    let beside = plan_beside(restart("hippo-0"), sets(), vec![live_set()], leaves).unwrap();
+    assert_eq!(beside.step, None, "a claim that is being deleted goes with its pod");
     let error = plan_with(restart("rhino-0"), sets(), vec![live_set()]).unwrap_err();
     assert_eq!(
         error.to_string(),
