@@ -168,7 +168,7 @@ impl SecretFacts {
     /// What its data says. A password is any bytes that a client can send, as for the agent (`pgop-agent/src/secret.rs`); a name is text.
     #[must_use]
     pub fn of(data: &BTreeMap<String, ByteString>) -> Self {
-        let bytes = |key: &str| data.get(key).map_or(&[][..], |bytes| &bytes.0);
+        let bytes = |key: &str| data.get(key).map_or(&[][..], |bytes| bytes.0.as_slice());
         let (username, password) = (std::str::from_utf8(bytes("username")), bytes("password"));
         let Some(username) = username.ok().filter(|name| !name.is_empty()) else {
             return Self::NoKey("username");
