@@ -121,19 +121,33 @@ pub async fn read_settings(
 
 /// What a server is started with, beside its data and its file.
 #[derive(Clone, Debug, Default)]
-pub struct Arguments(Vec<(String, String)>);
+pub struct Arguments {
+    always: Vec<(String, String)>,
+    once: Vec<(String, String)>,
+}
 
 impl Arguments {
     /// One more setting, which no file can change.
     #[must_use]
     pub fn with(mut self, name: &str, value: &dyn std::fmt::Display) -> Self {
-        self.0.push((name.to_owned(), value.to_string()));
+        self.always.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// One more setting, for this start: the next one has what its file says.
+    #[must_use]
+    pub fn once(mut self, name: &str, value: &str) -> Self {
+        self.once.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(String, String)> {
+        self.always.iter().chain(&self.once)
     }
 
     /// Whether no file can change a setting.
     pub fn owns(&self, name: &str) -> bool {
-        self.0.iter().any(|(owned, _)| owned == name)
+        self.all().any(|(owned, _)| owned == name)
     }
 
     /// What settings say otherwise than this, and say in vain.
@@ -141,7 +155,11 @@ impl Arguments {
         let differs = |(name, value): &&(String, String)| {
             last(settings, name).is_some_and(|entry| !entry.value.eq_ignore_ascii_case(value))
         };
-        self.0.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+        self.always
+            .iter()
+            .filter(differs)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 
@@ -149,7 +167,7 @@ impl Arguments {
 pub fn start(data: &Path, arguments: &Arguments) -> io::Result<Child> {
     let mut command = command("postgres");
     command.arg("-D").arg(data);
-    for (name, value) in &arguments.0 {
+    for (name, value) in arguments.all() {
         command.arg("-c").arg(format!("{name}={value}"));
     }
     command.env_remove("LC_ALL").stderr(Stdio::piped()).spawn()
@@ -337,5 +355,9 @@ mod tests {
                 .is_empty()
         );
         assert!(arguments.differing(&settings("port = 6000\nport = 5432\n")).is_empty());
+
+        let restored = arguments.once("hot_standby", "off");
+        assert!(restored.owns("hot_standby"));
+        assert!(restored.differing(&settings("hot_standby = on")).is_empty());
     }
 }

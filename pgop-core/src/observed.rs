@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -163,6 +164,27 @@ pub enum SecretFacts {
     },
 }
 
+impl SecretFacts {
+    /// What its data says. A password is any bytes that a client can send, as for the agent (`pgop-agent/src/secret.rs`); a name is text.
+    #[must_use]
+    pub fn of(data: &BTreeMap<String, ByteString>) -> Self {
+        let bytes = |key: &str| data.get(key).map_or(&[][..], |bytes| bytes.0.as_slice());
+        let (username, password) = (std::str::from_utf8(bytes("username")), bytes("password"));
+        let Some(username) = username.ok().filter(|name| !name.is_empty()) else {
+            return Self::NoKey("username");
+        };
+        if password.is_empty() {
+            return Self::NoKey("password");
+        }
+        if password.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+            return Self::UnusablePassword;
+        }
+        Self::Usable {
+            username: username.to_owned(),
+        }
+    }
+}
+
 /// The source of a backup.
 #[derive(Clone, Debug)]
 pub enum SourceFacts {
@@ -170,4 +192,31 @@ pub enum SourceFacts {
     Database(Box<PgDatabase>),
     /// A cluster.
     Cluster(Box<PgCluster>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The inputs are those of `pgop-agent/src/secret.rs`.
+    #[test]
+    fn a_password_is_what_a_client_can_send() {
+        let facts = |username: &[u8], password: &[u8]| {
+            let data = [("username", username), ("password", password)];
+            let data = data.map(|(key, bytes)| (key.to_owned(), ByteString(bytes.to_vec())));
+            SecretFacts::of(&data.into())
+        };
+        let usable = SecretFacts::Usable {
+            username: "app".to_owned(),
+        };
+        for fine in [&b"geheim"[..], b" geheim\t", "p\u{e4}\u{20ac}".as_bytes(), b"\xff\xfe"] {
+            assert_eq!(facts(b"app", fine), usable);
+        }
+        for broken in [&b"geheim\n"[..], b"abc\r\n", b"abc\r", b"a\nb", b"\n", b"a\0b"] {
+            assert_eq!(facts(b"app", broken), SecretFacts::UnusablePassword);
+        }
+        assert_eq!(facts(b"app", b""), SecretFacts::NoKey("password"));
+        assert_eq!(facts(b"\xff", b"geheim"), SecretFacts::NoKey("username"));
+        assert_eq!(SecretFacts::of(&BTreeMap::new()), SecretFacts::NoKey("username"));
+    }
 }

@@ -279,9 +279,9 @@ impl Agent {
             // First start after a restore: replays what the snapshot holds and goes on with a new timeline. Nothing is fetched. `hot_standby=off`
             // lifts the rule that limits may not be lower than at the source.
             arguments = arguments
-                .with("restore_command", &"exit 1")
-                .with("recovery_target_timeline", &"current")
-                .with("hot_standby", &"off");
+                .once("restore_command", "exit 1")
+                .once("recovery_target_timeline", "current")
+                .once("hot_standby", "off");
         }
         Ok(arguments)
     }

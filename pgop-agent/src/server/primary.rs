@@ -18,9 +18,10 @@ const UNLISTED: Duration = Duration::from_secs(300);
 /// What has been done on the server that runs.
 #[derive(Debug, Default)]
 pub struct PrimaryPart {
+    /// Digest of the Secrets as they are in force.
     roles: Option<u64>,
-    /// Why they could not be set.
-    words: Option<String>,
+    /// Digest of those that could not be set, and why.
+    refused: Option<(u64, String)>,
     slots: Option<String>,
     unlisted: BTreeMap<String, Time>,
     /// What a list has named since this server started.
@@ -29,11 +30,12 @@ pub struct PrimaryPart {
 
 impl PrimaryPart {
     /// Whether roles are what the Secrets say, which have this digest.
-    pub fn roles(&self, wanted: Option<u64>) -> InForce {
-        match &self.words {
-            _ if self.roles.is_some() && self.roles == wanted => InForce::Yes,
-            Some(words) => InForce::Failed(words.clone()),
-            None => InForce::NotYet,
+    pub fn roles(&self, wanted: u64) -> InForce {
+        match &self.refused {
+            _ if self.roles == Some(wanted) => InForce::Yes,
+            Some((tried, words)) if *tried == wanted => InForce::Failed(words.clone()),
+            // Of others nobody knows yet what becomes of them.
+            _ => InForce::NotYet,
         }
     }
 
@@ -82,15 +84,15 @@ impl Agent {
     }
 
     /// What the Secrets hold, good or not: what has not changed is not tried more often than every few seconds.
-    pub(super) fn roles_digest(&self) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
-        self.roles_wanted().ok()?.hash(&mut hasher);
-        Some(hasher.finish())
+    pub(super) fn roles_digest(&self) -> u64 {
+        digest(&self.roles_wanted())
     }
 
     pub(super) async fn sync_roles(&mut self) {
         let session = self.server.as_ref().and_then(|server| server.session.as_ref());
         let wanted = self.roles_wanted();
+        // Of what is set, and not of what the Secrets hold by then.
+        let digest = digest(&wanted);
         let set = match (session, &wanted) {
             (_, Err(words)) => Err(words.clone()),
             (None, _) => Err("no connection is free".to_owned()),
@@ -101,11 +103,10 @@ impl Agent {
         {
             tracing::warn!("{error}");
         }
-        let digest = self.roles_digest();
         match (set, &mut self.part) {
             (Ok(()), Part::Primary(part)) => {
                 tracing::info!("roles and passwords are as the Secrets say");
-                (part.roles, part.words) = (digest, None);
+                (part.roles, part.refused) = (Some(digest), None);
                 self.tries.0.remove(&Tried::Roles);
             }
             (Ok(()), Part::Replica(_)) => {}
@@ -115,7 +116,7 @@ impl Agent {
                     AGAIN.as_secs()
                 );
                 if let Part::Primary(part) = part {
-                    part.words = Some(words);
+                    part.refused = Some((digest, words));
                 }
                 self.tries.0.insert(Tried::Roles, self.began.elapsed() + AGAIN);
             }
@@ -150,6 +151,12 @@ impl Agent {
             }
         }
     }
+}
+
+fn digest(wanted: &Result<Roles, String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wanted.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Slots that a list names.
@@ -188,6 +195,26 @@ mod tests {
             [slot],
             "a list that had it was followed by one that has it not"
         );
+    }
+
+    #[test]
+    fn a_secret_that_was_mended_is_not_what_has_failed() {
+        let mut part = PrimaryPart {
+            roles: Some(1),
+            ..PrimaryPart::default()
+        };
+        assert_eq!(part.roles(1), InForce::Yes);
+        part.refused = Some((2, "a line break".to_owned()));
+        assert_eq!(part.roles(2), InForce::Failed("a line break".to_owned()));
+        assert_eq!(part.roles(3), InForce::NotYet);
+        assert_eq!(part.roles(1), InForce::Yes, "the former one was put back");
+    }
+
+    #[test]
+    fn what_secrets_hold_is_told_apart_good_or_not() {
+        let bad = |words: &str| digest(&Err(words.to_owned()));
+        assert_eq!(bad("a line break"), bad("a line break"));
+        assert_ne!(bad("a line break"), bad("no password"));
     }
 
     #[test]

@@ -273,9 +273,13 @@ fn settings(seen: &Seen) -> Option<Act> {
 fn upkeep(seen: &Seen) -> Option<Act> {
     let up = seen.up().filter(|up| up.hears && up.asked.is_none())?;
     match &seen.role {
-        Role::Primary { roles, .. } if up.answers && *roles != InForce::Yes && seen.is_due(Tried::Roles) => {
-            Some(Act::SyncRoles)
-        }
+        Role::Primary {
+            roles: InForce::NotYet, ..
+        } if up.answers => Some(Act::SyncRoles),
+        Role::Primary {
+            roles: InForce::Failed(_),
+            ..
+        } if up.answers && seen.is_due(Tried::Roles) => Some(Act::SyncRoles),
         Role::Primary { slots, .. } if up.answers && !slots && seen.is_due(Tried::Slots) => Some(Act::SyncSlots),
         // A limit that was raised and lowered again is in the WAL that this replica still has to replay: PostgreSQL pauses there for ever.
         Role::Replica { .. } if up.paused && up.limits.lack(&seen.facts()?.control.limits).is_some() => stopped(seen),

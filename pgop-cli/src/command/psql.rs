@@ -113,8 +113,10 @@ exec "$@" < <(
     exec >&- 4>&-
     cat >/dev/null
   fi
+  kill -0 $$ || exit
   psql -XAtq -h "$PGOP_SOCKET" -p 5432 -U postgres -d postgres -c \
-    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '$PGAPPNAME' and client_addr is null" >/dev/null
+    "select pg_terminate_backend(pid) from pg_stat_activity
+     where application_name = '$PGAPPNAME' and client_addr is null and pid <> pg_backend_pid()" >/dev/null
   kill -TERM $$
 )"#;
 const END: &[u8] = b"\\pgo-end-of-input-8f1c2ad6\n";

@@ -110,7 +110,7 @@ pub struct Postgres {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(Always|IfNotPresent|Never)$"))]
     pub image_pull_policy: Option<String>,
-    /// Secrets with the registry's credentials.
+    /// Secrets of the resource's namespace with the credentials of registries, for this image and the agent's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<String>,
     /// Settings for `postgresql.conf`, such as `work_mem: 16MB`. Those that would break the set-up are refused.

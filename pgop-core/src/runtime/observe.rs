@@ -115,26 +115,7 @@ async fn secret_facts(client: &Client, namespace: &str, name: &str) -> Result<Se
             name: name.to_owned(),
             source,
         })?;
-    let Some(secret) = secret else {
-        return Ok(SecretFacts::Missing);
-    };
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| {
-        data.get(key)
-            .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
-            .filter(|text| !text.is_empty())
-    };
-    let (Some(username), Some(password)) = (text("username"), text("password")) else {
-        return Ok(SecretFacts::NoKey(if text("username").is_none() {
-            "username"
-        } else {
-            "password"
-        }));
-    };
-    if password.contains(['\n', '\r', '\0']) {
-        return Ok(SecretFacts::UnusablePassword);
-    }
-    Ok(SecretFacts::Usable {
-        username: username.to_owned(),
-    })
+    Ok(secret.map_or(SecretFacts::Missing, |secret| {
+        SecretFacts::of(&secret.data.unwrap_or_default())
+    }))
 }

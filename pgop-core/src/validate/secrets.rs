@@ -30,7 +30,9 @@ pub(super) fn check_secrets(
                 _ if name::check_object(name).is_err() => Some("is no name of a Secret".to_owned()),
                 None | Some(SecretFacts::Missing) => Some("does not exist".to_owned()),
                 Some(SecretFacts::NoKey(key)) => Some(format!("has no `{key}`, or an empty one")),
-                Some(SecretFacts::UnusablePassword) => Some("has a line break or NUL in `password`".to_owned()),
+                Some(SecretFacts::UnusablePassword) => {
+                    Some("has a line break or NUL in `password` (`printf %s` writes none, `echo` does)".to_owned())
+                }
                 Some(SecretFacts::Usable { username }) => match (which, username.as_str()) {
                     ("superuser", "postgres") => None,
                     ("superuser", other) => Some(format!("is for `{other}`, and the superuser is `postgres`")),

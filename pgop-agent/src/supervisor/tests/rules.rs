@@ -404,16 +404,19 @@ fn a_stop_is_heard_by_what_runs_in_the_background_and_by_nothing_else() {
 
 #[test]
 fn what_failed_waits_for_its_time() {
-    let roles = |at| {
+    let roles = |roles: &InForce, at| {
         after(a_primary(), |seen| {
             seen.role = Role::Primary {
                 may_init: false,
-                roles: InForce::NotYet,
+                roles: roles.clone(),
                 slots: true,
             };
             seen.tries.0.insert(Tried::Roles, Duration::from_secs(at));
         })
     };
-    assert_eq!(roles(1001), Act::Wait);
-    assert_eq!(roles(1000), Act::SyncRoles);
+    let failed = InForce::Failed("a line break".to_owned());
+    assert_eq!(roles(&failed, 1001), Act::Wait);
+    assert_eq!(roles(&failed, 1000), Act::SyncRoles);
+    // Secrets that have changed since are not those that failed.
+    assert_eq!(roles(&InForce::NotYet, 1001), Act::SyncRoles);
 }
