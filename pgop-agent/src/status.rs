@@ -255,6 +255,8 @@ fn replica(primary: &Primary, up: &Up, past: Past) -> Result<&'static str, Strin
             Err("it is ahead of the primary, which has lost data: a client would read what is no longer so".to_owned())
         }
         Primary::There { .. } if follows(primary, Some(up)) => Ok("it follows the primary"),
+        Primary::Unasked if past.followed => Ok("it takes connections, and asks its primary"),
+        Primary::Unasked => Err("it has not asked its primary yet".to_owned()),
         Primary::Away(_) => Ok("it takes connections, and its primary does not answer"),
         Primary::There { need: Need::Gone, .. } => {
             Ok("it takes connections with older data: it can't follow the primary")

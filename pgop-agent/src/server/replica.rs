@@ -35,10 +35,7 @@ pub struct ReplicaPart {
 impl ReplicaPart {
     /// The primary, as it answered last. Where the stream runs nobody has to ask: it has what is needed.
     pub fn primary(&self) -> Primary {
-        let mut primary = self
-            .answer
-            .clone()
-            .unwrap_or_else(|| Primary::Away("it has not been asked yet".to_owned()));
+        let mut primary = self.answer.clone().unwrap_or(Primary::Unasked);
         if let (true, Primary::There { slot, need, .. }) = (self.streams(), &mut primary) {
             (*slot, *need) = (Slot::Good, Need::There);
         }

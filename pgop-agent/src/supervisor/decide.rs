@@ -123,7 +123,7 @@ fn data(seen: &Seen) -> Option<Act> {
         (Data::Absent, Role::Primary { may_init: true, .. }) => Some(begin(seen, Job::Init)),
         (Data::Absent, Role::Primary { .. }) => Some(Act::End(End::Vanished)),
         (Data::Absent, Role::Replica { primary }) => Some(match primary {
-            Primary::Away(_) => Act::Wait,
+            Primary::Unasked | Primary::Away(_) => Act::Wait,
             Primary::There { slot: Slot::Good, .. } => begin(seen, Job::Clone),
             Primary::There { .. } => try_again(seen, Tried::Slot, Act::MakeSlot),
         }),
@@ -295,7 +295,7 @@ fn upkeep(seen: &Seen) -> Option<Act> {
         }
         Role::Primary { .. }
         | Role::Replica {
-            primary: Primary::Away(_),
+            primary: Primary::Unasked | Primary::Away(_),
         } => None,
     }
 }

@@ -253,6 +253,8 @@ pub struct Up {
 /// The server that a replica follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Primary {
+    /// It has not been asked yet.
+    Unasked,
     /// It does not answer. Why.
     Away(String),
     /// It answers.

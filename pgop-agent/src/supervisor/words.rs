@@ -243,6 +243,7 @@ fn following(seen: &Seen, primary: &Primary) -> Condition {
         return condition(ABOUT, false, "Copying", copies);
     }
     match primary {
+        Primary::Unasked => condition(ABOUT, None, "Starting", "it begins to follow"),
         Primary::Away(why) => condition(
             ABOUT,
             false,
