@@ -10,6 +10,7 @@ use pod::{Pod, wait_until};
 use root::{PROGRAMS, Root, Shell};
 use server::{ask, value};
 
+#[allow(dead_code, reason = "containers of this test get no environment of the test's")]
 #[path = "../machine/mod.rs"]
 mod machine;
 #[allow(dead_code, reason = "names are resolved in another test")]
