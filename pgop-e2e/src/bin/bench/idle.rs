@@ -81,7 +81,7 @@ fn former() -> [Probe; 2] {
              read -r -a stat </proc/$$/stat && echo $((stat[15] + stat[16]))"
         );
         Probe {
-            name: if name == "readiness" { "formerly, readiness by psql" } else { "formerly, liveness by pg_isready" },
+            name: if name == "readiness" { "by psql" } else { "by pg_isready" },
             times,
             an_hour,
             script,
@@ -91,7 +91,7 @@ fn former() -> [Probe; 2] {
 
 /// The agent's answers, every five seconds and every fifteen. Whoever asks is not in the pod.
 fn current() -> [Probe; 2] {
-    [("now, readiness by HTTP", "ready", 720), ("now, liveness by HTTP", "live", 240)].map(|(name, path, an_hour)| {
+    [("by HTTP, /ready", "ready", 720), ("by HTTP, /live", "live", 240)].map(|(name, path, an_hour)| {
         let times = 2000;
         let script = format!(
             "for ((i = 0; i < {times}; i++)); do\n\
@@ -123,14 +123,14 @@ fn probes(space: &Space, pod: &str, role: &str, probes: &[Probe], idle: f64) -> 
         let one = (own / TICKS + after.all - before.all - meanwhile).max(0.0) / f64::from(probe.times);
         row(
             &format!(
-                "an idle {role}: CPU of a probe {} ({} an hour)",
+                "an idle {role}: a probe {}, {} times an hour",
                 probe.name, probe.an_hour
             ),
             &format!("{:.2} ms", one * 1e3),
         );
         one * f64::from(probe.an_hour)
     });
-    let an_hour = costs.sum();
+    let an_hour: f64 = costs.sum();
     row(
         &format!("an idle {role}: CPU an hour, these probes"),
         &seconds(Duration::from_secs_f64(an_hour)),
