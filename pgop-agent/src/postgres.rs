@@ -52,6 +52,17 @@ pub fn controldata(data: &Path) -> io::Result<String> {
     output("pg_controldata", &[data.as_os_str()])
 }
 
+/// Fails where there is no shell. `initdb` runs `postgres` by `popen`, and a `restore_command` is run by `system`: both are the C library's and want
+/// `/bin/sh`. Without it the one says that there is no `postgres`, and the other that it could not restore a file. Nothing else needs one.
+pub fn need_shell(what: &str) -> io::Result<()> {
+    if Path::new("/bin/sh").exists() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the image has no /bin/sh, which PostgreSQL needs to {what}: use an image that has one, of any kind"
+    )))
+}
+
 /// Begins `initdb`. <https://www.postgresql.org/docs/current/app-initdb.html>
 pub fn initdb(into: &Path, locale: &str, wal_segment_size: &str) -> io::Result<Child> {
     let mut command = command("initdb");

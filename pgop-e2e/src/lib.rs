@@ -7,6 +7,7 @@
 //! Space::sql   asks the primary, or one pod        until    waits for something, never for a time
 //! operator     installed once a run; killed, asked for its metrics
 //! writer       an application that knows what was acknowledged; acknowledged: what of that a server has
+//! reader       an application that reads through the read-only Service, and knows what failed
 //! leak         looks for passwords where none may be
 //! ```
 //!
@@ -21,10 +22,12 @@
 
 pub mod acknowledged;
 pub mod api;
+mod application;
 pub mod leak;
 pub mod metrics;
 pub mod operator;
 pub mod pgo;
+pub mod reader;
 pub mod report;
 pub mod settings;
 pub mod space;

@@ -1,10 +1,7 @@
 //! The load: an application in a pod of its own, which writes numbers one after the other through the Service, each in a transaction,
 //! and knows which ones were acknowledged. After a lost connection it sends the same number again: no number is left out.
 
-use serde_json::{Value, json};
-
-use crate::settings::settings;
-use crate::{Space, api, patiently};
+use crate::{Space, api, application, patiently};
 
 /// `acknowledged` has the numbers and what proves that each is whole; `total` counts them in the same transaction.
 const SCRIPT: &str = r#"
@@ -51,34 +48,8 @@ impl Writer {
     /// Starts it. The server has to exist.
     pub fn start(space: &Space, server: &'static str, per_second: f64) -> Result<Self, String> {
         let pod = format!("writer-{server}");
-        let secret = format!("{server}-user");
-        let of =
-            |name: &str, key: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}});
-        let env: Vec<Value> = [
-            ("PGHOST", "host"),
-            ("PGPORT", "port"),
-            ("PGDATABASE", "dbname"),
-            ("PGUSER", "username"),
-            ("PGPASSWORD", "password"),
-        ]
-        .map(|(name, key)| of(name, key))
-        .into_iter()
-        .chain([
-            json!({"name": "PAUSE", "value": format!("{:.3}", 1.0 / per_second)}),
-            json!({"name": "PGCONNECT_TIMEOUT", "value": "10"}),
-        ])
-        .collect();
-        let object = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod},
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 5,
-                "containers": [{
-                    "name": "writer", "image": settings().postgres_image, "imagePullPolicy": "IfNotPresent",
-                    "command": ["bash", "-c", SCRIPT], "env": env,
-                }],
-            },
-        });
+        let pause = format!("{:.3}", 1.0 / per_second);
+        let object = application::pod(&pod, server, SCRIPT, &[("PAUSE", &pause)]);
         api::create(space.name(), object)?;
         let writer = Self { server, pod };
         patiently(&format!("the first write to {server}"), || {

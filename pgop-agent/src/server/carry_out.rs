@@ -137,6 +137,7 @@ impl Agent {
         };
         let work = match job {
             Job::Init => {
+                postgres::need_shell("make a database")?;
                 tracing::info!("making a new database in {}", self.place);
                 // C.UTF-8 sorts by code point, like C, and knows upper and lower case; not every image has it.
                 let usual = if self.plain_locale { "C" } else { "C.UTF-8" };
@@ -277,7 +278,8 @@ impl Agent {
             && facts.recovery == Recovery::Ours
         {
             // First start after a restore: replays what the snapshot holds and goes on with a new timeline. Nothing is fetched. `hot_standby=off`
-            // lifts the rule that limits may not be lower than at the source.
+            // lifts the rule that limits may not be lower than at the source. `PostgreSQL` insists on a command, and runs it.
+            postgres::need_shell("start from a backup")?;
             arguments = arguments
                 .once("restore_command", "exit 1")
                 .once("recovery_target_timeline", "current")

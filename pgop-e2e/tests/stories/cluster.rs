@@ -1,16 +1,28 @@
 //! A cluster: made, written to, read from, scaled, its primary lost, deleted.
 
+<<<<<<< HEAD
 use std::time::Instant;
 
 use pgop_e2e::{Space, api, leak, until};
 use serde_json::json;
+=======
+use pgop_e2e::reader::Reader;
+use pgop_e2e::{Space, api, hold, leak, until};
+use serde_json::{Value, json};
+
+/// How long the primary is gone, in seconds: longer than any of Kubernetes' patience with a server that is not ready.
+const GONE: u64 = 60;
+>>>>>>> agent-root17
 
 #[test]
 #[ignore = "needs cluster (makes a namespace)"]
 fn a_cluster_streams_scales_and_survives_its_primary() {
     let space = Space::new("cluster");
     space.pgo("create cluster hippo --wait --timeout 4m").ok();
-    space.sql("hippo", "create table t (i int); insert into t values (1)");
+    space.sql(
+        "hippo",
+        "create table t (i int); insert into t values (1); grant select on t to public",
+    );
     for pod in ["hippo-replica-0", "hippo-replica-1"] {
         space.sql_becomes(pod, "select i from t", "1");
     }
@@ -66,6 +78,7 @@ fn a_cluster_streams_scales_and_survives_its_primary() {
     );
 }
 
+<<<<<<< HEAD
 /// It is in force on every server long before a kubelet would look by itself, which takes a minute or more.
 fn set_what_is_reloaded(space: &Space) {
     let change = json!({"spec": {"postgres": {"parameters": {"work_mem": "17MB"}}}});
@@ -86,15 +99,31 @@ fn set_what_is_reloaded(space: &Space) {
 }
 
 /// Its pod is deleted; it comes back with its data, and the replicas follow what is written then.
+=======
+/// Its pod is deleted, and for a minute nobody may make another; whoever reads through the Service for that notices nothing. It comes back with its
+/// data, and the replicas follow what is written then.
+>>>>>>> agent-root17
 fn lose_the_primary(space: &Space) {
-    let pod = |name: &str| api::find(space.name(), &api::kind("v1", "Pod"), name);
-    let uid = |pod: &serde_json::Value| api::text(pod, "/metadata/uid");
-    let old = uid(&pod("hippo-0").unwrap());
-    api::delete(space.name(), &api::kind("v1", "Pod"), "hippo-0", false);
-    until(120, "a new primary", || match pod("hippo-0") {
-        Some(new) if uid(&new) != old => Ok(()),
-        _ => Err("the old one".to_owned()),
+    let query = "select pg_is_in_recovery() and count(*) > 0 from t";
+    let reader = Reader::start(space, "hippo", query).unwrap();
+    let reads = || match reader.reads(space)? {
+        reads if reads.failed == 0 => Ok(reads),
+        reads => Err(format!("{reads:?}")),
+    };
+    let gone = Gone::delete(space, "hippo-0");
+    let before = reads().unwrap();
+    hold(GONE, "a primary that is gone, and no read that fails", || {
+        reads()?;
+        gone.check()
     });
+    let after = reads().unwrap();
+    assert!(after.done > before.done, "nobody has read: {after:?}");
+    eprintln!(
+        "{} reads while the primary was gone, {after:?}",
+        after.done - before.done
+    );
+    drop(gone);
+
     until(120, "the data", || {
         match space.sql_in("hippo-0", "select i from t")? {
             rows if rows == "1" => Ok(()),
@@ -106,6 +135,48 @@ fn lose_the_primary(space: &Space) {
         space.sql_becomes(pod, "select count(*) from t", "2");
     }
     space.phase_becomes("PgCluster", "hippo", "Ready", 90);
+    reads().unwrap();
+    reader.end(space);
+}
+
+/// A pod whose containers have ended, and whose name is not free until this goes.
+struct Gone<'a> {
+    space: &'a Space,
+    pod: &'static str,
+    uid: String,
+}
+
+impl<'a> Gone<'a> {
+    fn delete(space: &'a Space, pod: &'static str) -> Self {
+        let held = json!({"metadata": {"finalizers": ["pgop.dev/e2e"]}});
+        let held = api::patch(space.name(), &api::kind("v1", "Pod"), pod, &held).unwrap();
+        let uid = api::text(&held, "/metadata/uid");
+        let gone = Self { space, pod, uid };
+        api::delete(space.name(), &api::kind("v1", "Pod"), pod, false);
+        until(120, &format!("the end of {pod}"), || gone.check());
+        gone
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let pod = api::find(self.space.name(), &api::kind("v1", "Pod"), self.pod).ok_or("it is not held")?;
+        let ended = pod.pointer("/status/containerStatuses/0/state/terminated");
+        if api::text(&pod, "/metadata/uid") == self.uid && ended.is_some_and(Value::is_object) {
+            Ok(())
+        } else {
+            Err(pod["status"].to_string())
+        }
+    }
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        let free = json!({"metadata": {"finalizers": null}});
+        let freed = api::patch(self.space.name(), &api::kind("v1", "Pod"), self.pod, &free);
+        // A namespace with it would never go.
+        if let (Err(error), false) = (freed, std::thread::panicking()) {
+            panic!("{} stays: {error}", self.pod);
+        }
+    }
 }
 
 /// The number in the lock file of its socket may be anybody's in the container that comes next. An empty file stands for that here:

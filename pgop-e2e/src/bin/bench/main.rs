@@ -6,6 +6,7 @@
     clippy::cast_precision_loss
 )] // a program for developers
 
+mod idle;
 mod sandbox;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ fn main() {
     let space = Space::new("bench");
     let idle = resident();
     making(&space);
+    idle::measure(&space);
     many(&space, idle);
 }
 
