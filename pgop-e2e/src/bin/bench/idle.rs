@@ -89,9 +89,9 @@ fn former() -> [Probe; 2] {
     })
 }
 
-/// The agent's answers, every five seconds and every fifteen. Whoever asks is not in the pod.
+/// The agent's answers, every two seconds and every fifteen. Whoever asks is not in the pod.
 fn current() -> [Probe; 2] {
-    [("by HTTP, /ready", "ready", 720), ("by HTTP, /live", "live", 240)].map(|(name, path, an_hour)| {
+    [("by HTTP, /ready", "ready", 1800), ("by HTTP, /live", "live", 240)].map(|(name, path, an_hour)| {
         let times = 2000;
         let script = format!(
             "for ((i = 0; i < {times}; i++)); do\n\
