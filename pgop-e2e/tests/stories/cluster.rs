@@ -1,18 +1,13 @@
 //! A cluster: made, written to, read from, scaled, its primary lost, deleted.
 
-<<<<<<< HEAD
 use std::time::Instant;
 
-use pgop_e2e::{Space, api, leak, until};
-use serde_json::json;
-=======
 use pgop_e2e::reader::Reader;
 use pgop_e2e::{Space, api, hold, leak, until};
 use serde_json::{Value, json};
 
 /// How long the primary is gone, in seconds: longer than any of Kubernetes' patience with a server that is not ready.
 const GONE: u64 = 60;
->>>>>>> agent-root17
 
 #[test]
 #[ignore = "needs cluster (makes a namespace)"]
@@ -78,7 +73,6 @@ fn a_cluster_streams_scales_and_survives_its_primary() {
     );
 }
 
-<<<<<<< HEAD
 /// It is in force on every server long before a kubelet would look by itself, which takes a minute or more.
 fn set_what_is_reloaded(space: &Space) {
     let change = json!({"spec": {"postgres": {"parameters": {"work_mem": "17MB"}}}});
@@ -98,11 +92,8 @@ fn set_what_is_reloaded(space: &Space) {
     );
 }
 
-/// Its pod is deleted; it comes back with its data, and the replicas follow what is written then.
-=======
 /// Its pod is deleted, and for a minute nobody may make another; whoever reads through the Service for that notices nothing. It comes back with its
 /// data, and the replicas follow what is written then.
->>>>>>> agent-root17
 fn lose_the_primary(space: &Space) {
     let query = "select pg_is_in_recovery() and count(*) > 0 from t";
     let reader = Reader::start(space, "hippo", query).unwrap();
