@@ -324,7 +324,7 @@ impl Agent {
     fn died(&mut self, status: ExitStatus, words: Option<String>) {
         let Some(server) = self.server.take() else { return };
         match &mut self.part {
-            Part::Primary(part) => *part = super::PrimaryPart::default(),
+            Part::Primary(part) => part.server_ended(),
             Part::Replica(part) => part.server_ended(),
         }
         if server.asked.is_some() {

@@ -24,7 +24,7 @@ pub struct PrimaryPart {
     refused: Option<(u64, String)>,
     slots: Option<String>,
     unlisted: BTreeMap<String, Time>,
-    /// What a list has named since this server started.
+    /// What a list has named since this agent started.
     once_listed: BTreeSet<String>,
 }
 
@@ -42,6 +42,14 @@ impl PrimaryPart {
     /// Whether slots are those of this list.
     pub fn has_slots(&self, wanted: Option<&str>) -> bool {
         wanted.is_none() || self.slots.as_deref() == wanted
+    }
+
+    /// What was done is to be done again. Which slots were listed is still true, and the next server may see the next list first.
+    pub fn server_ended(&mut self) {
+        *self = Self {
+            once_listed: std::mem::take(&mut self.once_listed),
+            ..Self::default()
+        };
     }
 
     /// Nothing is left of a start.
@@ -195,6 +203,18 @@ mod tests {
             [slot],
             "a list that had it was followed by one that has it not"
         );
+    }
+
+    #[test]
+    fn a_slot_goes_with_the_list_also_when_the_server_was_started_again_meanwhile() {
+        let mut part = PrimaryPart::default();
+        let both = ["hippo_replica_0", "hippo_replica_1"].map(str::to_owned);
+        part.slots = Some("both".to_owned());
+        assert!(part.forgotten(Vec::new(), &both, Duration::ZERO).is_empty());
+        part.server_ended();
+        assert!(!part.has_slots(Some("both")), "another server is looked at");
+        let gone = part.forgotten(vec![both[1].clone()], &both[..1], Duration::from_secs(1));
+        assert_eq!(gone, both[1..]);
     }
 
     #[test]
