@@ -86,7 +86,7 @@ fn set_what_is_reloaded(space: &Space) {
             }
         });
     }
-    println!(
+    eprintln!(
         "a setting was in force on four servers after {:.1} s",
         since.elapsed().as_secs_f64()
     );

@@ -54,7 +54,7 @@ fn a_password_is_in_a_secret_and_nowhere_else() {
     api::patch(space.name(), &api::kind("v1", "Secret"), "vault-user", &changed).unwrap();
     let since = Instant::now();
     until(20, "the new password to be in force", || ask("another-one"));
-    println!(
+    eprintln!(
         "a new password was in force after {:.1} s",
         since.elapsed().as_secs_f64()
     );
