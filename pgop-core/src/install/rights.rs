@@ -58,7 +58,8 @@ pub fn resource_rules() -> Vec<Rule> {
         Rule::new(crd::GROUP, sub("finalizers"), &["update"]),
         // A strategy's step may restart a pod of its own.
         Rule::new("", ["pods"], &["get", "list", "watch", "delete"]),
-        // Not to use it: servers tell of themselves through the status of their pods, and nobody can give a right that they don't have.
+        // Servers tell of themselves through the status of their pods, and nobody can give a right that they don't have. The operator's own use of it is to
+        // tell a kubelet that what its pod mounts has changed.
         Rule::new("", ["pods/status"], &["patch"]),
         // Secrets that people made are read; passwords that were lost with a Secret can't be made again, hence no deletion.
         Rule::new("", ["secrets"], &["get", "list", "watch", "create", "patch"]),

@@ -64,7 +64,10 @@ pub(crate) fn carry_out(run: &Run<'_>, case: &Case, made: &Made) -> Result<bool,
         Kind::JobDeleted => api::delete(namespace, &api::kind("batch/v1", "Job"), &made.name, false),
         // Before the last thing was written: what comes later may well succeed.
         Kind::Filled | Kind::StaysFull if case.moment != Moment::AtOnce => {
-            let script = format!("{FILL}; [ -d '/claim/{}' ] || echo late", partial(made));
+            let copy = partial(made);
+            // The manifest is written last; what is left then is to read.
+            let script =
+                format!("{FILL}; [ -d '/claim/{copy}' ] && [ ! -e '/claim/{copy}/backup_manifest' ] || echo late");
             return Ok(run.shelves.bash(made.claim, &script)?.trim() != "late");
         }
         Kind::Plain | Kind::SameSecond | Kind::TooSmall | Kind::Filled | Kind::StaysFull => {}
