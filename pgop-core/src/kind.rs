@@ -127,6 +127,7 @@ impl Kind {
     }
 
     /// Whether pods are made by it, or start from it.
+    #[cfg(feature = "steps")]
     pub(crate) fn is_of_pods(self) -> bool {
         self.pod_template().is_some() || matches!(self, Self::ConfigMap | Self::ServiceAccount)
     }
