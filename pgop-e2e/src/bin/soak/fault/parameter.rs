@@ -36,7 +36,12 @@ pub(super) fn restarted(world: &World, server: &Server) -> Result<(), String> {
 }
 
 /// In each pod: the kubelet brings the file within a minute or two.
-fn is_in_force(world: &World, server: &Server, setting: &str, is_right: impl Fn(&str) -> bool) -> Result<(), String> {
+pub(super) fn is_in_force(
+    world: &World,
+    server: &Server,
+    setting: &str,
+    is_right: impl Fn(&str) -> bool,
+) -> Result<(), String> {
     server.pods().iter().try_for_each(|pod| {
         patiently(&format!("{setting} of {} in {pod}", server.name), || {
             match world.space.sql_in(pod, &format!("show {setting}"))? {

@@ -1,17 +1,21 @@
 //! A cluster gets more or fewer replicas.
 
+use super::parameter::is_in_force;
 use crate::expected::Expectation;
 use crate::state::{MOST_REPLICAS, Server};
 use crate::world::{WAIT, World};
 
 pub(super) fn carry_out(world: &World, server: &Server) -> Result<(), String> {
-    let too_many = server.replicas..MOST_REPLICAS;
+    // Those that are too many; and one that comes back to its data of before may have a limit of before, and is restarted once it needs it no more.
+    let replicas = 0..MOST_REPLICAS;
     let expectation = Expectation::default().troubled(server.name);
-    let expectation = too_many.fold(expectation, |all, i| {
+    let expectation = replicas.fold(expectation, |all, i| {
         all.gone(format!("{}-replica-{i}", server.name), 1)
     });
     world.watch.expect(expectation);
     let replicas = format!("--replicas={}", server.replicas);
     let words = ["scale", "cluster", server.name, &replicas];
-    world.pgo(&[&words[..], &WAIT].concat()).map(drop)
+    world.pgo(&[&words[..], &WAIT].concat())?;
+    let value = server.max_connections.to_string();
+    is_in_force(world, server, "max_connections", |shown| shown == value)
 }
