@@ -1,6 +1,6 @@
 //! What the program is asked to do.
 //!
-//! Two words at most, and no options: what a command needs to know is in the pod's environment ([`crate::environment`]).
+//! Two words at most but for `psql`, and no options: what a command needs to know is in the pod's environment ([`crate::environment`]).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ pgop-agent, the program beside every PostgreSQL server of pgop
   pgop-agent backup          makes one snapshot of a server, as the Job of a PgBackup
   pgop-agent restore         makes a server's data of a snapshot, as the Job of a restore
   pgop-agent browse [PATH]   lists a directory of the claim at $PGOP_VOLUME, as lines of JSON
+  pgop-agent psql [ARG...]   runs psql on an input that ends with a line of pgo's, for `pgo psql`; its exit code is psql's
   pgop-agent version
 
 Exit codes:
@@ -49,6 +50,10 @@ pub enum Command {
     Restore,
     /// Lists this directory of a claim; an empty path is the claim's root.
     Browse(PathBuf),
+    /// Runs psql with these arguments.
+    Psql(Vec<OsString>),
+    /// Gives psql, its parent, its input; `psql` starts it, and nobody else.
+    Feed,
     /// Says which version it is.
     Version,
     /// Says what it can do.
@@ -76,6 +81,8 @@ impl Command {
             ("restore", []) => Ok(Self::Restore),
             ("browse", []) => Ok(Self::Browse(PathBuf::new())),
             ("browse", [path]) => Ok(Self::Browse(path.into())),
+            ("psql", arguments) => Ok(Self::Psql(arguments.to_vec())),
+            ("feed", []) => Ok(Self::Feed),
             ("version" | "--version" | "-V", []) => Ok(Self::Version),
             ("help" | "--help" | "-h", []) => Ok(Self::Help),
             ("install" | "server" | "stop" | "backup" | "restore" | "browse" | "version", [.., last]) => {
@@ -109,6 +116,7 @@ mod tests {
             ("browse", Command::Browse(PathBuf::new())),
             ("browse orders-backups", Command::Browse("orders-backups".into())),
             ("browse --help", Command::Browse("--help".into())),
+            ("psql -c help", Command::Psql(vec!["-c".into(), "help".into()])),
             ("version", Command::Version),
             ("--version", Command::Version),
             ("-h", Command::Help),
@@ -144,6 +152,7 @@ mod tests {
             "backup",
             "restore",
             "browse [PATH]",
+            "psql [ARG...]",
             "version",
         ] {
             assert!(HELP.contains(&format!("  pgop-agent {verb}")), "{verb}");

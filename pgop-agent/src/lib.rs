@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod peer;
 pub mod pod;
 pub mod postgres;
+pub mod psql;
 pub mod resolve;
 pub mod restore;
 pub mod secret;

@@ -22,6 +22,12 @@ fn main() -> ExitCode {
         Ok(Command::Restore) => run(async { pgop_agent::restore::run(variable).await.code() }),
         Ok(Command::Browse(path)) => browse(&volume(variable), &path, std::io::stdout().lock())
             .map_or_else(|error| fail(code_of(&error), &error), |()| DONE),
+        Ok(Command::Psql(arguments)) => {
+            // No last words: the container is the server's.
+            eprintln!("pgop-agent: {}", pgop_agent::psql::run(&arguments));
+            FAILED
+        }
+        Ok(Command::Feed) => run(feed()),
         Ok(Command::Version) => print(concat!("pgop-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Help) => print(HELP),
         Err(usage) => fail(USAGE, &usage),
@@ -57,6 +63,11 @@ async fn server() -> u8 {
 
 async fn stop() -> u8 {
     pgop_agent::stop::ask(&pgop_agent::environment::run(variable)).await;
+    DONE
+}
+
+async fn feed() -> u8 {
+    pgop_agent::psql::feed(&pgop_agent::environment::run(variable), variable("PGAPPNAME")).await;
     DONE
 }
 

@@ -167,6 +167,13 @@ pub struct Roles {
 }
 
 impl Session {
+    /// Ends the sessions on this machine that call themselves so.
+    pub async fn end(&self, application: &str) -> Result<(), PeerError> {
+        let query = "select pg_terminate_backend(pid) from pg_stat_activity
+            where application_name = $1 and client_addr is null and pid <> pg_backend_pid()";
+        within(LOOK, self.0.execute(query, &[&application])).await.map(drop)
+    }
+
     /// Whether it still answers.
     pub fn is_open(&self) -> bool {
         !self.0.is_closed()

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, and sees none in their helpers
 
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use pgop_agent::psql::END;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pgop-agent");
 
@@ -199,4 +203,54 @@ fn what_it_may_not_read_is_told() {
     for closed in ["closed", "listed", "half/closed"] {
         fs::set_permissions(volume.join(closed), Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+/// `psql` of a program's own making, fed by the agent. Its input stays open until the test closes it.
+fn psql(folder: &Path, script: &str) -> std::process::Child {
+    let program = folder.join("psql");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths([folder.to_owned(), "/usr/bin".into(), "/bin".into()]).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["psql", "-X"])
+        .env_clear()
+        .env("PATH", path)
+        .env("PGOP_HOME", folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn psqls_input_ends_where_the_line_says() {
+    let folder = folder();
+    let mut child = psql(folder.path(), "echo \"$1 $PGAPPNAME\"; cat; exit 3");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"select 1;\n\\q no\n").unwrap();
+    stdin.write_all(END).unwrap();
+    // Never closed: only the line can end it.
+    let said = child.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(3));
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(text.starts_with("-X pgo psql "), "{text}");
+    assert!(text.ends_with("\nselect 1;\n\\q no\n"), "{text}");
+    drop(stdin);
+}
+
+#[test]
+fn half_a_statement_is_not_run_when_the_connection_breaks() {
+    let folder = folder();
+    // One that would act on what has come when its input ends, as psql does.
+    let mut child = psql(folder.path(), "cat; echo it took that for all");
+    child.stdin.take().unwrap().write_all(b"delete from animal\n").unwrap();
+    let said = child.wait_with_output().unwrap();
+    assert_eq!(said.status.signal(), Some(15));
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), "delete from animal\n");
+}
+
+#[test]
+fn what_psql_runs_is_ended_when_the_connection_breaks_after_the_input() {
+    let folder = folder();
+    let mut child = psql(folder.path(), "exec sleep 1000");
+    child.stdin.take().unwrap().write_all(END).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
 }

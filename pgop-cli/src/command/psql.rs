@@ -91,34 +91,17 @@ fn command(place: &Place, database: &str, args: &[String], tty: bool, term: Opti
         words.push(format!("TERM={term}"));
     }
     if !tty {
-        words.push(format!("PGOP_SOCKET={}", place.socket));
-        words.extend(["bash", "-c", PIPE, "psql"].map(str::to_owned));
+        words.push(AGENT.to_owned());
     }
     words.extend(place.psql().map(str::to_owned));
     words.extend(args.iter().cloned());
     words
 }
 
-/// Kubernetes before 1.30 can't tell a program that its input has ended, so the end is a line that nobody types, and `sed` stops there.
-/// The pipe is psql's input; when psql ends first, nobody waits for the rest.
-///
-/// pgo keeps its end of standard input open for as long as it runs. An end without the mark, or one that comes later, means that pgo is gone
-/// (Ctrl-C, a lost connection). Then psql must not take what it has for all: it would run the half of a statement that has arrived. So it is
-/// ended before its input is; and first of all what it runs, as the server would not notice that nobody waits for it.
-const PIPE: &str = r#"export PGAPPNAME="pgo psql $$"
-exec "$@" < <(
-  exec 4>&1 2>/dev/null
-  mark=$(sed -n -e '/^\\pgo-end-of-input-8f1c2ad6$/{w /dev/fd/3' -e 'q' -e '}' -e p 3>&1 >&4)
-  if [ -n "$mark" ]; then
-    exec >&- 4>&-
-    cat >/dev/null
-  fi
-  kill -0 $$ || exit
-  psql -XAtq -h "$PGOP_SOCKET" -p 5432 -U postgres -d postgres -c \
-    "select pg_terminate_backend(pid) from pg_stat_activity
-     where application_name = '$PGAPPNAME' and client_addr is null and pid <> pg_backend_pid()" >/dev/null
-  kill -TERM $$
-)"#;
+/// The agent, in every server's container.
+const AGENT: &str = "/pgop/bin/pgop-agent";
+/// What the agent in the pod takes for the end of the input: Kubernetes before 1.30 can't tell a program of it. pgo keeps its end open for as long as it
+/// runs; whatever else the agent sees of an end tells it that pgo is gone.
 const END: &[u8] = b"\\pgo-end-of-input-8f1c2ad6\n";
 
 /// Sends standard input, and passes on what psql says.
@@ -374,62 +357,5 @@ mod tests {
                 assert_eq!(holds, [&format!("PGDATABASE={name}")]);
             }
         }
-    }
-
-    #[test]
-    fn the_pipe_ends_where_the_input_ends() {
-        use std::io::Write;
-        use std::process::{Command, Stdio};
-        // Never closed: only the mark can end it.
-        let mut child = Command::new("bash")
-            .args(["-c", PIPE, "psql", "cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(b"select 1;\n\\q no\n").unwrap();
-        stdin.write_all(END).unwrap();
-        stdin.flush().unwrap();
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
-        assert_eq!(text, "select 1;\n\\q no\n");
-        assert!(child.wait().unwrap().success());
-    }
-
-    #[test]
-    fn half_a_statement_is_not_run_when_the_connection_breaks() {
-        use std::io::Write;
-        use std::os::unix::process::ExitStatusExt;
-        use std::process::{Command, Stdio};
-        // A program that would act on what has come when its input ends, as psql does.
-        let program = ["-c", PIPE, "psql", "bash", "-c", "cat; echo it took that for all"];
-        let broken = |input: &[u8]| {
-            let mut child = Command::new("bash")
-                .args(program)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(input).unwrap(); // and the connection is gone
-            child.wait_with_output().unwrap()
-        };
-        let output = broken(b"delete from animal\n");
-        assert_eq!(output.status.signal(), Some(15));
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "delete from animal\n");
-    }
-
-    #[test]
-    fn what_runs_is_ended_when_the_connection_breaks_after_the_input() {
-        use std::io::Write;
-        use std::os::unix::process::ExitStatusExt;
-        use std::process::{Command, Stdio};
-        let mut child = Command::new("bash")
-            .args(["-c", PIPE, "psql", "sleep", "1000"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(END).unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(15));
     }
 }
