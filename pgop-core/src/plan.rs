@@ -22,7 +22,7 @@ use crate::owner::Owner;
 use crate::ownership::adopted;
 use crate::pod::claims_of;
 use crate::quantity::milli;
-use crate::roll::is_on_delete;
+use crate::roll::{is_on_delete, leaving_claim};
 use crate::strategy::{Step, Strategy, StrategyError};
 use crate::validated::{Checked, SecretUse, Server, Validated};
 
@@ -319,13 +319,14 @@ fn next_step<R: Checked>(
                 let strategy = strategy.description().name.clone();
                 return Err(PlanError::Step { strategy, pod });
             };
-            // A claim that the spec names and somebody deletes is there as long as this pod is.
-            let is_leaving = |name: &str| {
+            // A claim that somebody deletes is there as long as this pod is, one of the resource's own or one that its spec names.
+            let is_named_and_leaves = |name: &str| {
                 claims
                     .get(name)
                     .is_some_and(|it| it.as_ref().is_some_and(|it| it.deleting))
             };
-            if found.into_iter().flat_map(claims_of).any(is_leaving) {
+            let holds_one = |pod: &Pod| leaving_claim(pod, own).is_some() || claims_of(pod).any(is_named_and_leaves);
+            if found.is_some_and(holds_one) {
                 return Ok(None);
             }
             (why, Action::RestartPod { name: pod, uid })

@@ -233,7 +233,7 @@ fn servers<'a>(description: &Description, live: &'a Live) -> (Vec<Server<'a>>, b
 }
 
 /// A claim that this pod holds and that goes when the pod does.
-fn leaving_claim(pod: &Pod, live: &Live) -> Option<String> {
+pub(crate) fn leaving_claim(pod: &Pod, live: &Live) -> Option<String> {
     let is_leaving = |name: &&str| {
         let claim = live.get(Kind::PersistentVolumeClaim, name);
         claim.is_some_and(|claim| claim.pointer("/metadata/deletionTimestamp").is_some())

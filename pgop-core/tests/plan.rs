@@ -665,6 +665,10 @@ fn a_step_is_taken_when_everything_else_is_as_it_should_be_and_says_why() {
     };
     let beside = plan_beside(restart("hippo-0"), sets(), vec![live_set()], leaves).unwrap();
     assert_eq!(beside.step, None, "a claim that is being deleted goes with its pod");
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "named", "deletionTimestamp": "2026-11-30T00:00:00Z"}});
+    let beside = plan_with(restart("hippo-0"), sets(), vec![live_set(), claim]).unwrap();
+    assert_eq!(beside.step, None, "so does one of the resource's own");
     let error = plan_with(restart("rhino-0"), sets(), vec![live_set()]).unwrap_err();
     assert_eq!(
         error.to_string(),

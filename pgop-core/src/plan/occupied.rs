@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::kind::Kind;
 use crate::manifest::Manifest;
 use crate::observed::{Live, controller_uid};
+use crate::pod::claims_of;
 
 /// The claims of workloads and pods that are about to go.
 #[derive(Debug, Default)]
@@ -90,10 +91,8 @@ fn occupant(pod: &Pod, staying: &BTreeSet<&str>, wanted: &BTreeSet<(Kind, String
     if staying.contains(owner.uid.as_str()) || deployment.is_some_and(is_wanted) {
         return None;
     }
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let claim = volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()));
     Some(Occupant {
-        claims: claim.collect(),
+        claims: claims_of(pod).map(str::to_owned).collect(),
         title: format!("pod {}", pod.metadata.name.as_deref().unwrap_or_default()),
         stateful_set: (owner.kind == "StatefulSet").then(|| owner.name.clone()),
     })
