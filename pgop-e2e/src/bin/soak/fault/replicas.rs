@@ -7,15 +7,13 @@ use crate::world::{WAIT, World};
 
 pub(super) fn carry_out(world: &World, server: &Server) -> Result<(), String> {
     // Those that are too many; and one that comes back to its data of before may have a limit of before, and is restarted once it needs it no more.
-    let replicas = 0..MOST_REPLICAS;
     let expectation = Expectation::default().troubled(server.name);
-    let expectation = replicas.fold(expectation, |all, i| {
+    let expectation = (0..MOST_REPLICAS).fold(expectation, |all, i| {
         all.gone(format!("{}-replica-{i}", server.name), 1)
     });
     world.watch.expect(expectation);
     let replicas = format!("--replicas={}", server.replicas);
     let words = ["scale", "cluster", server.name, &replicas];
     world.pgo(&[&words[..], &WAIT].concat())?;
-    let value = server.max_connections.to_string();
-    is_in_force(world, server, "max_connections", |shown| shown == value)
+    is_in_force(world, server, "max_connections", &server.max_connections.to_string())
 }
