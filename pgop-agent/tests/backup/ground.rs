@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
-pub use machine::{folder, postgres, wait_until};
-use machine::{give, lend, programs, signal, succeeds};
+pub use machine::{folder, give, postgres, programs, wait_until};
+use machine::{lend, signal, succeeds};
 
 #[path = "../machine/mod.rs"]
 mod machine;

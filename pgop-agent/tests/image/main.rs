@@ -10,6 +10,8 @@ use pod::{Pod, wait_until};
 use root::{PROGRAMS, Root, Shell};
 use server::{ask, value};
 
+#[path = "../kubelet/mod.rs"]
+mod kubelet;
 #[allow(dead_code, reason = "containers of this test get no environment of the test's")]
 #[path = "../machine/mod.rs"]
 mod machine;

@@ -1,22 +1,19 @@
 //! Pods whose containers see an image of next to nothing, and their volumes.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::kubelet::{self, RULES, USERS, Variables};
 use crate::machine::{self, folder, give, postgres, programs, signal};
 use crate::network::{HERE, THERE};
 use crate::root::{Root, Shell};
 
 const SETTINGS: &str = "fsync = off\nshared_buffers = 16MB\nmax_connections = 20\n";
-const RULES: &str = "local all all trust\nhost all all all scram-sha-256\nhost replication all all scram-sha-256\n";
 
 /// How often is looked whether something is so. Each look costs the agent an answer.
 const LOOK: Duration = Duration::from_millis(40);
@@ -36,7 +33,7 @@ pub struct Pod<'a> {
     /// Where it is, where that is not the test's own network.
     network: Option<PathBuf>,
     volumes: Vec<PathBuf>,
-    variables: Vec<(&'static str, String)>,
+    variables: Variables,
 }
 
 impl<'a> Pod<'a> {
@@ -60,11 +57,7 @@ impl<'a> Pod<'a> {
             ],
             home,
         };
-        for (role, name) in [
-            ("superuser", "postgres"),
-            ("replication", "replicator"),
-            ("user", "app"),
-        ] {
+        for (role, name) in USERS {
             pod.file(&format!("secrets/{role}/username"), name);
             pod.file(&format!("secrets/{role}/password"), "geheim");
         }
@@ -79,16 +72,8 @@ impl<'a> Pod<'a> {
 
     fn server(root: &'a Root, role: &str, instance: &str, claim: &Path) -> Self {
         let mut pod = Self::new(root, "server").on(claim);
-        for (name, value) in [
-            ("PGOP_ROLE", role),
-            ("PGOP_OWNER", "PgCluster/shop/hippo"),
-            ("PGOP_INSTANCE", instance),
-            ("PGOP_CLAIM", instance),
-            ("PGOP_HTTP", "0.0.0.0:8008"),
-            ("PGOP_VOLUME", &claim.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_server(role, instance, claim));
+        pod.variables.push(("PGOP_CLAIM", instance.to_owned()));
         pod.set("");
         pod.file("config/pg_hba.conf", RULES);
         pod.file("config/pg_ident.conf", "");
@@ -114,33 +99,13 @@ impl<'a> Pod<'a> {
 
     pub fn backup(root: &'a Root, shelf: &Path, path: &str) -> Self {
         let mut pod = Self::new(root, "backup").on(shelf);
-        for (name, value) in [
-            ("PGOP_SOURCE_HOST", HERE),
-            ("PGOP_SOURCE_PORT", "5432"),
-            ("PGOP_CLAIM", "shelf"),
-            ("PGOP_BACKUP_UID", "uid"),
-            ("PGOP_BACKUP_PATH", path),
-            ("PGOP_BACKUP_VOLUME", &shelf.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_backup(HERE, shelf, path, "uid"));
         pod
     }
 
     pub fn restore(root: &'a Root, shelf: &Path, path: &str, claim: &Path) -> Self {
         let mut pod = Self::new(root, "restore").on(shelf).on(claim);
-        for (name, value) in [
-            ("PGOP_OWNER", "PgCluster/shop/hippo"),
-            ("PGOP_OWNER_UID", "1a2b"),
-            ("PGOP_INSTANCE", "hippo"),
-            ("PGOP_CLAIM", "hippo"),
-            ("PGOP_BACKUP_CLAIM", "shelf"),
-            ("PGOP_BACKUP_PATH", path),
-            ("PGOP_BACKUP_VOLUME", &shelf.display().to_string()),
-            ("PGOP_VOLUME", &claim.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_restore(shelf, path, claim));
         pod
     }
 
@@ -156,13 +121,8 @@ impl<'a> Pod<'a> {
         self
     }
 
-    /// Puts a file where the kubelet would: whole.
     fn file(&self, name: &str, text: &str) {
-        let path = self.home.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let new = path.with_extension("next");
-        fs::write(&new, text).unwrap();
-        fs::rename(new, path).unwrap();
+        kubelet::put(&self.home.path().join(name), text, |_| ());
     }
 
     /// The usual settings, and these.
@@ -230,32 +190,17 @@ impl<'a> Pod<'a> {
         Container(command.stdout(said).stderr(log).spawn().unwrap())
     }
 
-    /// Code and text of an answer to a probe.
-    fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let host = if self.network.is_some() { THERE } else { HERE };
-        let address = format!("{host}:8008").parse().unwrap();
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let code = answer.split(' ').nth(1)?.parse().ok()?;
-        Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    fn address(&self) -> &'static str {
+        if self.network.is_some() { THERE } else { HERE }
     }
 
     pub fn is_ready(&self) -> bool {
-        self.ask("/ready").is_some_and(|(code, _)| code == 200)
+        kubelet::succeeds(self.address(), "/ready")
     }
 
     /// Whether a condition holds.
     pub fn holds(&self, about: &str) -> bool {
-        let holds = || {
-            let status: Value = serde_json::from_str(&self.ask("/status")?.1).ok()?;
-            let all = status["conditions"].as_array()?;
-            let found = all.iter().find(|condition| condition["about"] == about)?;
-            found["holds"].as_bool()
-        };
-        holds() == Some(true)
+        kubelet::condition(self.address(), about).is_some_and(|(holds, _)| holds == Some(true))
     }
 
     /// Starts its container, which serves.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::ground::{self, folder, names, postgres};
 use crate::network::{HERE, Network};
-use crate::pod::{self, Init, Pod, wait_until};
+use crate::pod::{Init, Pod, wait_until};
 use crate::server::{ask, value};
 use crate::servers::Primary;
 use crate::walk::walk;
@@ -150,7 +150,7 @@ pub fn walk_backup(init: Init) {
 }
 
 fn check_snapshot(path: &Path) {
-    let program = Path::new(&pod::programs()).join("pg_verifybackup");
+    let program = Path::new(&ground::programs()).join("pg_verifybackup");
     let done = Command::new(program).arg("--quiet").arg(path).output().unwrap();
     assert!(
         done.status.success(),

@@ -14,6 +14,8 @@ mod disturbed;
 #[allow(dead_code, reason = "its other half is for the tests of backups")]
 #[path = "../backup/ground.rs"]
 mod ground;
+#[path = "../kubelet/mod.rs"]
+mod kubelet;
 mod network;
 mod pod;
 mod server;

@@ -1,9 +1,8 @@
 //! Pods with an agent, as a kubelet would run them: their containers have processes of their own, and a container that ends is started again.
 
 use std::fs::{self, File, Permissions};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -11,10 +10,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::ground::{self, folder, postgres};
+use crate::ground::{self, folder, give, postgres, programs};
+use crate::kubelet::{self, RULES, USERS, Variables};
+use crate::network::{HERE, THERE};
 use crate::trace::{Point, Roots, Tracer};
 
 /// How often is looked whether something is so. Each look costs the agent an answer.
@@ -48,14 +48,13 @@ pub struct Pod {
     /// Where it is, where that is not the test's own network.
     network: Option<PathBuf>,
     address: &'static str,
-    variables: Vec<(&'static str, String)>,
+    variables: Variables,
     roots: Roots,
     pause: Option<Child>,
 }
 
 const SETTINGS: &str = "fsync = off\nshared_buffers = 16MB\nmax_connections = 20\nwal_keep_size = 0\nmin_wal_size = 2MB\nmax_wal_size = 16MB\n\
     checkpoint_timeout = 1h\nwal_receiver_timeout = 5s\nwal_retrieve_retry_interval = 100ms\n";
-const RULES: &str = "local all all trust\nhost all all all scram-sha-256\nhost replication all all scram-sha-256\n";
 
 impl Pod {
     fn new(verb: &'static str, user: Option<(u32, u32)>, init: Init) -> Self {
@@ -70,17 +69,13 @@ impl Pod {
             verb,
             user,
             network: None,
-            address: crate::network::HERE,
+            address: HERE,
             variables: Vec::new(),
             roots: vec![(home.path().to_owned(), "pod")],
             pause: None,
             home,
         };
-        for (role, name) in [
-            ("superuser", "postgres"),
-            ("replication", "replicator"),
-            ("user", "app"),
-        ] {
+        for (role, name) in USERS {
             pod.file(&format!("secrets/{role}/username"), name);
             pod.file(&format!("secrets/{role}/password"), ground::PASSWORD);
         }
@@ -116,22 +111,14 @@ impl Pod {
         pod.file("config/primary-host", host);
         pod.file("config/primary-port", "5432");
         pod.network = Some(network);
-        pod.address = crate::network::THERE;
+        pod.address = THERE;
         pod
     }
 
     fn server(role: &str, instance: &str, claim: &Path, init: Init) -> Self {
         let mut pod = Self::new("server", postgres(), init);
         pod.roots.insert(0, (claim.join(instance), "claim"));
-        for (name, value) in [
-            ("PGOP_ROLE", role),
-            ("PGOP_OWNER", "PgCluster/shop/hippo"),
-            ("PGOP_INSTANCE", instance),
-            ("PGOP_HTTP", "0.0.0.0:8008"),
-            ("PGOP_VOLUME", &claim.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_server(role, instance, claim));
         pod.file("config/postgresql.conf", SETTINGS);
         pod.file("config/pg_hba.conf", RULES);
         pod.file("config/pg_ident.conf", "");
@@ -142,16 +129,7 @@ impl Pod {
     pub fn backup(shelf: &Path, path: &str, uid: &str, init: Init) -> Self {
         let mut pod = Self::new("backup", postgres(), init);
         pod.roots.insert(0, (shelf.to_owned(), "shelf"));
-        for (name, value) in [
-            ("PGOP_SOURCE_HOST", crate::network::HERE),
-            ("PGOP_SOURCE_PORT", "5432"),
-            ("PGOP_CLAIM", "shelf"),
-            ("PGOP_BACKUP_UID", uid),
-            ("PGOP_BACKUP_PATH", path),
-            ("PGOP_BACKUP_VOLUME", &shelf.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_backup(HERE, shelf, path, uid));
         pod
     }
 
@@ -159,18 +137,7 @@ impl Pod {
     pub fn restore(shelf: &Path, path: &str, claim: &Path, init: Init) -> Self {
         let mut pod = Self::new("restore", postgres(), init);
         pod.roots.insert(0, (claim.join("hippo"), "claim"));
-        for (name, value) in [
-            ("PGOP_OWNER", "PgCluster/shop/hippo"),
-            ("PGOP_OWNER_UID", "1a2b"),
-            ("PGOP_INSTANCE", "hippo"),
-            ("PGOP_CLAIM", "hippo"),
-            ("PGOP_BACKUP_CLAIM", "shelf"),
-            ("PGOP_BACKUP_PATH", path),
-            ("PGOP_BACKUP_VOLUME", &shelf.display().to_string()),
-            ("PGOP_VOLUME", &claim.display().to_string()),
-        ] {
-            pod.variables.push((name, value.to_owned()));
-        }
+        pod.variables.extend(kubelet::of_restore(shelf, path, claim));
         pod
     }
 
@@ -179,14 +146,8 @@ impl Pod {
         self
     }
 
-    /// Puts a file where the kubelet would: whole, or not at all.
     pub fn file(&self, name: &str, text: &str) {
-        let path = self.home.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let new = path.with_extension("next");
-        fs::write(&new, text).unwrap();
-        give(&new, self.user);
-        fs::rename(new, path).unwrap();
+        kubelet::put(&self.home.path().join(name), text, |file| give(file, self.user));
     }
 
     /// The usual settings, and these.
@@ -307,30 +268,20 @@ impl Pod {
 
     /// Code and text of an answer to a probe.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let address = format!("{}:8008", self.address).parse().unwrap();
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let code = answer.split(' ').nth(1)?.parse().ok()?;
-        Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
+        kubelet::ask(self.address, path)
     }
 
     pub fn is_ready(&self) -> bool {
-        self.ask("/ready").is_some_and(|(code, _)| code == 200)
+        kubelet::succeeds(self.address, "/ready")
     }
 
     pub fn is_live(&self) -> bool {
-        self.ask("/live").is_some_and(|(code, _)| code == 200)
+        kubelet::succeeds(self.address, "/live")
     }
 
     /// Whether a condition holds, and its sentence.
     pub fn condition(&self, about: &str) -> Option<(Option<bool>, String)> {
-        let status: Value = serde_json::from_str(&self.ask("/status")?.1).ok()?;
-        let all = status["conditions"].as_array()?;
-        let found = all.iter().find(|condition| condition["about"] == about)?;
-        Some((found["holds"].as_bool(), found["message"].as_str()?.to_owned()))
+        kubelet::condition(self.address, about)
     }
 
     /// Starts containers as a kubelet does, until it is so.
@@ -383,18 +334,6 @@ fn pause() -> Child {
 fn end(mut pause: Child) {
     let _ = kill(Pid::from_raw(only_child(pause.id())), Signal::SIGKILL);
     let _ = pause.wait();
-}
-
-fn give(path: &Path, user: Option<(u32, u32)>) {
-    if let Some((uid, gid)) = user {
-        chown(path, Some(uid), Some(gid)).unwrap();
-    }
-}
-
-pub fn programs() -> String {
-    let found = Command::new("pg_config").arg("--bindir").output();
-    let found = found.expect("pg_config, to find PostgreSQL's programs").stdout;
-    String::from_utf8(found).unwrap().trim().to_owned()
 }
 
 /// The process that another has started, once it has.
